@@ -1,0 +1,1 @@
+//! What outlives a snapshot: in-flight counts, health and connections of each backend.

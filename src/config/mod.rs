@@ -1,0 +1,1 @@
+//! The replicated value: pools, routes and policies at one revision. Pure.

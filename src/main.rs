@@ -1,0 +1,3 @@
+//! Arguments to the command line, nothing else.
+
+fn main() {}

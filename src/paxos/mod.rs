@@ -1,0 +1,1 @@
+//! The consensus core: deterministic, no IO, opaque commands.

@@ -1,0 +1,1 @@
+//! Runs the consensus core against the world.

@@ -1,0 +1,1 @@
+//! This node's own file: addresses, data directory, timers. Never replicated.

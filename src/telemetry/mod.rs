@@ -1,0 +1,1 @@
+//! What is seen from outside: tracing set-up, metrics, access log.

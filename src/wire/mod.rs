@@ -1,0 +1,1 @@
+//! HTTP messages and codecs, for both sides of the proxy.
