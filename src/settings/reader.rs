@@ -1,0 +1,337 @@
+//! Settings out of TOML, gathering every fault with its place.
+//!
+//! serde stops at the first fault and knows no place of a missing sense, so the parsed table is walked by hand: each
+//! known key is taken out, what is left over is unknown.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::{AccessLog, Fault, Listener, Network, Settings, Source};
+
+/// Reads the text; the settings are meaningful only when no fault came with them.
+pub(super) fn read(name: &str, text: &str) -> (Settings, Source, Vec<Fault>) {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let mut reader = Reader::default();
+    for error in errors {
+        reader.faults.push(Fault {
+            key: String::new(),
+            detail: error.message().to_owned(),
+            place: Some(error.span().unwrap_or(0..0)),
+        });
+    }
+    let mut settings = Settings::default();
+    if reader.faults.is_empty() {
+        read_root(&mut reader, table.into_inner(), &mut settings);
+    }
+    reader
+        .faults
+        .sort_by_key(|fault| fault.place.as_ref().map(|place| place.start));
+    let source = Source {
+        name: name.into(),
+        text: text.into(),
+        places: reader.places,
+    };
+    (settings, source, reader.faults)
+}
+
+fn read_root(reader: &mut Reader, table: DeTable<'_>, settings: &mut Settings) {
+    let mut root = Section::new("", table);
+    root.text(reader, "node", &mut settings.node);
+    root.parsed(reader, "data", "a directory", &mut settings.data, |text| {
+        Some(text.into())
+    });
+    root.count(reader, "threads", &mut settings.threads);
+    root.parsed(
+        reader,
+        "access_log",
+        "a file or `-`",
+        &mut settings.access_log,
+        |text| Some(Some(AccessLog::parse(text))),
+    );
+    root.flag(reader, "allow_plaintext", &mut settings.allow_plaintext);
+    if let Some(mut section) = root.section(reader, "admin") {
+        section.address(reader, "address", &mut settings.admin);
+        section.end(reader, &["address"]);
+    }
+    if let Some(mut section) = root.section(reader, "peer") {
+        section.address(reader, "address", &mut settings.peer);
+        section.parsed(
+            reader,
+            "advertise",
+            ADDRESS,
+            &mut settings.advertise,
+            |text| text.parse().ok().map(Some),
+        );
+        section.end(reader, &["address", "advertise"]);
+    }
+    if let Some(mut section) = root.section(reader, "consensus") {
+        section.duration(reader, "heartbeat", &mut settings.consensus.heartbeat);
+        section.duration(
+            reader,
+            "election_timeout",
+            &mut settings.consensus.election_timeout,
+        );
+        section.end(reader, &["heartbeat", "election_timeout"]);
+    }
+    if let Some(mut section) = root.section(reader, "timeouts") {
+        section.duration(
+            reader,
+            "client_headers",
+            &mut settings.timeouts.client_headers,
+        );
+        section.duration(reader, "keep_alive", &mut settings.timeouts.keep_alive);
+        section.duration(reader, "drain", &mut settings.timeouts.drain);
+        section.end(reader, &["client_headers", "keep_alive", "drain"]);
+    }
+    if let Some(section) = root.section(reader, "voters") {
+        read_voters(reader, section, settings);
+    }
+    if let Some((place, value)) = root.take(reader, "listeners") {
+        read_listeners(reader, place, value, settings);
+    }
+    root.end(
+        reader,
+        &[
+            "node",
+            "data",
+            "threads",
+            "access_log",
+            "allow_plaintext",
+            "admin",
+            "peer",
+            "consensus",
+            "timeouts",
+            "voters",
+            "listeners",
+        ],
+    );
+}
+
+fn read_voters(reader: &mut Reader, section: Section<'_>, settings: &mut Settings) {
+    for (name, value) in section.table {
+        let key = format!("voters.{}", name.get_ref());
+        let place = value.span();
+        match value.get_ref().as_str().and_then(|text| text.parse().ok()) {
+            Some(address) => {
+                settings
+                    .voters
+                    .insert(name.into_inner().into_owned(), address);
+            }
+            None => reader.fault(
+                key,
+                place,
+                format!("expected {ADDRESS}, the voter's peer address"),
+            ),
+        }
+    }
+}
+
+fn read_listeners(
+    reader: &mut Reader,
+    place: Range<usize>,
+    value: DeValue<'_>,
+    settings: &mut Settings,
+) {
+    let DeValue::Array(items) = value else {
+        return reader.fault(
+            "listeners".into(),
+            place,
+            "expected tables, each headed `[[listeners]]`".into(),
+        );
+    };
+    settings.listeners.clear();
+    for (index, item) in items.into_iter().enumerate() {
+        let path = format!("listeners[{index}]");
+        let place = item.span();
+        let DeValue::Table(table) = item.into_inner() else {
+            reader.fault(path, place, "expected a table with `address`".into());
+            continue;
+        };
+        let mut section = Section::new(&path, table);
+        let mut address = None;
+        section.parsed(reader, "address", ADDRESS, &mut address, |text| {
+            text.parse().ok().map(Some)
+        });
+        let mut listener = Listener::at(address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))));
+        section.flag(reader, "revision_header", &mut listener.revision_header);
+        if let Some((place, value)) = section.take(reader, "trusted") {
+            read_networks(
+                reader,
+                format!("{path}.trusted"),
+                place,
+                value,
+                &mut listener.trusted,
+            );
+        }
+        section.end(reader, &["address", "revision_header", "trusted"]);
+        if address.is_none() && !reader.places.contains_key(&format!("{path}.address")) {
+            reader.fault(path, place, "this listener has no `address`".into());
+        }
+        settings.listeners.push(listener);
+    }
+}
+
+fn read_networks(
+    reader: &mut Reader,
+    key: String,
+    place: Range<usize>,
+    value: DeValue<'_>,
+    to: &mut Vec<Network>,
+) {
+    let DeValue::Array(items) = value else {
+        return reader.fault(
+            key,
+            place,
+            "expected a list of networks such as [\"10.0.0.0/8\"]".into(),
+        );
+    };
+    for item in items {
+        let place = item.span();
+        match item.get_ref().as_str().map(str::parse) {
+            Some(Ok(network)) => to.push(network),
+            Some(Err(detail)) => reader.fault(key.clone(), place, detail),
+            None => reader.fault(
+                key.clone(),
+                place,
+                "expected a network such as \"10.0.0.0/8\"".into(),
+            ),
+        }
+    }
+}
+
+const ADDRESS: &str = "an address with a port, such as \"127.0.0.1:9900\"";
+
+#[derive(Default)]
+struct Reader {
+    faults: Vec<Fault>,
+    places: BTreeMap<String, Range<usize>>,
+}
+
+impl Reader {
+    fn fault(&mut self, key: String, place: Range<usize>, detail: String) {
+        self.faults.push(Fault {
+            key,
+            detail,
+            place: Some(place),
+        });
+    }
+}
+
+/// One table, out of which known keys are taken.
+struct Section<'i> {
+    path: String,
+    table: DeTable<'i>,
+}
+
+impl<'i> Section<'i> {
+    fn new(path: &str, table: DeTable<'i>) -> Self {
+        Self {
+            path: path.into(),
+            table,
+        }
+    }
+
+    fn key(&self, name: &str) -> String {
+        if self.path.is_empty() {
+            name.into()
+        } else {
+            format!("{}.{name}", self.path)
+        }
+    }
+
+    fn take(&mut self, reader: &mut Reader, name: &str) -> Option<(Range<usize>, DeValue<'i>)> {
+        let value: Spanned<DeValue<'i>> = self.table.remove(name)?;
+        let place = value.span();
+        reader.places.insert(self.key(name), place.clone());
+        Some((place, value.into_inner()))
+    }
+
+    fn section(&mut self, reader: &mut Reader, name: &str) -> Option<Section<'i>> {
+        let (place, value) = self.take(reader, name)?;
+        match value {
+            DeValue::Table(table) => Some(Section::new(&self.key(name), table)),
+            other => {
+                let detail = format!(
+                    "expected a table headed `[{name}]`, found {}",
+                    other.type_str()
+                );
+                reader.fault(self.key(name), place, detail);
+                None
+            }
+        }
+    }
+
+    fn parsed<T>(
+        &mut self,
+        reader: &mut Reader,
+        name: &str,
+        expected: &str,
+        to: &mut T,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) {
+        let Some((place, value)) = self.take(reader, name) else {
+            return;
+        };
+        match value.as_str().and_then(parse) {
+            Some(value) => *to = value,
+            None => reader.fault(self.key(name), place, format!("expected {expected}")),
+        }
+    }
+
+    fn text(&mut self, reader: &mut Reader, name: &str, to: &mut String) {
+        self.parsed(reader, name, "a string", to, |text| Some(text.to_owned()));
+    }
+
+    fn address(&mut self, reader: &mut Reader, name: &str, to: &mut SocketAddr) {
+        self.parsed(reader, name, ADDRESS, to, |text| text.parse().ok());
+    }
+
+    fn duration(&mut self, reader: &mut Reader, name: &str, to: &mut Duration) {
+        self.parsed(
+            reader,
+            name,
+            "a duration, such as \"500ms\" or \"2s\"",
+            to,
+            |text| text.parse::<jiff::SignedDuration>().ok()?.try_into().ok(),
+        );
+    }
+
+    fn flag(&mut self, reader: &mut Reader, name: &str, to: &mut bool) {
+        if let Some((place, value)) = self.take(reader, name) {
+            match value.as_bool() {
+                Some(value) => *to = value,
+                None => reader.fault(self.key(name), place, "expected true or false".into()),
+            }
+        }
+    }
+
+    fn count(&mut self, reader: &mut Reader, name: &str, to: &mut usize) {
+        if let Some((place, value)) = self.take(reader, name) {
+            let number = value
+                .as_integer()
+                .and_then(|number| usize::from_str_radix(number.as_str(), number.radix()).ok());
+            match number {
+                Some(number) => *to = number,
+                None => reader.fault(self.key(name), place, "expected a whole number".into()),
+            }
+        }
+    }
+
+    /// What was not taken is unknown.
+    fn end(self, reader: &mut Reader, known: &[&str]) {
+        let known = known
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect::<Vec<_>>()
+            .join(", ");
+        for name in self.table.keys() {
+            let detail = format!("unknown key `{}`; known here are {known}", name.get_ref());
+            reader.fault(self.key(name.get_ref()), name.span(), detail);
+        }
+    }
+}
