@@ -1,0 +1,183 @@
+//! The direction rules of the source tree, from one table that the crate docs show too.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Module, and the other top-level modules its code may use. `telemetry` and `shutdown` are open to all.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("settings", &[]),
+    ("telemetry", &[]),
+    ("shutdown", &[]),
+    ("config", &[]),
+    ("paxos", &[]),
+    ("state", &["config"]),
+    ("replication", &["paxos", "state", "config"]),
+    ("wire", &[]),
+    ("backend", &["config", "wire"]),
+    ("routing", &["config", "backend"]),
+    ("proxy", &["config", "routing", "backend", "wire"]),
+    (
+        "admin",
+        &["config", "state", "replication", "routing", "backend"],
+    ),
+    ("client", &["config"]),
+    ("cli", &["client", "config", "settings", "node"]),
+];
+
+/// Open to every module.
+const OPEN: &[&str] = &["telemetry", "shutdown"];
+
+/// Parts that must be deterministic, and what they may therefore not mention.
+const PURE: &[&str] = &["config", "paxos", "state", "wire/http1"];
+const IMPURE: &[&str] = &[
+    "tokio::",
+    "hyper::",
+    "Instant::now",
+    "SystemTime::now",
+    "Timestamp::now",
+    "rand::rng",
+    "thread_rng",
+    "HashMap",
+    "HashSet",
+];
+
+#[test]
+fn modules_use_only_what_the_table_allows() {
+    let mut faults = Vec::new();
+    for (module, allowed) in MAY_USE {
+        for (path, code) in sources(module) {
+            for used in mentioned(&code) {
+                let known = used == "node" || MAY_USE.iter().any(|(name, _)| *name == used);
+                let fine = used == *module
+                    || OPEN.contains(&used.as_str())
+                    || allowed.contains(&used.as_str());
+                if known && !fine {
+                    faults.push(format!(
+                        "{} uses crate::{used}; {module} may use {allowed:?}",
+                        path.display()
+                    ));
+                }
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn every_module_stands_in_the_table() {
+    let lib = fs::read_to_string(source_root().join("lib.rs")).unwrap();
+    let declared: BTreeSet<&str> = lib
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'))
+        .filter(|name| *name != "node")
+        .collect();
+    assert_eq!(declared, MAY_USE.iter().map(|(name, _)| *name).collect());
+}
+
+#[test]
+fn the_crate_docs_show_the_table() {
+    let lib = fs::read_to_string(source_root().join("lib.rs")).unwrap();
+    for (module, allowed) in MAY_USE {
+        let uses = if allowed.is_empty() {
+            "-".into()
+        } else {
+            allowed.join(", ")
+        };
+        let row = format!("//! | `{module}` | {uses} |");
+        assert!(lib.contains(&row), "the crate docs lack the row\n{row}");
+    }
+}
+
+#[test]
+fn deterministic_parts_know_no_clock_no_chance_and_no_io() {
+    let mut faults = Vec::new();
+    for module in PURE {
+        for (path, code) in sources(module) {
+            for word in IMPURE.iter().filter(|word| code.contains(**word)) {
+                faults.push(format!("{} mentions {word}", path.display()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn only_the_edge_knows_status_codes() {
+    for module in [
+        "config",
+        "paxos",
+        "state",
+        "replication",
+        "backend",
+        "routing",
+    ] {
+        for (path, code) in sources(module) {
+            assert!(
+                !code.contains("StatusCode"),
+                "{} knows status codes",
+                path.display()
+            );
+        }
+    }
+}
+
+fn source_root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// Code of a module without its tests and comments.
+fn sources(module: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let file = source_root().join(format!("{module}.rs"));
+    if file.exists() {
+        found.push(file);
+    }
+    gather(&source_root().join(module), &mut found);
+    found.sort();
+    found
+        .into_iter()
+        .map(|path| {
+            let code = code_of(&fs::read_to_string(&path).unwrap());
+            (path, code)
+        })
+        .collect()
+}
+
+fn gather(folder: &Path, found: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if path.is_dir() && name != "tests" {
+            gather(&path, found);
+        } else if name.ends_with(".rs") && !name.ends_with("tests.rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn code_of(text: &str) -> String {
+    let code = text
+        .split("#[cfg(test)]\nmod tests {")
+        .next()
+        .unwrap_or(text);
+    code.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn mentioned(code: &str) -> BTreeSet<String> {
+    code.match_indices("crate::")
+        .filter(|(at, _)| *at == 0 || !code.as_bytes()[at - 1].is_ascii_alphanumeric())
+        .map(|(at, found)| {
+            let rest = &code[at + found.len()..];
+            rest.chars()
+                .take_while(|c| c.is_ascii_lowercase() || *c == '_')
+                .collect()
+        })
+        .collect()
+}
