@@ -1,1 +1,3 @@
 //! Runs the consensus core against the world.
+
+pub mod storage;
