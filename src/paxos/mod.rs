@@ -1,1 +1,33 @@
-//! The consensus core: deterministic, no IO, opaque commands.
+//! The consensus core: Multi-Paxos over opaque commands, deterministic and without IO.
+//!
+//! [`Replica::handle`] takes the time and one [`Input`] and gives back ordered [`Output`]s. The core reads no clock,
+//! starts no thread, iterates no hash map and draws its random numbers from the seed in [`Options`]; its whole state is
+//! `Clone + Eq + Hash`, so a model checker can walk it. Whoever embeds it (the driver in `replication`, the simulation)
+//! does the writing, sending and waking that the outputs ask for, by the numbered duties on [`Replica`].
+//!
+//! One voter plays up to three roles, each in its own file and borrowing only what it needs: `acceptor` (what this
+//! voter promised and holds), `candidate` and `leader` (phase 1 and phase 2), `learner` (what is known decided). Not
+//! here yet: checkpoints, streams to non-voters, membership change and transfer of leadership.
+
+mod ballot;
+mod contract;
+mod log;
+mod membership;
+mod message;
+mod replica;
+
+pub use ballot::{Ballot, Epoch, NodeId, Slot};
+pub use contract::{Input, Options, Output, PersistId, ProposalId, ReadId, Refusal, Role, Time};
+pub use log::{Batch, Entry, LogChange, Payload, Recovered};
+pub use membership::Membership;
+pub use message::{Attempt, Message, Position, Round, Run, Summary, SyncId};
+pub use replica::Replica;
+
+/// Most bytes of one command. A larger one is refused, so that one entry always fits into one message.
+pub const MAX_COMMAND_BYTES: usize = 4 << 20;
+/// Bytes of entries that one message carries at most, unless a single entry is larger.
+pub const MAX_CHUNK_BYTES: usize = 1 << 20;
+/// What an entry is taken to weigh beyond its command, in messages and windows.
+pub const ENTRY_OVERHEAD_BYTES: usize = 48;
+/// Most runs that a [`Summary`] lists; of a log with more, the newest are listed.
+pub const MAX_RUNS: usize = 4096;
