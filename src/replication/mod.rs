@@ -1,3 +1,9 @@
 //! Runs the consensus core against the world.
 
+mod frame;
+mod group;
+mod inbox;
+mod status;
 pub mod storage;
+
+pub use status::{Counts, LATENCY_BOUNDS, Latency, State, Status};

@@ -1,0 +1,456 @@
+//! Who belongs to the group, as this node durably knows it, and whether it believes who calls.
+//!
+//! Pure rules over one record; `founding` keeps the record on disk and `transport` asks here at each handshake.
+//! A voter that lost its memory must not vote again: it could promise twice. Hence the instance, drawn once for a
+//! data directory, and the incarnation, raised by each start: neither may ever go back.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use prost::Message;
+use sha2::{Digest, Sha256};
+
+use super::frame::{Hello, Refusal, VERSION};
+use crate::paxos::NodeId;
+
+/// The durable record.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(super) struct Group {
+    /// 16 bytes; empty until all first voters are known.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub(super) cluster: Bytes,
+    /// In the order of their ids.
+    #[prost(message, repeated, tag = "2")]
+    pub(super) members: Vec<Member>,
+    /// This node's id.
+    #[prost(uint32, tag = "3")]
+    pub(super) me: u32,
+    /// Whether all first voters have said that the membership is durable with them: from here on this one votes.
+    #[prost(bool, tag = "4")]
+    pub(super) complete: bool,
+}
+
+/// One voter.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(super) struct Member {
+    #[prost(uint32, tag = "1")]
+    pub(super) id: u32,
+    #[prost(string, tag = "2")]
+    pub(super) name: String,
+    /// Where it listens for peers; empty for a lone voter.
+    #[prost(string, tag = "3")]
+    pub(super) address: String,
+    /// Drawn once by its data directory; empty until it was met.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub(super) instance: Bytes,
+    /// The highest incarnation met; of this node its own.
+    #[prost(uint64, tag = "5")]
+    pub(super) incarnation: u64,
+    /// The process that had it.
+    #[prost(uint64, tag = "6")]
+    pub(super) process: u64,
+}
+
+/// Whom a hello was accepted from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Met {
+    pub(super) peer: NodeId,
+    /// The record changed: it must be durable before anything is answered.
+    pub(super) changed: bool,
+    /// It says that this very membership is durable with it.
+    pub(super) agrees: bool,
+}
+
+impl Group {
+    /// A cluster of one, which may grow.
+    pub(super) fn alone(name: &str, cluster: [u8; 16], instance: [u8; 16]) -> Self {
+        let mut group = Self::first(name, &BTreeMap::new(), instance);
+        group.cluster = Bytes::copy_from_slice(&cluster);
+        group.complete = true;
+        group
+    }
+
+    /// The first voters before they met: ids by the order of the names.
+    pub(super) fn first(
+        name: &str,
+        voters: &BTreeMap<String, SocketAddr>,
+        instance: [u8; 16],
+    ) -> Self {
+        let mut addresses: BTreeMap<&str, String> = voters
+            .iter()
+            .map(|(name, address)| (name.as_str(), address.to_string()))
+            .collect();
+        addresses.entry(name).or_default();
+        let members = addresses
+            .into_iter()
+            .zip(1..)
+            .map(|((name, address), id)| Member {
+                id,
+                name: name.to_owned(),
+                address,
+                ..Member::default()
+            });
+        let mut group = Self {
+            members: members.collect(),
+            ..Self::default()
+        };
+        for member in &mut group.members {
+            if member.name == name {
+                member.instance = Bytes::copy_from_slice(&instance);
+                group.me = member.id;
+            }
+        }
+        group
+    }
+
+    /// This node's own entry.
+    pub(super) fn own(&self) -> Option<&Member> {
+        self.member(NodeId(self.me))
+    }
+
+    /// The entry of `id`.
+    pub(super) fn member(&self, id: NodeId) -> Option<&Member> {
+        self.members.iter().find(|member| member.id == id.0)
+    }
+
+    /// Everybody's names.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.members
+            .iter()
+            .map(|member| member.name.clone())
+            .collect()
+    }
+
+    /// What this node says of itself to `to`.
+    pub(super) fn hello(&self, to: &str) -> Hello {
+        let own = self.own().cloned().unwrap_or_default();
+        Hello {
+            version: VERSION,
+            name: own.name,
+            instance: own.instance,
+            incarnation: own.incarnation,
+            process: own.process,
+            cluster: self.cluster.clone(),
+            voters: self.names(),
+            to: to.to_owned(),
+        }
+    }
+
+    /// Once every voter was met, fixes the membership: the cluster's id is its digest. Tells whether it did.
+    pub(super) fn settle(&mut self) -> bool {
+        let known = self
+            .members
+            .iter()
+            .all(|member| !member.instance.is_empty());
+        if !known || !self.cluster.is_empty() {
+            return false;
+        }
+        let mut digest = Sha256::new();
+        for member in &self.members {
+            digest.update((member.name.len() as u64).to_be_bytes());
+            digest.update(&member.name);
+            digest.update(&member.instance);
+        }
+        self.cluster = Bytes::copy_from_slice(&digest.finalize()[..16]);
+        true
+    }
+
+    /// Takes the addresses of `voters`, which may have moved, and nothing else. Tells whether any was new.
+    pub(super) fn readdress(&mut self, voters: &BTreeMap<String, SocketAddr>) -> bool {
+        let mut changed = false;
+        for member in &mut self.members {
+            if let Some(address) = voters.get(&member.name).map(ToString::to_string) {
+                changed |= member.address != address;
+                member.address = address;
+            }
+        }
+        changed
+    }
+
+    /// Accepts who calls, remembering what must never go back, or says why not.
+    pub(super) fn meet(&mut self, hello: &Hello) -> Result<Met, Refusal> {
+        let refuse = |wiped, reason| Refusal {
+            wiped,
+            reason,
+            cluster: self.cluster.clone(),
+        };
+        if let Err(reason) = self.knows(hello) {
+            return Err(refuse(false, reason));
+        }
+        if let Err(reason) = self.remembers(hello) {
+            return Err(refuse(true, reason));
+        }
+        let cluster = self.cluster.clone();
+        let Some(member) = self
+            .members
+            .iter_mut()
+            .find(|member| member.name == hello.name)
+        else {
+            return Err(refuse(
+                false,
+                format!("`{}` is no voter of this cluster", hello.name),
+            ));
+        };
+        let before = member.clone();
+        member.instance = hello.instance.clone();
+        member.incarnation = hello.incarnation;
+        member.process = hello.process;
+        Ok(Met {
+            peer: NodeId(member.id),
+            changed: *member != before,
+            agrees: !cluster.is_empty() && hello.cluster == cluster,
+        })
+    }
+
+    /// Whether the caller belongs here at all.
+    fn knows(&self, hello: &Hello) -> Result<(), String> {
+        let own = self.own().map_or("", |own| own.name.as_str());
+        let name = &hello.name;
+        if hello.version != VERSION {
+            return Err(format!(
+                "`{name}` speaks version {}, `{own}` {VERSION}",
+                hello.version
+            ));
+        }
+        if !hello.to.is_empty() && hello.to != own {
+            return Err(format!(
+                "`{name}` meant to reach `{}`, but this is `{own}`",
+                hello.to
+            ));
+        }
+        if *name == own {
+            return Err(format!("`{name}` is this node's own name"));
+        }
+        if hello.instance.len() != 16 || ![0, 16].contains(&hello.cluster.len()) {
+            return Err(format!("the hello of `{name}` is malformed"));
+        }
+        if !self.cluster.is_empty() && !hello.cluster.is_empty() && self.cluster != hello.cluster {
+            let (theirs, ours) = (hex(&hello.cluster), hex(&self.cluster));
+            return Err(format!(
+                "`{name}` is of cluster {theirs}, `{own}` of {ours}"
+            ));
+        }
+        if !self.members.iter().any(|member| member.name == *name) {
+            return Err(format!(
+                "`{name}` is no voter of this cluster ({})",
+                self.names().join(", ")
+            ));
+        }
+        let founding = self.cluster.is_empty() && hello.cluster.is_empty();
+        if founding && hello.voters != self.names() {
+            let (theirs, ours) = (hello.voters.join(", "), self.names().join(", "));
+            return Err(format!(
+                "the first voters differ: `{name}` lists {theirs}; `{own}` {ours}"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether the caller still has all that it ever promised. While nobody promised, all may begin again.
+    fn remembers(&self, hello: &Hello) -> Result<(), String> {
+        let Some(member) = self.members.iter().find(|member| member.name == hello.name) else {
+            return Ok(());
+        };
+        let name = &hello.name;
+        if !self.cluster.is_empty() && member.instance != hello.instance {
+            return Err(format!(
+                "`{name}` is a wiped voter, to be replaced under a new identity: \
+                 its data directory is not the one that founded the cluster"
+            ));
+        }
+        let reconnect = (hello.incarnation, hello.process) == (member.incarnation, member.process);
+        if member.instance == hello.instance
+            && !reconnect
+            && hello.incarnation <= member.incarnation
+        {
+            return Err(format!(
+                "`{name}` has an older data directory than it had, to be replaced under a new identity: \
+                 it starts as incarnation {}, and {} was met",
+                hello.incarnation, member.incarnation
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Bytes for people.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn voters() -> BTreeMap<String, SocketAddr> {
+        ["a", "b", "c"]
+            .into_iter()
+            .zip(7001..)
+            .map(|(name, port)| (name.to_owned(), SocketAddr::from(([127, 0, 0, 1], port))))
+            .collect()
+    }
+
+    fn started(name: &str, instance: u8) -> Group {
+        let mut group = Group::first(name, &voters(), [instance; 16]);
+        for member in &mut group.members {
+            if member.name == name {
+                (member.incarnation, member.process) = (1, u64::from(instance));
+            }
+        }
+        group
+    }
+
+    fn founded() -> [Group; 3] {
+        let groups = [started("a", 1), started("b", 2), started("c", 3)];
+        let hellos = groups.clone().map(|group| group.hello(""));
+        groups.map(|mut group| {
+            for hello in hellos
+                .iter()
+                .filter(|hello| Some(&hello.name) != group.own().map(|own| &own.name))
+            {
+                group.meet(hello).expect("the first voters know each other");
+            }
+            assert!(group.settle() && !group.settle());
+            group
+        })
+    }
+
+    #[test]
+    fn all_who_met_settle_on_one_cluster() {
+        let [a, mut b, c] = founded();
+        assert_eq!((&a.cluster, a.cluster.len()), (&c.cluster, 16));
+        assert_eq!((a.me, b.me, c.me), (1, 2, 3));
+        assert_eq!(
+            b.meet(&a.hello("b")),
+            Ok(Met {
+                peer: NodeId(1),
+                changed: false,
+                agrees: true
+            })
+        );
+    }
+
+    #[test]
+    fn a_member_that_does_not_know_the_cluster_yet_is_met_but_does_not_agree() {
+        let [mut a, ..] = founded();
+        assert_eq!(
+            a.meet(&started("b", 2).hello("a")).map(|met| met.agrees),
+            Ok(false)
+        );
+    }
+
+    #[test]
+    fn a_wiped_or_rolled_back_voter_is_refused_as_such() {
+        let [mut a, b, _] = founded();
+        let wiped = a
+            .meet(&started("b", 9).hello("a"))
+            .expect_err("another instance");
+        assert!(
+            wiped.wiped && wiped.reason.contains("wiped voter"),
+            "{wiped:?}"
+        );
+        let again = Hello {
+            process: 77,
+            ..b.hello("a")
+        };
+        assert!(
+            a.meet(&again).is_err_and(|refusal| refusal.wiped),
+            "an equal incarnation of another process"
+        );
+        let next = Hello {
+            process: 77,
+            incarnation: 2,
+            ..b.hello("a")
+        };
+        assert_eq!(a.meet(&next).map(|met| met.changed), Ok(true));
+        assert_eq!(
+            a.meet(&next).map(|met| met.changed),
+            Ok(false),
+            "a reconnect of the same process"
+        );
+        assert!(
+            a.meet(&b.hello("a")).is_err_and(|refusal| refusal.wiped),
+            "an older incarnation"
+        );
+    }
+
+    #[test]
+    fn strangers_and_other_clusters_are_refused_without_being_called_wiped() {
+        let [mut a, b, _] = founded();
+        let theirs = b.hello("a");
+        let cases = [
+            (
+                Hello {
+                    name: "x".into(),
+                    ..theirs.clone()
+                },
+                "no voter",
+            ),
+            (
+                Hello {
+                    name: "a".into(),
+                    ..theirs.clone()
+                },
+                "own name",
+            ),
+            (
+                Hello {
+                    to: "c".into(),
+                    ..theirs.clone()
+                },
+                "meant to reach",
+            ),
+            (
+                Hello {
+                    cluster: Bytes::from_static(&[7; 16]),
+                    ..theirs.clone()
+                },
+                "of cluster",
+            ),
+            (
+                Hello {
+                    version: 2,
+                    ..theirs.clone()
+                },
+                "version 2",
+            ),
+            (
+                Hello {
+                    instance: Bytes::new(),
+                    ..theirs
+                },
+                "malformed",
+            ),
+        ];
+        for (hello, why) in cases {
+            let refusal = a.meet(&hello).expect_err(why);
+            assert!(
+                !refusal.wiped && refusal.reason.contains(why),
+                "{refusal:?} for {why}"
+            );
+        }
+        let mut fresh = started("a", 1);
+        let other = Hello {
+            voters: vec!["a".into(), "b".into()],
+            ..started("b", 2).hello("a")
+        };
+        assert!(
+            fresh
+                .meet(&other)
+                .is_err_and(|refusal| refusal.reason.contains("differ"))
+        );
+    }
+
+    #[test]
+    fn the_list_only_moves_addresses() {
+        let [mut a, ..] = founded();
+        let before = a.clone();
+        assert!(!a.readdress(&voters()));
+        assert!(a.readdress(&BTreeMap::from([(
+            "b".to_owned(),
+            SocketAddr::from(([127, 0, 0, 1], 1))
+        )])));
+        assert_eq!((a.names(), &a.cluster), (before.names(), &before.cluster));
+    }
+}

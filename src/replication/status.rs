@@ -1,0 +1,144 @@
+//! What a replica says of itself: its state, where it stands in the log, and what it has counted.
+//!
+//! The threads that do the work write relaxed atomics; the admin API and its metrics read a [`Status`] now and then.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use crate::paxos::{Ballot, NodeId, Role, Slot};
+
+/// Whether this node's replica takes part in the group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The first voters have not all said that they know the membership.
+    Founding {
+        /// The names that are still waited for.
+        waiting: Vec<String>,
+    },
+    /// It votes.
+    Running,
+    /// Its log is damaged: it promises and accepts nothing until a leader has synced it.
+    Damaged,
+    /// The disk is full: proposals are refused until there is space again.
+    Full,
+    /// It takes no part until this process is started again; traffic goes on.
+    Failed {
+        /// What happened, worded for an operator.
+        reason: String,
+    },
+}
+
+/// A copy of where the replica stands.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// This node's number in the membership; `None` while the group is being founded.
+    pub id: Option<NodeId>,
+    /// This node's name.
+    pub name: String,
+    /// The cluster's id in hexadecimal; `None` while the group is being founded.
+    pub cluster: Option<String>,
+    /// Whether it takes part.
+    pub state: State,
+    /// Its role in the election.
+    pub role: Role,
+    /// Whom it follows, itself where it leads; `None` without a leader.
+    pub leader: Option<NodeId>,
+    /// The leader's name.
+    pub leader_name: Option<String>,
+    /// The highest ballot it has seen.
+    pub ballot: Ballot,
+    /// Known to be decided here.
+    pub decided: Slot,
+    /// Executed by the state machine here.
+    pub applied: Slot,
+    /// What has been counted since the start of the process.
+    pub counts: Counts,
+}
+
+/// What has been counted since the start of the process.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// Commands applied.
+    pub commits: u64,
+    /// Writes to the log, each with its one sync.
+    pub syncs: u64,
+    /// Batches those writes held.
+    pub batches: u64,
+    /// Elections this node stood in.
+    pub elections: u64,
+    /// Times this node became leader.
+    pub leaderships: u64,
+    /// Messages to peers that were dropped because a queue was full.
+    pub dropped: u64,
+    /// From a proposal's arrival at this node's replica as leader to its answer.
+    pub latency: Latency,
+}
+
+/// A histogram: how many observations were at most each bound.
+#[derive(Clone, Debug, Default)]
+pub struct Latency {
+    /// Per bound of [`LATENCY_BOUNDS`], not cumulative; the last one counts what was above all bounds.
+    pub buckets: [u64; LATENCY_BOUNDS.len() + 1],
+    /// The sum of all observations.
+    pub sum: Duration,
+}
+
+/// Upper bounds of the commit latency's buckets, in microseconds.
+pub const LATENCY_BOUNDS: [u64; 12] = [
+    250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 250_000, 1_000_000, 4_000_000,
+];
+
+/// The live counters, shared by the threads that count.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) commits: AtomicU64,
+    pub(super) syncs: AtomicU64,
+    pub(super) batches: AtomicU64,
+    pub(super) elections: AtomicU64,
+    pub(super) leaderships: AtomicU64,
+    pub(super) dropped: AtomicU64,
+    latency: [AtomicU64; LATENCY_BOUNDS.len() + 1],
+    latency_sum: AtomicU64,
+}
+
+impl Counters {
+    /// Counts one commit that took `latency`.
+    pub(super) fn observe(&self, latency: Duration) {
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+        let bucket = LATENCY_BOUNDS.partition_point(|bound| *bound < micros);
+        self.latency[bucket].fetch_add(1, Relaxed);
+        self.latency_sum.fetch_add(micros, Relaxed);
+    }
+
+    /// A copy, each number for itself.
+    pub(super) fn counts(&self) -> Counts {
+        Counts {
+            commits: self.commits.load(Relaxed),
+            syncs: self.syncs.load(Relaxed),
+            batches: self.batches.load(Relaxed),
+            elections: self.elections.load(Relaxed),
+            leaderships: self.leaderships.load(Relaxed),
+            dropped: self.dropped.load(Relaxed),
+            latency: Latency {
+                buckets: std::array::from_fn(|bucket| self.latency[bucket].load(Relaxed)),
+                sum: Duration::from_micros(self.latency_sum.load(Relaxed)),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_latency_falls_in_the_bucket_of_its_bound() {
+        let counters = Counters::default();
+        for micros in [0, 250, 251, 4_000_000, 4_000_001] {
+            counters.observe(Duration::from_micros(micros));
+        }
+        let latency = counters.counts().latency;
+        assert_eq!((latency.buckets[0], latency.buckets[1]), (2, 1));
+        assert_eq!((latency.buckets[11], latency.buckets[12]), (1, 1));
+    }
+}
