@@ -1,0 +1,172 @@
+//! The rules of a handshake, on records alone.
+
+use super::*;
+
+fn voters() -> BTreeMap<String, SocketAddr> {
+    ["a", "b", "c"]
+        .into_iter()
+        .zip(7001..)
+        .map(|(name, port)| (name.to_owned(), SocketAddr::from(([127, 0, 0, 1], port))))
+        .collect()
+}
+
+fn started(name: &str, instance: u8) -> Group {
+    let mut group = Group::first(name, &voters(), [instance; 16]);
+    for member in &mut group.members {
+        if member.name == name {
+            (member.incarnation, member.process) = (1, u64::from(instance));
+        }
+    }
+    group
+}
+
+fn founded() -> [Group; 3] {
+    let groups = [started("a", 1), started("b", 2), started("c", 3)];
+    let hellos = groups.clone().map(|group| group.hello(""));
+    groups.map(|mut group| {
+        let own = group.hello("").name;
+        for hello in hellos.iter().filter(|hello| hello.name != own) {
+            group.meet(hello).expect("the first voters know each other");
+        }
+        assert!(group.settle() && !group.settle());
+        group
+    })
+}
+
+#[test]
+fn all_who_met_settle_on_one_cluster() {
+    let [a, mut b, c] = founded();
+    assert_eq!((&a.cluster, a.cluster.len()), (&c.cluster, 16));
+    assert_eq!((a.me, b.me, c.me), (1, 2, 3));
+    assert_eq!(
+        b.meet(&a.hello("b")),
+        Ok(Met {
+            peer: NodeId(1),
+            changed: false,
+            agrees: true
+        })
+    );
+}
+
+#[test]
+fn a_member_that_does_not_know_the_cluster_yet_is_met_but_does_not_agree() {
+    let [mut a, ..] = founded();
+    assert_eq!(
+        a.meet(&started("b", 2).hello("a")).map(|met| met.agrees),
+        Ok(false)
+    );
+}
+
+#[test]
+fn a_wiped_or_rolled_back_voter_is_refused_as_such() {
+    let [mut a, b, _] = founded();
+    let wiped = a
+        .meet(&started("b", 9).hello("a"))
+        .expect_err("another instance");
+    assert!(
+        wiped.wiped && wiped.reason.contains("wiped voter"),
+        "{wiped:?}"
+    );
+    let again = Hello {
+        process: 77,
+        ..b.hello("a")
+    };
+    assert!(
+        a.meet(&again).is_err_and(|refusal| refusal.wiped),
+        "an equal incarnation of another process"
+    );
+    let next = Hello {
+        process: 77,
+        incarnation: 2,
+        ..b.hello("a")
+    };
+    assert_eq!(a.meet(&next).map(|met| met.changed), Ok(true));
+    assert_eq!(
+        a.meet(&next).map(|met| met.changed),
+        Ok(false),
+        "a reconnect of the same process"
+    );
+    assert!(
+        a.meet(&b.hello("a")).is_err_and(|refusal| refusal.wiped),
+        "an older incarnation"
+    );
+}
+
+#[test]
+fn strangers_and_other_clusters_are_refused_without_being_called_wiped() {
+    let [mut a, b, _] = founded();
+    let theirs = b.hello("a");
+    let cases = [
+        (
+            Hello {
+                name: "x".into(),
+                ..theirs.clone()
+            },
+            "no voter",
+        ),
+        (
+            Hello {
+                name: "a".into(),
+                ..theirs.clone()
+            },
+            "own name",
+        ),
+        (
+            Hello {
+                to: "c".into(),
+                ..theirs.clone()
+            },
+            "meant to reach",
+        ),
+        (
+            Hello {
+                cluster: Bytes::from_static(&[7; 16]),
+                ..theirs.clone()
+            },
+            "of cluster",
+        ),
+        (
+            Hello {
+                version: 2,
+                ..theirs.clone()
+            },
+            "version 2",
+        ),
+        (
+            Hello {
+                instance: Bytes::new(),
+                ..theirs
+            },
+            "malformed",
+        ),
+    ];
+    for (hello, why) in cases {
+        let refusal = a.meet(&hello).expect_err(why);
+        assert!(
+            !refusal.wiped && refusal.reason.contains(why),
+            "{refusal:?} for {why}"
+        );
+    }
+    let mut fresh = started("a", 1);
+    let other = Hello {
+        voters: vec!["a".into(), "b".into()],
+        ..started("b", 2).hello("a")
+    };
+    assert!(
+        fresh
+            .meet(&other)
+            .is_err_and(|refusal| refusal.reason.contains("differ"))
+    );
+}
+
+#[test]
+fn the_list_only_moves_addresses() {
+    let [mut a, ..] = founded();
+    let before = a.clone();
+    assert!(!a.readdress(&voters()));
+    assert!(a.readdress(&BTreeMap::from([(
+        "b".to_owned(),
+        SocketAddr::from(([127, 0, 0, 1], 1))
+    )])));
+    assert_eq!((a.names(), &a.cluster), (before.names(), &before.cluster));
+}
