@@ -3,10 +3,32 @@
 //! Nothing here waits: counters are relaxed adds to a thread's own shard, and an access line that its writer has no
 //! room for is dropped and counted.
 
+pub mod access_log;
 pub mod metrics;
 
 mod histogram;
 mod render;
 mod shards;
 
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
 pub use shards::{set_worker_index, worker_index};
+
+/// Starts the diagnostic log on standard error: `RUST_LOG` if set, else `info`. Plain text on a terminal, JSON lines
+/// elsewhere. Later calls do nothing, so that tests and the demo may call it freely.
+pub fn init_tracing() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let terminal = std::io::stderr().is_terminal();
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(terminal);
+    // An error says that a subscriber is there already.
+    let _ = if terminal {
+        builder.try_init()
+    } else {
+        builder.json().try_init()
+    };
+}
