@@ -1,1 +1,5 @@
 //! The request path.
+
+mod options;
+
+pub use options::{Listener, Network, ProxyOptions, Timeouts};
