@@ -1,5 +1,6 @@
 //! Runs the consensus core against the world.
 
+pub mod codec;
 mod frame;
 mod group;
 mod inbox;
