@@ -1,1 +1,16 @@
-//! The replicated state machine.
+//! The replicated state machine: commands in, in log order, the same state and outcomes on every node. Pure.
+//!
+//! The replication driver feeds [`Machine::apply`] every decided command and [`Machine::skip`] every entry that is
+//! none. Admission and the data plane read what it holds. Applying is total: no bytes, however they came to be
+//! decided, make it panic.
+
+mod command;
+mod history;
+mod keys;
+mod machine;
+mod outcome;
+
+pub use command::{BadKey, Body, Command, DecodeError, Key, LEVEL, Stamp};
+pub use history::{At, Entry, History};
+pub use machine::{Applied, Machine};
+pub use outcome::Outcome;

@@ -1,0 +1,97 @@
+//! A spec with what the log says of it: when it was made, when it last changed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::hash::Hasher;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use twox_hash::XxHash3_64;
+
+use super::Name;
+
+/// The slot of the last command that changed a value; 0 before the first.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Revision(pub u64);
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One pool or route of a config. Immutable once made: sizes and digests are taken then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resource<T> {
+    /// When it last changed.
+    pub revision: Revision,
+    /// When it was made.
+    pub created: Revision,
+    /// What users wrote, with every default.
+    pub spec: T,
+    /// When each nested resource, a backend of a pool, last changed.
+    parts: Arc<BTreeMap<Name, Revision>>,
+    /// Over all of the above.
+    pub(super) digest: u64,
+    /// Of the spec as canonical JSON.
+    pub(super) bytes: usize,
+}
+
+impl<T: Serialize> Resource<T> {
+    pub(super) fn new(
+        spec: T,
+        created: Revision,
+        revision: Revision,
+        parts: BTreeMap<Name, Revision>,
+    ) -> Self {
+        let mut sink = Sink {
+            hasher: XxHash3_64::with_seed(0),
+            bytes: 0,
+        };
+        // Neither the sink nor the specs' `Serialize` has a way to fail; a short digest would be one on every node.
+        let _ = serde_json::to_writer(&mut sink, &spec);
+        let Sink { mut hasher, bytes } = sink;
+        for number in [created.0, revision.0]
+            .into_iter()
+            .chain(parts.values().map(|part| part.0))
+        {
+            hasher.write(&number.to_le_bytes());
+        }
+        Self {
+            revision,
+            created,
+            spec,
+            parts: Arc::new(parts),
+            digest: hasher.finish(),
+            bytes,
+        }
+    }
+}
+
+impl<T> Resource<T> {
+    /// When that nested resource last changed; `None` if it is not there.
+    pub fn part(&self, id: &Name) -> Option<Revision> {
+        self.parts.get(id).copied()
+    }
+}
+
+/// Counts and hashes canonical JSON without keeping it.
+struct Sink {
+    hasher: XxHash3_64,
+    bytes: usize,
+}
+
+impl std::io::Write for Sink {
+    fn write(&mut self, piece: &[u8]) -> std::io::Result<usize> {
+        self.hasher.write(piece);
+        self.bytes += piece.len();
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,116 @@
+//! The machine: decided commands in, state and outcomes out; total, deterministic, single-threaded.
+
+use std::sync::Arc;
+
+use super::{Body, Command, DecodeError, History, Key, LEVEL, Outcome, Stamp};
+use crate::config::{Config, Revision};
+
+/// What applying one entry of the log came to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Applied {
+    /// It was a command.
+    Command {
+        /// By which whoever proposed it waits for it.
+        key: Key,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// It was none; it is passed over, on every node alike.
+    Undecodable(DecodeError),
+    /// It needs a newer build: it was not applied, and nothing behind it may be. The machine stays where it is.
+    UnknownLevel {
+        /// The level it needs.
+        level: u32,
+    },
+}
+
+/// The replicated state. Equal bytes at equal slots give equal machines.
+#[derive(Clone, Debug, Default)]
+pub struct Machine {
+    config: Arc<Config>,
+    history: History,
+    applied: u64,
+    now: Stamp,
+}
+
+impl Machine {
+    /// Before the first slot.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Applies the command decided at `slot`, which follows the last one.
+    pub fn apply(&mut self, slot: u64, command: &[u8]) -> Applied {
+        let command = match Command::decode(command) {
+            Ok(command) if command.level > LEVEL => {
+                return Applied::UnknownLevel {
+                    level: command.level,
+                };
+            }
+            Ok(command) => command,
+            Err(error) => {
+                self.skip(slot);
+                return Applied::Undecodable(error);
+            }
+        };
+        self.skip(slot);
+        self.now = self.now.max(command.stamp);
+        let Body::Config(transaction) = &command.body;
+        let outcome = match self.config.apply(Revision(slot), transaction) {
+            Ok(next) => {
+                let changed = next.config.revision != self.config.revision;
+                self.config = Arc::new(next.config);
+                Outcome::Done {
+                    revision: self.config.revision,
+                    changed,
+                    effects: next.effects,
+                }
+            }
+            Err(rejection) => Outcome::Rejected(rejection),
+        };
+        Applied::Command {
+            key: command.key,
+            outcome,
+        }
+    }
+
+    /// Passes over `slot`, which holds no command.
+    pub fn skip(&mut self, slot: u64) {
+        assert_eq!(
+            slot,
+            self.applied + 1,
+            "slots are applied one after the other, each once"
+        );
+        self.applied = slot;
+    }
+
+    /// The config now.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// Of the config now.
+    pub fn revision(&self) -> Revision {
+        self.config.revision
+    }
+
+    /// The last slot applied; 0 before the first.
+    pub fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    /// State time: the greatest stamp seen.
+    pub fn now(&self) -> Stamp {
+        self.now
+    }
+
+    /// Who changed what, when and why.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Over the whole state: equal on every node at equal slots.
+    pub fn digest(&self) -> u64 {
+        self.config.digest()
+    }
+}
