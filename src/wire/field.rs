@@ -1,0 +1,226 @@
+//! Names of header fields that the proxy itself has a word about, known by a number after the first look.
+//!
+//! A name is compared once, when the head is parsed; from then on a field is its [`Known`] and sets of fields are the
+//! bits of a [`KnownSet`].
+
+/// A header field that the proxy reads, drops or writes; all else is [`Known::Other`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Known {
+    /// Any field the proxy has no rule for.
+    Other,
+    /// The name of a framing or forwarding field with `_` for `-`, which CGI-like backends cannot tell from the real
+    /// one (`X_Forwarded_For`). Never forwarded.
+    Imposter,
+    /// `Authorization`
+    Authorization,
+    /// `Cache-Control`
+    CacheControl,
+    /// `Connection`
+    Connection,
+    /// `Content-Length`
+    ContentLength,
+    /// `Content-Type`
+    ContentType,
+    /// `Cookie`
+    Cookie,
+    /// `Date`
+    Date,
+    /// `Expect`
+    Expect,
+    /// `Forwarded`
+    Forwarded,
+    /// `Host`
+    Host,
+    /// `HTTP2-Settings`
+    Http2Settings,
+    /// `Keep-Alive`
+    KeepAlive,
+    /// `Proxy-Authenticate`
+    ProxyAuthenticate,
+    /// `Proxy-Authorization`
+    ProxyAuthorization,
+    /// `Proxy-Connection`
+    ProxyConnection,
+    /// `Set-Cookie`
+    SetCookie,
+    /// `TE`
+    Te,
+    /// `Trailer`
+    Trailer,
+    /// `Transfer-Encoding`
+    TransferEncoding,
+    /// `Upgrade`
+    Upgrade,
+    /// `Via`
+    Via,
+    /// Any `X-Forwarded-…` but the three below.
+    XForwarded,
+    /// `X-Forwarded-For`
+    XForwardedFor,
+    /// `X-Forwarded-Host`
+    XForwardedHost,
+    /// `X-Forwarded-Proto`
+    XForwardedProto,
+    /// `X-Request-Id`
+    XRequestId,
+}
+
+impl Known {
+    /// What the field `name` is; the case of letters does not matter.
+    pub fn of(name: &[u8]) -> Known {
+        use Known::*;
+        let candidates: &[(&[u8], Known)] = match name.len() {
+            2 => &[(b"te", Te)],
+            3 => &[(b"via", Via)],
+            4 => &[(b"host", Host), (b"date", Date)],
+            6 => &[(b"cookie", Cookie), (b"expect", Expect)],
+            7 => &[(b"upgrade", Upgrade), (b"trailer", Trailer)],
+            9 => &[(b"forwarded", Forwarded)],
+            10 => &[
+                (b"connection", Connection),
+                (b"keep-alive", KeepAlive),
+                (b"set-cookie", SetCookie),
+            ],
+            12 => &[
+                (b"content-type", ContentType),
+                (b"x-request-id", XRequestId),
+            ],
+            13 => &[
+                (b"authorization", Authorization),
+                (b"cache-control", CacheControl),
+            ],
+            14 => &[
+                (b"content-length", ContentLength),
+                (b"http2-settings", Http2Settings),
+            ],
+            15 => &[(b"x-forwarded-for", XForwardedFor)],
+            16 => &[
+                (b"x-forwarded-host", XForwardedHost),
+                (b"proxy-connection", ProxyConnection),
+            ],
+            17 => &[
+                (b"x-forwarded-proto", XForwardedProto),
+                (b"transfer-encoding", TransferEncoding),
+            ],
+            18 => &[(b"proxy-authenticate", ProxyAuthenticate)],
+            19 => &[(b"proxy-authorization", ProxyAuthorization)],
+            _ => &[],
+        };
+        for (lower, known) in candidates {
+            match alike(name, lower) {
+                Alike::Same => return *known,
+                Alike::Underscored => return Imposter,
+                Alike::Different => {}
+            }
+        }
+        const PREFIX: &[u8] = b"x-forwarded-";
+        match name.get(..PREFIX.len()).map(|start| alike(start, PREFIX)) {
+            Some(Alike::Same) => XForwarded,
+            Some(Alike::Underscored) => Imposter,
+            _ => Other,
+        }
+    }
+}
+
+enum Alike {
+    Same,
+    Underscored,
+    Different,
+}
+
+/// Compares a name with a lower-case one of the same length, taking `_` for `-`.
+fn alike(name: &[u8], lower: &[u8]) -> Alike {
+    let mut underscored = false;
+    for (&byte, &wanted) in name.iter().zip(lower) {
+        if byte.to_ascii_lowercase() == wanted {
+            continue;
+        }
+        if byte != b'_' || wanted != b'-' {
+            return Alike::Different;
+        }
+        underscored = true;
+    }
+    if underscored {
+        Alike::Underscored
+    } else {
+        Alike::Same
+    }
+}
+
+/// A set of [`Known`] fields, one bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KnownSet(u64);
+
+impl KnownSet {
+    /// The set without members.
+    pub const EMPTY: KnownSet = KnownSet(0);
+
+    /// The set of these fields.
+    pub const fn of(members: &[Known]) -> KnownSet {
+        let mut bits = 0;
+        let mut at = 0;
+        while at < members.len() {
+            bits |= 1 << members[at] as u8;
+            at += 1;
+        }
+        KnownSet(bits)
+    }
+
+    /// Whether `known` is a member.
+    pub const fn contains(self, known: Known) -> bool {
+        self.0 & (1 << known as u8) != 0
+    }
+
+    /// Whether the two have a member in common.
+    pub const fn intersects(self, other: KnownSet) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// The members of either.
+    #[must_use]
+    pub const fn with(self, other: KnownSet) -> KnownSet {
+        KnownSet(self.0 | other.0)
+    }
+
+    /// Makes `known` a member.
+    pub fn insert(&mut self, known: Known) {
+        self.0 |= 1 << known as u8;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_known_in_any_case() {
+        for (name, known) in [
+            ("Host", Known::Host),
+            ("hOST", Known::Host),
+            ("TE", Known::Te),
+            ("content-LENGTH", Known::ContentLength),
+            ("X-Forwarded-Port", Known::XForwarded),
+            ("X-Forwarded-", Known::XForwarded),
+            ("X-Forwarde", Known::Other),
+            ("Accept", Known::Other),
+            ("", Known::Other),
+        ] {
+            assert_eq!(Known::of(name.as_bytes()), known, "{name}");
+        }
+    }
+
+    #[test]
+    fn underscores_for_dashes_make_an_imposter() {
+        for name in ["X_Forwarded_For", "Content_Length", "transfer-encoding_"] {
+            let expected = if name.ends_with('_') {
+                Known::Other
+            } else {
+                Known::Imposter
+            };
+            assert_eq!(Known::of(name.as_bytes()), expected, "{name}");
+        }
+        assert_eq!(Known::of(b"x_forwarded_port"), Known::Imposter);
+        assert_eq!(Known::of(b"my_header"), Known::Other);
+    }
+}

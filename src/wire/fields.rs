@@ -1,0 +1,233 @@
+//! The fields of a head: the bytes they came in, and spans over them.
+//!
+//! Fields are edited by span: one is skipped, or a line is appended; nothing is moved or formatted anew. Copying out
+//! takes whole runs of kept lines, so names keep their case and fields their order. The buffers survive
+//! [`Fields::clear`]: a reused value allocates nothing.
+
+use super::field::{Known, KnownSet};
+
+/// The header fields of one message.
+#[derive(Debug, Default)]
+pub struct Fields {
+    /// The lines as received, each with its CRLF.
+    bytes: Vec<u8>,
+    lines: Vec<Line>,
+    present: KnownSet,
+    /// Lines added here, each with its CRLF.
+    appended: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    start: u32,
+    /// Behind the CRLF: where the next line starts.
+    end: u32,
+    value_start: u32,
+    value_end: u32,
+    name_len: u16,
+    known: Known,
+    /// Dropped by a rule, or meant for the next hop only.
+    skipped: bool,
+}
+
+/// One field as received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// The name as it was written; a token, so ASCII.
+    pub name: &'a [u8],
+    /// The value without the white space around it; may hold bytes above 0x7F.
+    pub value: &'a [u8],
+    /// Which field it is.
+    pub known: Known,
+    /// Whether it is kept from the next hop.
+    pub skipped: bool,
+}
+
+/// A name that is no token, or a value with control characters: adding it would forge a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a valid header field")]
+pub struct InvalidField;
+
+impl Fields {
+    /// Forgets all fields and keeps the buffers.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.lines.clear();
+        self.appended.clear();
+        self.present = KnownSet::EMPTY;
+    }
+
+    /// All fields as received, in order, skipped ones too; not the appended ones.
+    pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
+        self.lines.iter().map(|line| self.field(line))
+    }
+
+    /// Whether such a field was received.
+    pub fn has(&self, known: Known) -> bool {
+        self.present.contains(known)
+    }
+
+    /// Whether any field of the set was received.
+    pub fn has_any(&self, set: KnownSet) -> bool {
+        self.present.intersects(set)
+    }
+
+    /// The value of the first such field received.
+    pub fn value(&self, known: Known) -> Option<&[u8]> {
+        self.values(known).next()
+    }
+
+    /// The values of all such fields received, in order.
+    pub fn values(&self, known: Known) -> impl Iterator<Item = &[u8]> {
+        let lines = if self.has(known) {
+            &self.lines[..]
+        } else {
+            &[]
+        };
+        lines
+            .iter()
+            .filter(move |line| line.known == known)
+            .map(|line| self.field(line).value)
+    }
+
+    /// The value of the first field received with this name, in any case.
+    pub fn named(&self, name: &str) -> Option<&[u8]> {
+        self.iter()
+            .find(|field| field.name.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|field| field.value)
+    }
+
+    /// How many fields were received.
+    pub fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Whether no field was received.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// Keeps every such field from the next hop.
+    pub fn skip(&mut self, known: Known) {
+        if self.has(known) {
+            self.skip_where(|field| field.known == known);
+        }
+    }
+
+    /// Keeps every field with this name, in any case, from the next hop.
+    pub fn skip_named(&mut self, name: &str) {
+        self.skip_where(|field| field.name.eq_ignore_ascii_case(name.as_bytes()));
+    }
+
+    pub(super) fn skip_where(&mut self, drop: impl Fn(Field<'_>) -> bool) {
+        for at in 0..self.lines.len() {
+            if drop(self.field(&self.lines[at])) {
+                self.lines[at].skipped = true;
+            }
+        }
+    }
+
+    /// Adds a field behind those received.
+    pub fn append(&mut self, name: &str, value: &[u8]) -> Result<(), InvalidField> {
+        let token = !name.is_empty() && name.bytes().all(is_token_byte);
+        if !token || !value.iter().copied().all(is_value_byte) {
+            return Err(InvalidField);
+        }
+        write_field(&mut self.appended, name.as_bytes(), value);
+        Ok(())
+    }
+
+    /// Writes the lines that are neither skipped nor in `drop`, then the appended ones.
+    pub(super) fn copy_kept(&self, drop: KnownSet, out: &mut Vec<u8>) {
+        let mut run = 0;
+        for line in &self.lines {
+            if line.skipped || drop.contains(line.known) {
+                out.extend_from_slice(&self.bytes[run..line.start as usize]);
+                run = line.end as usize;
+            }
+        }
+        out.extend_from_slice(&self.bytes[run..]);
+        out.extend_from_slice(&self.appended);
+    }
+
+    /// Takes over a parsed block of lines: `block` ends with the last field's CRLF, and the fields point into it.
+    ///
+    /// Tells whether every line ends in CRLF.
+    pub(super) fn fill(&mut self, block: &[u8], fields: &[httparse::Header<'_>]) -> bool {
+        self.clear();
+        self.bytes.extend_from_slice(block);
+        let base = block.as_ptr() as usize;
+        let mut strict = true;
+        for (at, field) in fields.iter().enumerate() {
+            let start = (field.name.as_ptr() as usize).wrapping_sub(base);
+            let end = match fields.get(at + 1) {
+                Some(next) => (next.name.as_ptr() as usize).wrapping_sub(base),
+                None => block.len(),
+            };
+            // An empty value may point anywhere.
+            let value_start = match field.value {
+                [] => start + field.name.len() + 1,
+                value => (value.as_ptr() as usize).wrapping_sub(base),
+            };
+            let known = Known::of(field.name.as_bytes());
+            strict &= block
+                .get(..end)
+                .is_some_and(|lines| lines.ends_with(b"\r\n"));
+            self.present.insert(known);
+            self.lines.push(Line {
+                start: start as u32,
+                end: end as u32,
+                value_start: value_start as u32,
+                value_end: (value_start + field.value.len()) as u32,
+                name_len: field.name.len() as u16,
+                known,
+                skipped: false,
+            });
+        }
+        strict
+    }
+
+    fn field(&self, line: &Line) -> Field<'_> {
+        let start = line.start as usize;
+        Field {
+            name: &self.bytes[start..start + line.name_len as usize],
+            value: &self.bytes[line.value_start as usize..line.value_end as usize],
+            known: line.known,
+            skipped: line.skipped,
+        }
+    }
+}
+
+/// The members of a comma-separated list, without the white space around them; empty ones are left out.
+pub fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value
+        .split(|&byte| byte == b',')
+        .map(trimmed)
+        .filter(|member| !member.is_empty())
+}
+
+/// Writes one line.
+pub(super) fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn trimmed(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// RFC 9110, 5.6.2: what names and methods are made of.
+pub(super) const fn is_token_byte(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z'
+        | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
+}
+
+/// RFC 9110, 5.5: visible characters, blanks, and the bytes above ASCII that old senders use.
+pub(super) const fn is_value_byte(byte: u8) -> bool {
+    matches!(byte, b'\t' | b' '..=b'~' | 0x80..=0xFF)
+}
