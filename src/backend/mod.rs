@@ -1,1 +1,22 @@
-//! What outlives a snapshot: in-flight counts, health and connections of each backend.
+//! What outlives a snapshot: the backends themselves, and how one of them is picked.
+//!
+//! A revision says which backends a pool has and with which weights; whether one admits requests, how many it is
+//! serving, its place in the rotation and its connections belong to the backend and are kept here, so that no change
+//! of the config resets them. Nothing in here is locked on the request path.
+
+mod registry;
+
+mod member;
+
+pub mod balance;
+
+mod connections;
+
+mod budget;
+
+mod padded;
+
+pub use budget::{Budget, Retry};
+pub use connections::{Connections, Limits};
+pub use member::{Backend, InFlight};
+pub use registry::{PoolRuntime, Registry};

@@ -1,1 +1,26 @@
-//! The only bridge between the planes: Config compiled to the Snapshot the data plane reads.
+//! The only bridge between the planes: a `Config` compiled to the [`Snapshot`] that the data plane reads.
+//!
+//! [`compile()`] builds, [`publish::run`] puts what was built into the one [`SnapshotCell`] and says so once every
+//! worker serves it, [`explain()`] tells why a request goes where it goes. Matching is on bytes as they came: the
+//! host without port and in any case, the path without its query.
+
+mod snapshot;
+
+mod cell;
+
+mod table;
+
+mod host;
+
+mod paths;
+
+mod compile;
+
+pub mod publish;
+
+mod explain;
+
+pub use cell::{SnapshotCache, SnapshotCell};
+pub use compile::{CompileError, check, compile};
+pub use explain::{BackendChances, Explanation, Judged, PoolChances, Question, explain};
+pub use snapshot::{PoolEntry, PoolMember, RouteEntry, Snapshot};

@@ -1,0 +1,147 @@
+//! Idle connections to backends, of one thread: taken newest first, bounded, and dropped when they get old.
+//!
+//! Each data-plane thread owns one store; it is neither `Send` over awaits nor locked. It reads no clock: callers
+//! pass the time, and sweep it now and then.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::member::Backend;
+
+/// How many idle connections one thread keeps.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// To one backend.
+    pub per_backend: usize,
+    /// To all of them.
+    pub total: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            per_backend: 128,
+            total: 4_096,
+        }
+    }
+}
+
+/// The idle connections of this thread, by [`Backend::key`].
+#[derive(Debug)]
+pub struct Connections<C> {
+    limits: Limits,
+    store: RefCell<Store<C>>,
+    _one_thread: PhantomData<*const ()>,
+}
+
+#[derive(Debug)]
+struct Store<C> {
+    shelves: HashMap<u64, Shelf<C>>,
+    total: usize,
+}
+
+#[derive(Debug)]
+struct Shelf<C> {
+    backend: Arc<Backend>,
+    /// Oldest in front.
+    idle: VecDeque<Idle<C>>,
+}
+
+#[derive(Debug)]
+struct Idle<C> {
+    connection: C,
+    until: Instant,
+}
+
+impl<C> Connections<C> {
+    /// An empty store.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            store: RefCell::new(Store {
+                shelves: HashMap::new(),
+                total: 0,
+            }),
+            _one_thread: PhantomData,
+        }
+    }
+
+    /// The connection to `backend` that fell idle last, if it is still within its time.
+    pub fn take(&self, backend: &Backend, now: Instant) -> Option<C> {
+        let mut store = self.store.borrow_mut();
+        let shelf = store.shelves.get_mut(&backend.key)?;
+        let newest = shelf.idle.pop_back()?;
+        store.total -= 1;
+        (now < newest.until).then_some(newest.connection)
+    }
+
+    /// Keeps `connection` for at most `idle`, unless its backend no longer admits requests or the store is full; the
+    /// oldest to the same backend makes room.
+    pub fn put(&self, backend: &Arc<Backend>, connection: C, now: Instant, idle: Duration) {
+        if !backend.admits() || idle.is_zero() || self.limits.per_backend == 0 {
+            return;
+        }
+        let mut store = self.store.borrow_mut();
+        let full = store.total >= self.limits.total;
+        let shelf = store.shelves.entry(backend.key).or_insert_with(|| Shelf {
+            backend: backend.clone(),
+            idle: VecDeque::new(),
+        });
+        let mut dropped = None;
+        if full || shelf.idle.len() >= self.limits.per_backend {
+            dropped = shelf.idle.pop_front();
+            if dropped.is_none() {
+                return;
+            }
+        }
+        let until = now + idle;
+        shelf.idle.push_back(Idle { connection, until });
+        if dropped.is_none() {
+            store.total += 1;
+        }
+    }
+
+    /// Drops what is past its time, and everything to backends that no longer admit requests. Returns how many went.
+    pub fn sweep(&self, now: Instant) -> usize {
+        let mut store = self.store.borrow_mut();
+        let before = store.total;
+        store.shelves.retain(|_, shelf| {
+            if shelf.backend.admits() {
+                shelf.idle.retain(|idle| now < idle.until);
+            } else {
+                shelf.idle.clear();
+            }
+            !shelf.idle.is_empty()
+        });
+        store.total = store.shelves.values().map(|shelf| shelf.idle.len()).sum();
+        before - store.total
+    }
+
+    /// Drops everything to `backend`: one of its connections was found dead, the others may be too.
+    pub fn drop_all(&self, backend: &Backend) {
+        let mut store = self.store.borrow_mut();
+        if let Some(shelf) = store.shelves.remove(&backend.key) {
+            store.total -= shelf.idle.len();
+        }
+    }
+
+    /// Drops everything.
+    pub fn clear(&self) {
+        let mut store = self.store.borrow_mut();
+        store.shelves.clear();
+        store.total = 0;
+    }
+
+    /// Idle connections in the store.
+    pub fn len(&self) -> usize {
+        self.store.borrow().total
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

@@ -1,0 +1,193 @@
+//! Finds again what outlives snapshots: backends by (pool, id, address), the rotation and budget of a pool.
+//!
+//! It holds everything weakly: what no snapshot and no request refers to is gone, and its entry is swept at the next
+//! publication. Compiling looks things up here and changes nothing that a request can see; publishing does.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use super::balance::Cursor;
+use super::budget::Budget;
+use super::member::Backend;
+use super::padded::Padded;
+use crate::config::Name;
+use crate::telemetry::metrics::{MetricsRegistry, RouteMetrics};
+
+/// Below this many entries a sweep is not worth its lock.
+const SWEEP_ABOVE: usize = 64;
+
+/// All backends, pools and routes that anything in this process refers to.
+#[derive(Debug)]
+pub struct Registry {
+    metrics: Arc<MetricsRegistry>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    pools: HashMap<Name, Pool>,
+    splits: HashMap<Name, Weak<Cursor>>,
+    /// Entries at the last sweep; it pays again at twice as many.
+    swept: usize,
+    entries: usize,
+}
+
+#[derive(Debug, Default)]
+struct Pool {
+    runtime: Weak<PoolRuntime>,
+    backends: HashMap<(Name, SocketAddr), Weak<Backend>>,
+}
+
+/// What a pool keeps over revisions.
+#[derive(Debug)]
+pub struct PoolRuntime {
+    cursor: Arc<Cursor>,
+    clock: Padded<AtomicU64>,
+    budget: Arc<Budget>,
+}
+
+impl PoolRuntime {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            cursor: Arc::new(Cursor::random()),
+            clock: Padded::default(),
+            budget: Arc::new(Budget::new()),
+        })
+    }
+
+    /// The place in the pool's rotation.
+    pub fn cursor(&self) -> &Arc<Cursor> {
+        &self.cursor
+    }
+
+    /// The budget for retries in this pool.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
+    /// The turn of the last pick; see `balance::least_connections`.
+    pub(super) fn clock(&self) -> &AtomicU64 {
+        &self.clock
+    }
+}
+
+impl Registry {
+    /// An empty registry, whose backends and routes count into `metrics`.
+    pub fn new(metrics: Arc<MetricsRegistry>) -> Self {
+        Self {
+            metrics,
+            known: Mutex::default(),
+        }
+    }
+
+    /// A registry to compile against and throw away: nothing of the real one is touched.
+    pub fn scratch() -> Self {
+        Self::new(MetricsRegistry::new(1))
+    }
+
+    /// What pool `name` keeps over revisions.
+    pub fn pool(&self, name: &Name) -> Arc<PoolRuntime> {
+        self.lock().pool(name).0
+    }
+
+    /// The backend of that identity: the one in use, or a new one, closed.
+    pub fn backend(&self, pool: &Name, id: &Name, address: SocketAddr) -> Arc<Backend> {
+        let mut known = self.lock();
+        let (runtime, backends) = known.pool(pool);
+        let key = (id.clone(), address);
+        if let Some(backend) = backends.get(&key).and_then(Weak::upgrade) {
+            return backend;
+        }
+        let metrics = self.metrics.backend(pool.as_str(), id.as_str());
+        let backend = Backend::new(pool.clone(), id.clone(), address, runtime, metrics);
+        if backends.insert(key, Arc::downgrade(&backend)).is_none() {
+            known.entries += 1;
+        }
+        backend
+    }
+
+    /// Every backend with that id that still serves anything, whatever its address was.
+    pub fn backends(&self, pool: &Name, id: &Name) -> Vec<Arc<Backend>> {
+        let known = self.lock();
+        let Some(pool) = known.pools.get(pool) else {
+            return Vec::new();
+        };
+        let of_id = pool.backends.iter().filter(|((of, _), _)| of == id);
+        of_id.filter_map(|(_, weak)| weak.upgrade()).collect()
+    }
+
+    /// The place in the rotation of route `name` over its pools.
+    pub fn split(&self, name: &Name) -> Arc<Cursor> {
+        let mut known = self.lock();
+        if let Some(cursor) = known.splits.get(name).and_then(Weak::upgrade) {
+            return cursor;
+        }
+        let cursor = Arc::new(Cursor::random());
+        if known
+            .splits
+            .insert(name.clone(), Arc::downgrade(&cursor))
+            .is_none()
+        {
+            known.entries += 1;
+        }
+        cursor
+    }
+
+    /// The counters of route `name`.
+    pub fn route_metrics(&self, name: &Name) -> Arc<RouteMetrics> {
+        self.metrics.route(name.as_str())
+    }
+
+    /// Forgets what nothing refers to any more, when there may be enough of it.
+    pub fn sweep(&self) {
+        let mut known = self.lock();
+        if known.entries > SWEEP_ABOVE.max(known.swept * 2) {
+            known.sweep();
+        }
+    }
+
+    /// Entries, dead ones included.
+    #[cfg(test)]
+    pub(crate) fn entries(&self) -> usize {
+        self.lock().entries
+    }
+
+    /// A panic elsewhere must not end publishing: the maps are valid after any of their steps.
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn pool(
+        &mut self,
+        name: &Name,
+    ) -> (
+        Arc<PoolRuntime>,
+        &mut HashMap<(Name, SocketAddr), Weak<Backend>>,
+    ) {
+        if !self.pools.contains_key(name) {
+            self.entries += 1;
+        }
+        let pool = self.pools.entry(name.clone()).or_default();
+        let runtime = pool.runtime.upgrade().unwrap_or_else(|| {
+            let runtime = PoolRuntime::new();
+            pool.runtime = Arc::downgrade(&runtime);
+            runtime
+        });
+        (runtime, &mut pool.backends)
+    }
+
+    fn sweep(&mut self) {
+        self.splits.retain(|_, cursor| cursor.strong_count() > 0);
+        self.pools.retain(|_, pool| {
+            pool.backends.retain(|_, weak| weak.strong_count() > 0);
+            !pool.backends.is_empty() || pool.runtime.strong_count() > 0
+        });
+        let backends: usize = self.pools.values().map(|pool| pool.backends.len()).sum();
+        self.entries = self.splits.len() + self.pools.len() + backends;
+        self.swept = self.entries;
+    }
+}

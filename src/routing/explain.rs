@@ -1,0 +1,417 @@
+//! Tells why a request goes where it goes: the route, those it won over, its pools, and each backend's chances.
+//!
+//! It judges every route by itself, by the rules that `table` words, and so is also what the table is tested against.
+//! As JSON for the API, as text for people. Not for the request path.
+
+use std::cmp::Reverse;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::host::Host;
+use super::snapshot::{PoolEntry, PoolMember, RouteEntry, Snapshot};
+use super::table::without_query;
+use crate::config::{Balance, HostPattern, Name, PathMatch, Revision, State};
+
+/// More losers than this are counted, not listed.
+const LISTED: usize = 50;
+
+/// The head of the request in question.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Question {
+    /// `GET`.
+    pub method: String,
+    /// As in the Host field.
+    pub host: String,
+    /// With or without a query.
+    pub path: String,
+    /// By name; no rule looks at them yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<(String, String)>,
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Explanation {
+    /// What was asked.
+    pub request: Question,
+    /// The revision that answers.
+    pub revision: Revision,
+    /// The route that takes the request, and why.
+    pub route: Option<Judged>,
+    /// In a sentence: what happens to the request.
+    pub verdict: String,
+    /// Routes that would take it too, and why they do not, the next best first.
+    pub outranked: Vec<Judged>,
+    /// Routes that match by host or by path, but not by both; first those of the host.
+    pub missed: Vec<Judged>,
+    /// Routes that are not listed: of the above, and those that neither host nor path speaks for.
+    pub others: usize,
+    /// The pools of the route.
+    pub pools: Vec<PoolChances>,
+}
+
+/// A route and what speaks for or against it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Judged {
+    /// The route.
+    pub route: Name,
+    /// Why it has or lacks the request.
+    pub why: String,
+}
+
+/// A pool of the route.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PoolChances {
+    /// The pool.
+    pub pool: Name,
+    /// Its share of the route's requests, in percent.
+    pub share: f64,
+    /// How it picks.
+    pub balance: Balance,
+    /// Its members.
+    pub backends: Vec<BackendChances>,
+}
+
+/// A backend of such a pool.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct BackendChances {
+    /// Its id.
+    pub id: Name,
+    /// Where it listens.
+    pub address: std::net::SocketAddr,
+    /// Its weight.
+    pub weight: u16,
+    /// Its state.
+    pub state: State,
+    /// Whether it can be picked.
+    pub eligible: bool,
+    /// Its share of the pool's requests, in percent; under `least_connections`, of its capacity.
+    pub share: f64,
+    /// Requests it serves, from this node.
+    pub in_flight: u32,
+    /// Why it can or cannot be picked.
+    pub why: String,
+}
+
+/// How well a route fits; the greatest wins.
+type Rank = (HostRank, PathRank, Reverse<(Revision, Name)>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum HostRank {
+    Any,
+    Wildcard(usize),
+    Exact,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum PathRank {
+    Prefix(usize),
+    Exact,
+}
+
+/// Why `question` goes where it goes in `snapshot`.
+pub fn explain(snapshot: &Snapshot, question: Question) -> Explanation {
+    let host = Host::of(&question.host);
+    let path = without_query(&question.path);
+    let mut fitting: Vec<(Rank, &Arc<RouteEntry>)> = Vec::new();
+    let mut missed: Vec<(bool, Judged)> = Vec::new();
+    for route in &snapshot.routes {
+        match (host_rank(route, host.as_ref()), path_rank(route, path)) {
+            (Some(host), Some(path)) => {
+                let age = (route.resource.created, route.name.clone());
+                fitting.push(((host, path, Reverse(age)), route));
+            }
+            (Some(_), None) => missed.push((false, judged(route, path_misses(route, path)))),
+            (None, Some(rank)) if rank > PathRank::Prefix(0) => {
+                missed.push((true, judged(route, host_misses(route, &question.host))));
+            }
+            (None, _) => {}
+        }
+    }
+    fitting.sort_by(|(a, _), (b, _)| b.cmp(a));
+    missed.sort_by_key(|(by_path_alone, _)| *by_path_alone);
+    let winner = fitting.first();
+    let beaten = fitting.iter().skip(1).take(LISTED);
+    let outranked: Vec<Judged> = beaten
+        .filter_map(|(rank, route)| {
+            Some(judged(
+                route,
+                format!("matches, but {}", loses(rank, &winner?.0)),
+            ))
+        })
+        .collect();
+    let missed: Vec<Judged> = missed
+        .into_iter()
+        .take(LISTED)
+        .map(|(_, judged)| judged)
+        .collect();
+    let listed = outranked.len() + missed.len() + usize::from(winner.is_some());
+    let pools: Vec<PoolChances> = winner.map(|(_, route)| pools(route)).unwrap_or_default();
+    Explanation {
+        revision: snapshot.revision,
+        route: winner.map(|((host, path, _), route)| {
+            judged(route, fits(route, *host, *path, fitting.len()))
+        }),
+        verdict: verdict(winner.map(|(_, route)| *route), &pools),
+        outranked,
+        missed,
+        others: snapshot.routes.len() - listed,
+        pools,
+        request: question,
+    }
+}
+
+fn judged(route: &RouteEntry, why: String) -> Judged {
+    Judged {
+        route: route.name.clone(),
+        why,
+    }
+}
+
+/// The best of the route's host patterns for this host.
+fn host_rank(route: &RouteEntry, host: Option<&Host>) -> Option<HostRank> {
+    let patterns = &route.spec().matches.hosts;
+    if patterns.is_empty() {
+        return Some(HostRank::Any);
+    }
+    let host = host?.as_str();
+    let rank = |pattern: &HostPattern| match pattern {
+        HostPattern::Exact(exact) => (exact.as_ref() == host).then_some(HostRank::Exact),
+        HostPattern::Wildcard(suffix) => {
+            let label = host.strip_suffix(suffix.as_ref())?;
+            label
+                .ends_with('.')
+                .then_some(HostRank::Wildcard(suffix.len()))
+        }
+    };
+    patterns.iter().filter_map(rank).max()
+}
+
+fn path_rank(route: &RouteEntry, path: &str) -> Option<PathRank> {
+    match &route.spec().matches.path {
+        PathMatch::Exact(exact) => (exact == path).then_some(PathRank::Exact),
+        PathMatch::Prefix(prefix) => {
+            let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+            let rest = path.strip_prefix(prefix)?;
+            let whole_segment = rest.is_empty() || rest.starts_with('/') || prefix.is_empty();
+            whole_segment.then_some(PathRank::Prefix(prefix.len()))
+        }
+    }
+}
+
+fn path_misses(route: &RouteEntry, path: &str) -> String {
+    match &route.spec().matches.path {
+        PathMatch::Exact(exact) => format!("the path {path} is not exactly {exact}"),
+        PathMatch::Prefix(prefix) if path.starts_with(prefix.as_str()) => {
+            format!("the path {path} only begins like {prefix}: prefixes match by whole segments")
+        }
+        PathMatch::Prefix(prefix) => format!("the path {path} is not {prefix} or below it"),
+    }
+}
+
+fn host_misses(route: &RouteEntry, host: &str) -> String {
+    let patterns: Vec<String> = route
+        .spec()
+        .matches
+        .hosts
+        .iter()
+        .map(HostPattern::to_string)
+        .collect();
+    let host = if host.is_empty() { "(none)" } else { host };
+    format!("the host {host} is not {}", patterns.join(" or "))
+}
+
+fn fits(route: &RouteEntry, host: HostRank, path: PathRank, fitting: usize) -> String {
+    let host = match host {
+        HostRank::Exact => "its host is exactly this".to_owned(),
+        HostRank::Wildcard(_) => "its wildcard holds this host".to_owned(),
+        HostRank::Any => "it takes any host".to_owned(),
+    };
+    let path = match (path, &route.spec().matches.path) {
+        (PathRank::Exact, _) => "its path is exactly this".to_owned(),
+        (PathRank::Prefix(_), PathMatch::Prefix(prefix) | PathMatch::Exact(prefix)) => {
+            format!("the path is {prefix} or below it")
+        }
+    };
+    let over = match fitting {
+        1 => "no other route does".to_owned(),
+        2 => "it comes before the other route that matches".to_owned(),
+        many => format!("it comes before {} other routes that match", many - 1),
+    };
+    format!("{host} and {path}; {over}")
+}
+
+/// Why the rank `lost` is below the rank `won`.
+fn loses(lost: &Rank, won: &Rank) -> &'static str {
+    match (lost.0, won.0) {
+        (HostRank::Any, HostRank::Exact) => {
+            return "it takes any host, and an exact host comes first";
+        }
+        (HostRank::Any, HostRank::Wildcard(_)) => {
+            return "it takes any host, and a wildcard for this one comes first";
+        }
+        (HostRank::Wildcard(_), HostRank::Exact) => {
+            return "its host is a wildcard, and an exact host comes first";
+        }
+        (HostRank::Wildcard(a), HostRank::Wildcard(b)) if a < b => return "its wildcard is shorter",
+        _ => {}
+    }
+    match (lost.1, won.1) {
+        (PathRank::Prefix(_), PathRank::Exact) => {
+            return "its path is a prefix, and an exact path comes first";
+        }
+        (PathRank::Prefix(a), PathRank::Prefix(b)) if a < b => return "its prefix is shorter",
+        _ => {}
+    }
+    if lost.2.0.0 != won.2.0.0 {
+        "it asks for the same and is younger"
+    } else {
+        "it asks for the same, is as old, and its name comes later"
+    }
+}
+
+fn pools(route: &RouteEntry) -> Vec<PoolChances> {
+    let targets = route.spec().to.iter().filter(|target| target.weight > 0);
+    let sum: u32 = targets.clone().map(|target| u32::from(target.weight)).sum();
+    targets
+        .zip(&route.pools)
+        .map(|(target, pool)| pool_chances(pool, percent(target.weight, sum)))
+        .collect()
+}
+
+fn pool_chances(pool: &PoolEntry, share: f64) -> PoolChances {
+    let eligible = pool.members().iter().filter(|member| member.eligible());
+    let sum: u32 = eligible.map(|member| u32::from(member.weight)).sum();
+    let chances = |member: &PoolMember| BackendChances {
+        id: member.backend.id.clone(),
+        address: member.backend.address,
+        weight: member.weight,
+        state: member.state,
+        eligible: member.eligible(),
+        share: if member.eligible() {
+            percent(member.weight, sum)
+        } else {
+            0.0
+        },
+        in_flight: member.backend.in_flight(),
+        why: member_why(member).to_owned(),
+    };
+    PoolChances {
+        pool: pool.name.clone(),
+        share,
+        balance: pool.spec().balance,
+        backends: pool.members().iter().map(chances).collect(),
+    }
+}
+
+fn member_why(member: &PoolMember) -> &'static str {
+    match (member.state, member.weight) {
+        (State::Drain, _) => "draining: finishes what it has, gets nothing new",
+        (State::Maint, _) => "in maintenance: gets nothing",
+        (State::Ready, 0) => "weight 0: gets nothing",
+        (State::Ready, _) if !member.backend.admits() => {
+            "ready, but closed: its snapshot is not in force yet or any more"
+        }
+        (State::Ready, _) => "ready",
+    }
+}
+
+fn percent(part: u16, sum: u32) -> f64 {
+    (f64::from(part) * 10_000.0 / f64::from(sum.max(1))).round() / 100.0
+}
+
+fn verdict(route: Option<&Arc<RouteEntry>>, pools: &[PoolChances]) -> String {
+    let Some(route) = route else {
+        return "no route matches: the proxy answers that nothing is found here".to_owned();
+    };
+    if pools.is_empty() {
+        return format!(
+            "route {} has no pool with a weight above 0: the proxy answers unavailable",
+            route.name
+        );
+    }
+    let names: Vec<&str> = pools.iter().map(|pool| pool.pool.as_str()).collect();
+    let able = pools
+        .iter()
+        .flat_map(|pool| &pool.backends)
+        .filter(|backend| backend.eligible)
+        .count();
+    if able == 0 {
+        return format!(
+            "goes to {} by route {}, which has no eligible backend: the proxy answers unavailable",
+            names.join(" or "),
+            route.name
+        );
+    }
+    let backends = if able == 1 {
+        "1 eligible backend".to_owned()
+    } else {
+        format!("{able} eligible backends")
+    };
+    format!(
+        "goes to {} by route {}, to one of {backends}",
+        names.join(" or "),
+        route.name
+    )
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Question {
+            method, host, path, ..
+        } = &self.request;
+        writeln!(f, "{method} {host}{path} at revision {}", self.revision)?;
+        writeln!(f, "{}", self.verdict)?;
+        if let Some(Judged { route, why }) = &self.route {
+            writeln!(f, "\nroute {route}: {why}")?;
+        }
+        for pool in &self.pools {
+            let balance = match pool.balance {
+                Balance::RoundRobin => "round_robin",
+                Balance::LeastConnections => "least_connections",
+            };
+            writeln!(
+                f,
+                "\npool {} ({balance}), {}% of the route",
+                pool.pool, pool.share
+            )?;
+            for backend in &pool.backends {
+                let mark = if backend.eligible { '+' } else { '-' };
+                let BackendChances {
+                    id,
+                    address,
+                    weight,
+                    share,
+                    in_flight,
+                    why,
+                    ..
+                } = backend;
+                writeln!(
+                    f,
+                    "  {mark} {id} {address}  weight {weight}, {share}%, {in_flight} in flight; {why}"
+                )?;
+            }
+        }
+        for (title, routes) in [
+            ("also matched", &self.outranked),
+            ("did not match", &self.missed),
+        ] {
+            if !routes.is_empty() {
+                writeln!(f, "\n{title}:")?;
+            }
+            for Judged { route, why } in routes {
+                writeln!(f, "  {route}: {why}")?;
+            }
+        }
+        if self.others > 0 {
+            writeln!(
+                f,
+                "\n{} more routes have nothing to do with it",
+                self.others
+            )?;
+        }
+        Ok(())
+    }
+}

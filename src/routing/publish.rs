@@ -1,0 +1,130 @@
+//! Makes a revision the one that is served, and says so only when it is true.
+//!
+//! One config after the other, always the newest: compile off the request path; open the backends that the revision
+//! gives a share; store the snapshot; close those that it removed, drained or weighted 0; wait until every worker has
+//! passed its loop once; report. From the report on, no request of this node is sent to what was closed: a worker
+//! that had picked it either sent its first byte before it passed its loop, or reads `admits` again and picks
+//! another. A config that cannot be compiled leaves the snapshot before it in force.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::snapshot::{PoolEntry, PoolMember};
+use super::{Snapshot, SnapshotCell, compile};
+use crate::backend::Registry;
+use crate::config::{Config, Revision};
+
+/// What became of a revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Published {
+    /// Every worker serves it.
+    Activated {
+        /// The revision.
+        revision: Revision,
+        /// Of its snapshot.
+        digest: u64,
+    },
+    /// It could not be compiled; the one before is served on.
+    Rejected {
+        /// The revision.
+        revision: Revision,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Publishes into one cell.
+#[derive(Debug, Clone)]
+pub struct Publisher {
+    /// Where the workers look.
+    pub cell: Arc<SnapshotCell>,
+    /// What outlives the snapshots.
+    pub registry: Arc<Registry>,
+}
+
+impl Publisher {
+    /// Publishes what `configs` holds, at once and after each change, until its sender is gone. `config` takes the
+    /// config out of a value; `fence` ends when every worker has passed its loop; `report` must not block.
+    pub async fn run<T, F>(
+        self,
+        mut configs: watch::Receiver<T>,
+        config: impl Fn(&T) -> Arc<Config>,
+        fence: impl Fn() -> F,
+        report: impl Fn(Published),
+    ) where
+        F: Future<Output = ()>,
+    {
+        configs.mark_changed();
+        while configs.changed().await.is_ok() {
+            let newest = config(&configs.borrow_and_update());
+            let revision = newest.revision;
+            match self.compile(newest).await {
+                Ok(snapshot) => {
+                    let digest = snapshot.digest;
+                    self.activate(snapshot);
+                    fence().await;
+                    tracing::debug!(%revision, "activated");
+                    report(Published::Activated { revision, digest });
+                }
+                Err(reason) => {
+                    tracing::error!(%revision, reason, "revision rejected, the one before is served on");
+                    report(Published::Rejected { revision, reason });
+                }
+            }
+        }
+    }
+
+    /// Puts `snapshot` in force in this order: open, store, close. Workers may be behind until they pass their loop.
+    pub fn activate(&self, snapshot: Snapshot) -> Arc<Snapshot> {
+        let next = Arc::new(snapshot);
+        let before = self.cell.load();
+        for pool in next.pools().filter(|pool| !taken_over(pool, &before)) {
+            let eligible = pool.members().iter().filter(|member| member.eligible());
+            eligible.for_each(|member| member.backend.open());
+        }
+        self.cell.store(next.clone());
+        for pool in before.pools().filter(|pool| !taken_over(pool, &next)) {
+            close_left(pool, next.pool(pool.name.as_str()));
+        }
+        self.registry.sweep();
+        next
+    }
+
+    /// On a thread of its own: a big config takes a while, and a bug in there must not end publishing.
+    async fn compile(&self, config: Arc<Config>) -> Result<Snapshot, String> {
+        let registry = self.registry.clone();
+        let previous = self.cell.load();
+        let compiled =
+            tokio::task::spawn_blocking(move || compile(&config, &registry, Some(&previous)));
+        match compiled.await {
+            Ok(compiled) => compiled.map_err(|error| error.to_string()),
+            Err(failed) => Err(format!("compiling it failed: {failed}")),
+        }
+    }
+}
+
+/// Whether `other` has the very same pool, so that there is nothing to open or close.
+fn taken_over(pool: &Arc<PoolEntry>, other: &Snapshot) -> bool {
+    let same = other.pool(pool.name.as_str());
+    same.is_some_and(|same| Arc::ptr_eq(same, pool))
+}
+
+/// Closes the members of `before` that get nothing in `next`.
+fn close_left(before: &PoolEntry, next: Option<&Arc<PoolEntry>>) {
+    let next = next.iter().flat_map(|pool| pool.members());
+    let kept: HashSet<u64> = next.filter(|member| member.eligible()).map(key).collect();
+    for member in before
+        .members()
+        .iter()
+        .filter(|member| !kept.contains(&key(member)))
+    {
+        member.backend.close();
+    }
+}
+
+fn key(member: &PoolMember) -> u64 {
+    member.backend.key
+}
