@@ -21,11 +21,26 @@ pub enum State {
     Damaged,
     /// The disk is full: proposals are refused until there is space again.
     Full,
+    /// It met a command of a newer release: it applies nothing from there on, and serves on what it has.
+    Upgrade {
+        /// The feature level that is needed.
+        level: u32,
+    },
     /// It takes no part until this process is started again; traffic goes on.
     Failed {
         /// What happened, worded for an operator.
         reason: String,
     },
+}
+
+impl State {
+    /// Why the replica takes no part, if it does not.
+    pub fn failure(&self) -> Option<String> {
+        match self {
+            Self::Failed { reason } => Some(reason.clone()),
+            _ => None,
+        }
+    }
 }
 
 /// A copy of where the replica stands.

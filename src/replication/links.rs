@@ -1,0 +1,172 @@
+//! The bounded queues towards the peers, one a connection.
+//!
+//! Nobody ever waits here: what finds its peer away or its queue full is dropped and counted. The core sends again
+//! what matters; whoever asked a question is told that it did not leave.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use prost::Message;
+use tokio::sync::mpsc;
+
+use super::frame::{Body, Frame};
+use super::status::Counters;
+use crate::paxos::NodeId;
+
+/// Frames that wait for one peer.
+const MAX_FRAMES: usize = 8192;
+/// Bytes that wait for one peer.
+const MAX_QUEUED_BYTES: usize = 64 << 20;
+
+/// The queues of all peers with a connection.
+pub(super) struct Links {
+    sessions: Mutex<BTreeMap<NodeId, Session>>,
+    opened: AtomicU64,
+    counters: Arc<Counters>,
+}
+
+struct Session {
+    number: u64,
+    queue: mpsc::Sender<Bytes>,
+    queued: Arc<AtomicUsize>,
+}
+
+/// The receiving end of one connection's queue.
+pub(super) struct Outbound {
+    /// Tells this connection from those to the same peer before and after it.
+    pub(super) number: u64,
+    queue: mpsc::Receiver<Bytes>,
+    queued: Arc<AtomicUsize>,
+}
+
+impl Links {
+    pub(super) fn new(counters: Arc<Counters>) -> Self {
+        Self {
+            sessions: Mutex::default(),
+            opened: AtomicU64::default(),
+            counters,
+        }
+    }
+
+    /// A queue for a new connection to `peer`. An older connection's queue ends.
+    pub(super) fn open(&self, peer: NodeId) -> Outbound {
+        let number = self.opened.fetch_add(1, Relaxed) + 1;
+        let (sender, receiver) = mpsc::channel(MAX_FRAMES);
+        let queued = Arc::new(AtomicUsize::new(0));
+        let session = Session {
+            number,
+            queue: sender,
+            queued: queued.clone(),
+        };
+        self.lock().insert(peer, session);
+        Outbound {
+            number,
+            queue: receiver,
+            queued,
+        }
+    }
+
+    /// Ends the queue of connection `number`; false when another has replaced it.
+    pub(super) fn close(&self, peer: NodeId, number: u64) -> bool {
+        let mut sessions = self.lock();
+        let current = sessions
+            .get(&peer)
+            .is_some_and(|session| session.number == number);
+        if current {
+            sessions.remove(&peer);
+        }
+        current
+    }
+
+    /// Ends all queues, and with them the connections.
+    pub(super) fn clear(&self) {
+        self.lock().clear();
+    }
+
+    /// Whether there is a connection to `peer`.
+    pub(super) fn connected(&self, peer: NodeId) -> bool {
+        self.lock().contains_key(&peer)
+    }
+
+    /// Queues a frame for `peer`; false when it was dropped.
+    pub(super) fn send(&self, peer: NodeId, body: Body) -> bool {
+        let frame = Bytes::from(Frame::from(body).encode_to_vec());
+        self.lock()
+            .get(&peer)
+            .is_some_and(|session| self.queue(session, frame))
+    }
+
+    /// Queues a frame for every peer there is a connection to.
+    pub(super) fn broadcast(&self, body: Body) {
+        let frame = Bytes::from(Frame::from(body).encode_to_vec());
+        for session in self.lock().values() {
+            self.queue(session, frame.clone());
+        }
+    }
+
+    fn queue(&self, session: &Session, frame: Bytes) -> bool {
+        let length = frame.len();
+        // Counted before it can be taken, so that the sum never goes below nothing.
+        let queued = session.queued.fetch_add(length, Relaxed);
+        if queued <= MAX_QUEUED_BYTES && session.queue.try_send(frame).is_ok() {
+            return true;
+        }
+        session.queued.fetch_sub(length, Relaxed);
+        self.counters.dropped.fetch_add(1, Relaxed);
+        false
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Session>> {
+        // Nothing under this lock can panic half-way.
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Outbound {
+    /// Waits for frames and takes all there are, up to a bound; none once the queue has ended.
+    pub(super) async fn take(&mut self, frames: &mut Vec<Bytes>) {
+        self.queue.recv_many(frames, 256).await;
+        let length = frames.iter().map(Bytes::len).sum();
+        self.queued.fetch_sub(length, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::frame::Read;
+    use super::*;
+
+    fn read() -> Body {
+        Body::Read(Read { request: 1 })
+    }
+
+    #[test]
+    fn a_new_connection_replaces_the_old_one() {
+        let links = Links::new(Arc::default());
+        assert!(!links.send(NodeId(2), read()), "nobody is there");
+        let (first, second) = (links.open(NodeId(2)), links.open(NodeId(2)));
+        assert!(
+            !links.close(NodeId(2), first.number),
+            "the end of the old one is no news"
+        );
+        assert!(links.connected(NodeId(2)) && links.close(NodeId(2), second.number));
+        assert!(!links.connected(NodeId(2)));
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_drops_and_counts() {
+        let counters = Arc::new(Counters::default());
+        let links = Links::new(counters.clone());
+        let mut outbound = links.open(NodeId(2));
+        let sent = (0..MAX_FRAMES + 3)
+            .filter(|_| links.send(NodeId(2), read()))
+            .count();
+        assert_eq!((sent, counters.counts().dropped), (MAX_FRAMES, 3));
+        let mut frames = Vec::new();
+        outbound.take(&mut frames).await;
+        assert_eq!(frames.len(), 256);
+        assert!(links.send(NodeId(2), read()), "there is room again");
+    }
+}
