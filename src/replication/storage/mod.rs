@@ -4,11 +4,35 @@
 //! simulated. Nothing here decides anything: it makes durable what it is given, and tells on start what is there. The
 //! replica's log thread calls it; `recovery` states the rules by which a tail is torn or a log damaged.
 
+mod batch;
+mod damage;
 mod disk;
 pub mod document;
 mod error;
 mod memory;
+mod promise;
+mod record;
+mod recovery;
+mod segment;
+mod wal;
+mod window;
 
+pub use damage::Damage;
 pub use disk::{Disk, File, OsDisk};
 pub use error::Error;
 pub use memory::{Memory, MemoryDisk, MemoryFile};
+pub use wal::{Wal, WalOptions};
+
+use crate::paxos::Batch;
+
+/// Makes batches durable.
+pub trait Storage: Send {
+    /// One write and one sync for all of them, in order. When this returns, each is durable, whole.
+    ///
+    /// After [`Error::Full`] nothing has changed and the same batches may be written later; after any other error what
+    /// is durable is unknown, and everything is refused until restart.
+    fn write(&mut self, batches: &[Batch]) -> Result<(), Error>;
+}
+
+#[cfg(test)]
+mod tests;
