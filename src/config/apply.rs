@@ -1,8 +1,17 @@
 //! Turns one config into the next: deterministic, total, and all or nothing.
+//!
+//! Operations write into a draft over the old config; specs that cannot be read are noted and replaced by what can
+//! be, so that the checks on the end result see the rest. Only then is the next config built, from the resources of
+//! the old one wherever the content is equal.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Config, Rejection, Revision, Transaction};
+use super::draft::Draft;
+use super::spec::WHOLE;
+use super::write::{Mode, write};
+use super::{
+    Action, Config, Expected, Operation, Pointer, Rejection, ResourcePath, Revision, Transaction,
+};
 
 /// The config a transaction makes, and what each of its operations did.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,11 +40,88 @@ pub enum Effect {
 
 impl Config {
     /// The config after `transaction`, whose changes carry `revision`; or why not, and then nothing of it holds.
+    ///
+    /// A lost race or a missing resource is told before faults: what was written for another config says little.
     pub fn apply(&self, revision: Revision, transaction: &Transaction) -> Result<Next, Rejection> {
-        let _ = (revision, transaction);
+        let mut draft = Draft::new(self, revision);
+        let mut effects = Vec::with_capacity(transaction.operations.len());
+        for (i, operation) in transaction.operations.iter().enumerate() {
+            check(&draft, operation)?;
+            effects.push(perform(&mut draft, operation, &WHOLE.index(i))?);
+        }
         Ok(Next {
-            config: self.clone(),
-            effects: Vec::new(),
+            config: draft.finish()?,
+            effects,
         })
     }
+}
+
+/// Whether what the operation expects holds.
+fn check(draft: &Draft<'_>, operation: &Operation) -> Result<(), Rejection> {
+    let path = &operation.path;
+    let stale = |expected, actual| {
+        Err(Rejection::Stale {
+            path: path.to_string(),
+            expected,
+            actual,
+        })
+    };
+    match operation.expected {
+        Some(expected @ Expected::Revision(revision)) => {
+            let actual = draft.base().revision_of(path);
+            if actual == Some(revision) {
+                Ok(())
+            } else {
+                stale(expected, actual)
+            }
+        }
+        Some(Expected::Present) if !draft.has(path) => stale(Expected::Present, None),
+        Some(Expected::Absent) if draft.has(path) => {
+            // What this transaction made itself has the revision it is making.
+            stale(
+                Expected::Absent,
+                draft.base().revision_of(path).or(Some(draft.revision())),
+            )
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Does it in the draft; `at` is the operation's place in the transaction.
+fn perform(
+    draft: &mut Draft<'_>,
+    operation: &Operation,
+    at: &Pointer<'_>,
+) -> Result<Effect, Rejection> {
+    let path = &operation.path;
+    if !draft.has(path) && matches!(operation.action, Action::Patch(_) | Action::Delete) {
+        return Err(Rejection::NotFound(path.to_string()));
+    }
+    match &operation.action {
+        // Whatever was expected holds; that it is there is what is expected unless something else is said.
+        Action::Check if draft.has(path) || operation.expected.is_some() => Ok(Effect::Checked),
+        Action::Check => Err(Rejection::NotFound(path.to_string())),
+        Action::Delete => Ok(delete(draft, path, at)),
+        Action::Put(spec) => write(draft, path, spec, Mode::Put, &at.field("value")),
+        Action::Patch(patch) => write(draft, path, patch, Mode::Patch, &at.field("value")),
+    }
+}
+
+fn delete(draft: &mut Draft<'_>, path: &ResourcePath, at: &Pointer<'_>) -> Effect {
+    match path {
+        ResourcePath::Config => {
+            draft.faults.add(
+                at,
+                "the config cannot be deleted: put {\"pools\": [], \"routes\": []}",
+            );
+        }
+        ResourcePath::Pool(name) => draft.remove_pool(name),
+        ResourcePath::Backend(pool, id) => {
+            if let Some(pool) = draft.pool_mut(pool) {
+                pool.backends.retain(|backend| backend.id != *id);
+            }
+        }
+        ResourcePath::Route(name) => draft.remove_route(name),
+    }
+    Effect::Deleted
 }

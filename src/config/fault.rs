@@ -1,6 +1,7 @@
 //! What is wrong with a document: every fault at once, each with the JSON pointer of the place and what would be
 //! right there. Parsing goes on after a fault, with a default in the place of what was wrong.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,8 @@ pub struct Fault {
     pub detail: String,
 }
 
-/// All that is wrong with one document, in document order, at most [`limits::FAULTS`] and a line that counts the rest.
+/// All that is wrong with one document, in the order it was read: at most [`limits::FAULTS`], and then a last one
+/// that says there are more.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Faults(pub Vec<Fault>);
 
@@ -34,12 +36,22 @@ impl Faults {
         }])
     }
 
-    /// Notes one more.
+    /// Notes one more, up to the limit.
     pub fn add(&mut self, at: &Pointer<'_>, detail: impl Into<String>) {
-        self.0.push(Fault {
-            pointer: at.to_string(),
-            detail: detail.into(),
-        });
+        let (pointer, detail) = match self.0.len().cmp(&limits::FAULTS) {
+            Ordering::Less => (at.to_string(), detail.into()),
+            Ordering::Equal => (
+                String::new(),
+                "has more faults than are told at once".to_owned(),
+            ),
+            Ordering::Greater => return,
+        };
+        self.0.push(Fault { pointer, detail });
+    }
+
+    /// Whether no more are noted.
+    pub(crate) fn is_full(&self) -> bool {
+        self.0.len() > limits::FAULTS
     }
 
     /// Whether nothing is wrong.
@@ -61,25 +73,11 @@ impl Faults {
         self
     }
 
-    /// Cuts to [`limits::FAULTS`], saying how many were left out.
-    pub(crate) fn bounded(mut self) -> Self {
-        let total = self.0.len();
-        if total > limits::FAULTS {
-            self.0.truncate(limits::FAULTS);
-            let detail = format!("and {} more faults", total - limits::FAULTS);
-            self.0.push(Fault {
-                pointer: String::new(),
-                detail,
-            });
-        }
-        self
-    }
-
     /// `value` if nothing is wrong.
     pub(crate) fn or<T>(self, value: Option<T>) -> Result<T, Faults> {
         match value {
             Some(value) if self.is_empty() => Ok(value),
-            _ => Err(self.bounded()),
+            _ => Err(self),
         }
     }
 }

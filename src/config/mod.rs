@@ -16,12 +16,16 @@ mod resource;
 mod route;
 
 mod apply;
+mod build;
 mod diff;
+mod draft;
 mod merge;
 mod references;
 mod rejection;
 pub mod spec;
 mod transaction;
+mod whole;
+mod write;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,7 +42,7 @@ pub use pool::{Address, Backend, Balance, Pool, PoolTimeouts, Retries, State};
 pub use rejection::Rejection;
 pub use resource::{Resource, Revision};
 pub use route::{Match, PathMatch, Route, Target};
-pub use transaction::{Action, Expected, Operation, ResourcePath, Transaction};
+pub use transaction::{Action, BadPath, Expected, Operation, ResourcePath, Transaction};
 
 /// Pools by name.
 pub type Pools = BTreeMap<Name, Arc<Resource<Pool>>>;

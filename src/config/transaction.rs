@@ -1,12 +1,12 @@
-//! Transactions: operations on resources, applied all as one revision or not at all. Read and written as the list
-//! that `/v1/transactions` takes; the same JSON is what the log keeps.
+//! Transactions: operations on resources, applied all as one revision or not at all. `spec` reads and writes
+//! them as the list that `/v1/transactions` takes; the same JSON is what the log keeps.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Faults, Name, Revision};
+use super::{Name, Revision};
 
 /// Operations applied as one revision or not at all; later ones see what earlier ones did.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -86,6 +86,41 @@ impl fmt::Display for ResourcePath {
     }
 }
 
+/// The text is no [`ResourcePath`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "must be `/config`, `/pools/NAME`, `/pools/NAME/backends/ID` or `/routes/NAME`, with valid names"
+)]
+pub struct BadPath;
+
+impl std::str::FromStr for ResourcePath {
+    type Err = BadPath;
+
+    fn from_str(text: &str) -> Result<Self, BadPath> {
+        let name = |text: &str| Name::new(text).map_err(|_| BadPath);
+        let mut segments = text.split('/');
+        let five = [(); 5].map(|()| segments.next());
+        match (five, segments.next()) {
+            ([Some(""), Some("config"), None, ..], None) => Ok(Self::Config),
+            ([Some(""), Some("pools"), Some(pool), None, _], None) => Ok(Self::Pool(name(pool)?)),
+            (
+                [
+                    Some(""),
+                    Some("pools"),
+                    Some(pool),
+                    Some("backends"),
+                    Some(id),
+                ],
+                None,
+            ) => Ok(Self::Backend(name(pool)?, name(id)?)),
+            ([Some(""), Some("routes"), Some(route), None, _], None) => {
+                Ok(Self::Route(name(route)?))
+            }
+            _ => Err(BadPath),
+        }
+    }
+}
+
 impl Operation {
     /// Make the resource equal to `spec`.
     pub fn put(path: ResourcePath, spec: Value) -> Self {
@@ -136,17 +171,5 @@ impl Transaction {
         Self {
             operations: vec![operation],
         }
-    }
-
-    /// Reads the body of `/v1/transactions`, a list of operations, telling every fault of its shape. The values are
-    /// read when it is applied.
-    pub fn from_json(value: &Value) -> Result<Self, Faults> {
-        let _ = value;
-        Ok(Self::default())
-    }
-
-    /// As [`Transaction::from_json`] reads it.
-    pub fn to_json(&self) -> Value {
-        Value::Array(Vec::new())
     }
 }

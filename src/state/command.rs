@@ -125,7 +125,7 @@ impl Command {
         let value =
             serde_json::from_slice(&json).map_err(|error| DecodeError(error.to_string()))?;
         let transaction =
-            Transaction::from_json(&value).map_err(|faults| DecodeError(faults.to_string()))?;
+            Transaction::from_json(value).map_err(|faults| DecodeError(faults.to_string()))?;
         Ok(Self {
             key,
             stamp: Stamp(wire.stamp),

@@ -1,31 +1,52 @@
 //! What users write: reading it, with every fault at once, and writing it back in canonical form with every
 //! default shown. What is written back is accepted as it is.
+//!
+//! Reading goes on after a fault, with the default in the place of what was wrong, so that whatever depends on the
+//! rest is checked too; the result counts only if there was none.
+
+mod nearest;
+mod object;
+mod pool;
+mod route;
+#[cfg(test)]
+mod tests;
+mod transaction;
 
 use serde::Serialize;
 use serde_json::Value;
 
+pub(in crate::config) use nearest::nearest;
+pub(in crate::config) use object::{Fields, Object, kind};
+pub(in crate::config) use pool::{read_backend, read_pool};
+pub(in crate::config) use route::read_route;
+
 use super::{
-    Backend, Config, Faults, Name, Operation, Pool, Rejection, ResourcePath, Revision, Route,
-    Transaction,
+    Backend, Config, Faults, Name, Operation, Pointer, Pool, Rejection, ResourcePath, Revision,
+    Route, Transaction,
 };
+
+/// The pointer of a document itself.
+pub(in crate::config) const WHOLE: Pointer<'static> = Pointer::Root("");
 
 /// Reads a pool. `name` is the one in the path; without it the body must have one.
 pub fn parse_pool(value: &Value, name: Option<&Name>) -> Result<Pool, Faults> {
-    let _ = value;
-    name.map(|name| Pool::new(name.clone()))
-        .ok_or_else(Faults::new)
+    let mut faults = Faults::new();
+    let pool = read_pool(value, &WHOLE, name, &mut faults);
+    faults.or(pool)
 }
 
 /// Reads a backend. `id` is the one in the path; without it the body must have one.
 pub fn parse_backend(value: &Value, id: Option<&Name>) -> Result<Backend, Faults> {
-    let _ = (value, id);
-    Err(Faults::new())
+    let mut faults = Faults::new();
+    let backend = read_backend(value, &WHOLE, id, &mut faults);
+    faults.or(backend)
 }
 
 /// Reads a route, by itself: its pools need not be there. `name` as for a pool.
 pub fn parse_route(value: &Value, name: Option<&Name>) -> Result<Route, Faults> {
-    let _ = (value, name);
-    Err(Faults::new())
+    let mut faults = Faults::new();
+    let route = read_route(value, &WHOLE, name, &mut faults);
+    faults.or(route)
 }
 
 /// Reads a whole config, references checked, at revision 1.

@@ -1,0 +1,151 @@
+//! Puts and patches of the whole config, `{"pools": [...], "routes": [...]}`. A put replaces both lists; one left out
+//! is empty. A patch leaves alone what it does not name; it names either a list, which replaces as RFC 7396 has it, or
+//! an object from names to patches, in which `null` removes and a new name makes the resource from the patch alone.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::apply::Effect;
+use super::draft::Draft;
+use super::spec::{Fields, Object, kind, read_pool, read_route};
+use super::write::{Mode, write_pool, write_route};
+use super::{Name, Pointer, limits};
+
+const CONFIG: Fields = Fields {
+    known: &["pools", "routes"],
+    planned: &["policies"],
+};
+
+/// The two lists of a config.
+#[derive(Clone, Copy)]
+enum Member {
+    Pools,
+    Routes,
+}
+
+/// Puts or patches the whole config, noting faults below `at`.
+pub(super) fn write_config(
+    draft: &mut Draft<'_>,
+    value: &Value,
+    mode: Mode,
+    at: &Pointer<'_>,
+) -> Effect {
+    if let Some(object) = Object::read(value, at, &CONFIG, &mut draft.faults) {
+        for (field, member) in [("pools", Member::Pools), ("routes", Member::Routes)] {
+            let place = at.field(field);
+            match (object.get(field), mode) {
+                (None, Mode::Patch) => {}
+                (Some(Value::Object(patches)), Mode::Patch) => {
+                    patch_each(draft, member, patches, &place)
+                }
+                (None, Mode::Put) | (Some(Value::Null), Mode::Patch) => {
+                    replace(draft, member, &[], &place)
+                }
+                (Some(Value::Array(specs)), _) => replace(draft, member, specs, &place),
+                (Some(other), Mode::Put) => {
+                    draft
+                        .faults
+                        .add(&place, format!("must be an array, not {}", kind(other)));
+                }
+                (Some(other), Mode::Patch) => {
+                    let detail = format!(
+                        "must be an object from names to patches, or an array, not {}",
+                        kind(other)
+                    );
+                    draft.faults.add(&place, detail);
+                }
+            }
+        }
+    }
+    if draft.differs() {
+        Effect::Updated
+    } else {
+        Effect::Unchanged
+    }
+}
+
+/// Patches, makes or removes each resource named.
+fn patch_each(
+    draft: &mut Draft<'_>,
+    member: Member,
+    patches: &Map<String, Value>,
+    at: &Pointer<'_>,
+) {
+    for (text, patch) in patches {
+        let place = at.field(text);
+        let name = match Name::new(text) {
+            Ok(name) => name,
+            Err(bad) => {
+                draft.faults.add(&place, format!("a name {bad}"));
+                continue;
+            }
+        };
+        match (member, patch) {
+            (Member::Pools, Value::Null) => draft.remove_pool(&name),
+            (Member::Routes, Value::Null) => draft.remove_route(&name),
+            (Member::Pools, patch) => {
+                write_pool(draft, &name, patch, Mode::Patch, &place);
+            }
+            (Member::Routes, patch) => {
+                write_route(draft, &name, patch, Mode::Patch, &place);
+            }
+        }
+    }
+}
+
+/// Makes the list exactly these.
+fn replace(draft: &mut Draft<'_>, member: Member, specs: &[Value], at: &Pointer<'_>) {
+    let most = match member {
+        Member::Pools => {
+            draft.clear_pools();
+            limits::POOLS
+        }
+        Member::Routes => {
+            draft.clear_routes();
+            limits::ROUTES
+        }
+    };
+    if specs.len() > most {
+        draft.faults.add(
+            at,
+            format!("must have at most {most} elements, not {}", specs.len()),
+        );
+    }
+    let mut first_of: BTreeMap<Name, usize> = BTreeMap::new();
+    for (i, spec) in specs.iter().enumerate().take(most) {
+        let place = at.index(i);
+        let Some(name) = put_listed(draft, member, spec, &place) else {
+            continue;
+        };
+        if let Some(first) = first_of.get(&name) {
+            let detail = format!("must be unique; element {} has it too", first);
+            draft.faults.add(&place.field("name"), detail);
+        } else {
+            first_of.insert(name, i);
+        }
+    }
+}
+
+/// Puts one element of a list, by the name in it.
+fn put_listed(
+    draft: &mut Draft<'_>,
+    member: Member,
+    spec: &Value,
+    at: &Pointer<'_>,
+) -> Option<Name> {
+    match member {
+        Member::Pools => {
+            let pool = read_pool(spec, at, None, &mut draft.faults)?;
+            let name = pool.name.clone();
+            draft.put_pool(pool);
+            Some(name)
+        }
+        Member::Routes => {
+            let route = read_route(spec, at, None, &mut draft.faults)?;
+            let name = route.name.clone();
+            draft.put_route(route, at.to_string());
+            Some(name)
+        }
+    }
+}
