@@ -9,3 +9,6 @@ pub mod field;
 pub mod fields;
 pub mod head;
 pub mod http1;
+
+#[cfg(test)]
+mod oracle;

@@ -63,6 +63,9 @@ mod scan;
 mod strict;
 mod target;
 
+#[cfg(test)]
+mod tests;
+
 pub use answer::{Answer, encode_answer};
 pub use body::{BodyReader, Step};
 pub use chunked::{write_chunk, write_last_chunk};

@@ -118,28 +118,34 @@ fn start_request(
     (head.method_len, head.path, head.query) =
         (method.len(), base + parts.path, base + parts.query);
     (head.form, head.version) = (parts.form, version);
+    name_host(head, target, parts.authority)
+}
+
+/// Settles which host is asked for: Host and an absolute target must not name two.
+fn name_host(head: &mut RequestHead, target: &str, asked: Option<&str>) -> Result<(), Reason> {
     let mut hosts = head.fields.values(Known::Host);
-    let (host, second) = (hosts.next(), hosts.next());
-    if second.is_some() {
-        return Err(Reason::RepeatedHost);
-    }
-    head.authority.clear();
-    head.host.clear();
-    let named = match host {
-        Some(value) => Some(std::str::from_utf8(value).map_err(|_| Reason::BadHost)?),
-        None if version == Version::Http11 => return Err(Reason::NoHost),
-        None => None,
+    let (first, second) = (hosts.next(), hosts.next());
+    let named = match (first, second) {
+        (_, Some(_)) => return Err(Reason::RepeatedHost),
+        (None, None) if head.version == Version::Http11 => return Err(Reason::NoHost),
+        (None, None) => None,
+        (Some(value), None) => Some(std::str::from_utf8(value).map_err(|_| Reason::BadHost)?),
     };
-    if let Some(named) = named {
-        target::host_of(named)?;
+    for authority in [named, asked].into_iter().flatten() {
+        target::host_of(authority)?;
     }
-    if let (Some(named), Some(asked)) = (named, parts.authority) {
-        target::host_of(asked)?;
-        if !named.eq_ignore_ascii_case(asked) {
+    if let (Some(named), Some(asked)) = (named, asked) {
+        let https = target
+            .as_bytes()
+            .get(4)
+            .is_some_and(|byte| byte.eq_ignore_ascii_case(&b's'));
+        if !target::same_place(named, asked, https) {
             return Err(Reason::HostMismatch);
         }
     }
-    if let Some(authority) = named.or(parts.authority) {
+    head.authority.clear();
+    head.host.clear();
+    if let Some(authority) = named.or(asked) {
         let host = target::host_of(authority)?;
         head.authority.push_str(authority);
         head.host.push_str(host.strip_suffix('.').unwrap_or(host));
@@ -158,8 +164,11 @@ fn response(
     if buffer[..seen] != b"HTTP/"[..seen] {
         return Err(Reason::BadStartLine);
     }
-    let Some(end) = scan.find_end(buffer, 0)? else {
-        return Ok(Parsed::Incomplete);
+    let end = match scan.find_end(buffer, 0) {
+        Ok(Some(end)) => end,
+        Ok(None) => return Ok(Parsed::Incomplete),
+        Err(Reason::TargetTooLong) => return Err(Reason::BadStartLine),
+        Err(reason) => return Err(reason),
     };
     let bytes = &buffer[..end];
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
@@ -193,8 +202,10 @@ fn response(
         .extend_from_slice(bytes.get("HTTP/1.1 200 ".len()..block - 2).unwrap_or(b""));
     let declared = framing::declared(head.version, &head.fields)?;
     head.body = framing::of_response(status, method, declared);
-    head.keep_alive =
-        framing::persists(head.version, &head.fields) && head.body != BodyKind::UntilClose;
+    // A 204 that declares a body may well send it: what follows on that connection cannot be trusted.
+    let suspect = status == 204 && declared.is_some_and(|kind| kind != BodyKind::None);
+    let open_ended = head.body == BodyKind::UntilClose;
+    head.keep_alive = framing::persists(head.version, &head.fields) && !open_ended && !suspect;
     hop::skip_nominated(&mut head.fields)?;
     Ok(Parsed::Head { len: end })
 }

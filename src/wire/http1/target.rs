@@ -69,6 +69,18 @@ const fn is_target_byte(byte: u8) -> bool {
     matches!(byte, b'!'..=b'~') && !matches!(byte, b'#' | b'"' | b'<' | b'>')
 }
 
+/// Whether two valid authorities name one place: the case of letters and a default port left out do not matter.
+pub(super) fn same_place(one: &str, other: &str, https: bool) -> bool {
+    let default = if https { "443" } else { "80" };
+    let split = |authority| {
+        let host = host_of(authority).unwrap_or(authority);
+        let port = authority[host.len()..].trim_start_matches(':');
+        (host, if port.is_empty() { default } else { port })
+    };
+    let ((host, port), (other_host, other_port)) = (split(one), split(other));
+    host.eq_ignore_ascii_case(other_host) && port == other_port
+}
+
 /// Checks host and port, and gives the host's part.
 ///
 /// Narrower than RFC 3986: letters, digits, `-._~` or a bracketed IPv6 address. Percent-escapes and the marks that
