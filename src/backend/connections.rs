@@ -145,3 +145,104 @@ impl<C> Connections<C> {
         self.len() == 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::backend::Registry;
+    use crate::config::Name;
+
+    const IDLE: Duration = Duration::from_secs(60);
+
+    fn backend(id: &str) -> Arc<Backend> {
+        let name = |text| Name::new(text).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], 80));
+        let backend = Registry::scratch().backend(&name("web"), &name(id), address);
+        backend.open();
+        backend
+    }
+
+    fn store() -> Connections<u32> {
+        Connections::new(Limits {
+            per_backend: 3,
+            total: 5,
+        })
+    }
+
+    #[test]
+    fn the_newest_is_taken_first_and_only_of_its_backend() {
+        let (store, now) = (store(), Instant::now());
+        let (one, other) = (backend("one"), backend("other"));
+        (1..=2).for_each(|c| store.put(&one, c, now, IDLE));
+        assert_eq!(store.take(&other, now), None);
+        assert_eq!(store.take(&one, now), Some(2));
+        assert_eq!(store.take(&one, now), Some(1));
+        assert_eq!(store.take(&one, now), None);
+    }
+
+    #[test]
+    fn what_was_idle_for_its_time_is_not_reused() {
+        let (store, now, one) = (store(), Instant::now(), backend("one"));
+        store.put(&one, 1, now, IDLE);
+        assert_eq!(store.take(&one, now + IDLE), None);
+        assert!(store.is_empty());
+        store.put(&one, 2, now, IDLE);
+        assert_eq!(
+            store.take(&one, now + IDLE - Duration::from_millis(1)),
+            Some(2)
+        );
+    }
+
+    #[test]
+    fn the_oldest_makes_room_within_the_bounds() {
+        let (store, now) = (store(), Instant::now());
+        let (one, other, third) = (backend("one"), backend("other"), backend("third"));
+        (1..=4).for_each(|c| store.put(&one, c, now, IDLE));
+        assert_eq!(store.len(), 3);
+        (5..=7).for_each(|c| store.put(&other, c, now, IDLE));
+        store.put(&third, 8, now, IDLE);
+        assert_eq!(store.len(), 5);
+        assert_eq!(
+            store.take(&third, now),
+            None,
+            "a full store takes none in for a backend that has none"
+        );
+        assert_eq!(store.take(&other, now), Some(7));
+        assert_eq!(store.take(&other, now), Some(6));
+        assert_eq!(store.take(&other, now), None);
+        assert_eq!(
+            (0..3)
+                .filter_map(|_| store.take(&one, now))
+                .collect::<Vec<_>>(),
+            [4, 3, 2]
+        );
+    }
+
+    #[test]
+    fn a_sweep_drops_the_expired_and_those_to_closed_backends() {
+        let (store, now) = (store(), Instant::now());
+        let (one, other) = (backend("one"), backend("other"));
+        store.put(&one, 1, now, IDLE);
+        store.put(&one, 2, now + IDLE, IDLE);
+        store.put(&other, 3, now + IDLE, IDLE);
+        other.close();
+        assert_eq!(store.sweep(now + IDLE), 2);
+        assert_eq!(store.take(&one, now + IDLE), Some(2));
+        store.put(&other, 4, now, IDLE);
+        assert!(store.is_empty(), "nothing is kept to a closed backend");
+    }
+
+    #[test]
+    fn all_of_a_backend_can_be_dropped() {
+        let (store, now) = (store(), Instant::now());
+        let (one, other) = (backend("one"), backend("other"));
+        (1..=2).for_each(|c| store.put(&one, c, now, IDLE));
+        store.put(&other, 3, now, IDLE);
+        store.drop_all(&one);
+        assert_eq!((store.len(), store.take(&one, now)), (1, None));
+        store.clear();
+        assert!(store.is_empty());
+    }
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::padded::Padded;
-use super::registry::PoolRuntime;
+use super::runtime::PoolRuntime;
 use crate::config::Name;
 use crate::telemetry::metrics::BackendMetrics;
 
@@ -33,6 +33,7 @@ pub struct Backend {
 struct Load {
     in_flight: AtomicU32,
     turn: AtomicU64,
+    slot: AtomicU32,
 }
 
 /// Keys are drawn from one counter for all registries, scratch ones too.
@@ -66,13 +67,14 @@ impl Backend {
 
     /// Requests it is serving, their bodies included.
     pub fn in_flight(&self) -> u32 {
-        self.load.in_flight.load(Ordering::Acquire)
+        self.load.in_flight.load(Ordering::SeqCst)
     }
 
     /// Counts a request as under way, here, in its pool and in the metrics, until the guard is dropped: keep it until
     /// the response body has ended.
     pub fn begin(self: &Arc<Self>) -> InFlight {
-        self.load.in_flight.fetch_add(1, Ordering::AcqRel);
+        self.load.in_flight.fetch_add(1, Ordering::SeqCst);
+        self.runtime.load_changed(self);
         self.runtime.budget().began();
         self.metrics.begun();
         InFlight {
@@ -95,9 +97,14 @@ impl Backend {
         self.admits.store(false, Ordering::Release);
     }
 
-    /// Its place among equally loaded members; see `balance::least_connections`.
+    /// Its place among equally loaded members; see `balance::turn`.
     pub(super) fn turn(&self) -> &AtomicU64 {
         &self.load.turn
+    }
+
+    /// Its index in the pool's load tree, if there is one.
+    pub(super) fn slot(&self) -> &AtomicU32 {
+        &self.load.slot
     }
 }
 
@@ -129,7 +136,8 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.backend.load.in_flight.fetch_sub(1, Ordering::AcqRel);
+        self.backend.load.in_flight.fetch_sub(1, Ordering::SeqCst);
+        self.backend.runtime.load_changed(&self.backend);
         self.backend.runtime.budget().ended();
         self.backend.metrics.ended();
     }

@@ -8,6 +8,8 @@ mod registry;
 
 mod member;
 
+mod runtime;
+
 pub mod balance;
 
 mod connections;
@@ -19,4 +21,5 @@ mod padded;
 pub use budget::{Budget, Retry};
 pub use connections::{Connections, Limits};
 pub use member::{Backend, InFlight};
-pub use registry::{PoolRuntime, Registry};
+pub use registry::Registry;
+pub use runtime::PoolRuntime;

@@ -5,13 +5,11 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::balance::Cursor;
-use super::budget::Budget;
 use super::member::Backend;
-use super::padded::Padded;
+use super::runtime::PoolRuntime;
 use crate::config::Name;
 use crate::telemetry::metrics::{MetricsRegistry, RouteMetrics};
 
@@ -38,39 +36,6 @@ struct Known {
 struct Pool {
     runtime: Weak<PoolRuntime>,
     backends: HashMap<(Name, SocketAddr), Weak<Backend>>,
-}
-
-/// What a pool keeps over revisions.
-#[derive(Debug)]
-pub struct PoolRuntime {
-    cursor: Arc<Cursor>,
-    clock: Padded<AtomicU64>,
-    budget: Arc<Budget>,
-}
-
-impl PoolRuntime {
-    fn new() -> Arc<Self> {
-        Arc::new(Self {
-            cursor: Arc::new(Cursor::random()),
-            clock: Padded::default(),
-            budget: Arc::new(Budget::new()),
-        })
-    }
-
-    /// The place in the pool's rotation.
-    pub fn cursor(&self) -> &Arc<Cursor> {
-        &self.cursor
-    }
-
-    /// The budget for retries in this pool.
-    pub fn budget(&self) -> &Arc<Budget> {
-        &self.budget
-    }
-
-    /// The turn of the last pick; see `balance::least_connections`.
-    pub(super) fn clock(&self) -> &AtomicU64 {
-        &self.clock
-    }
 }
 
 impl Registry {
@@ -189,5 +154,70 @@ impl Known {
         let backends: usize = self.pools.values().map(|pool| pool.backends.len()).sum();
         self.entries = self.splits.len() + self.pools.len() + backends;
         self.swept = self.entries;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    #[test]
+    fn a_backend_is_its_pool_id_and_address() {
+        let registry = Registry::scratch();
+        let one = registry.backend(&name("web"), &name("b1"), address(1));
+        assert!(Arc::ptr_eq(
+            &one,
+            &registry.backend(&name("web"), &name("b1"), address(1))
+        ));
+        for (pool, id, port) in [("web", "b1", 2), ("web", "b2", 1), ("api", "b1", 1)] {
+            let other = registry.backend(&name(pool), &name(id), address(port));
+            assert_ne!(other.key, one.key, "{pool} {id} {port}");
+        }
+        assert!(!one.admits(), "looking a backend up opens nothing");
+    }
+
+    #[test]
+    fn a_moved_backend_is_found_by_its_id_while_it_serves() {
+        let registry = Registry::scratch();
+        let old = registry
+            .backend(&name("web"), &name("b1"), address(1))
+            .begin();
+        let new = registry.backend(&name("web"), &name("b1"), address(2));
+        assert_eq!(registry.backends(&name("web"), &name("b1")).len(), 2);
+        drop(old);
+        let left = registry.backends(&name("web"), &name("b1"));
+        assert_eq!(
+            left.iter().map(|backend| backend.key).collect::<Vec<_>>(),
+            [new.key]
+        );
+    }
+
+    #[test]
+    fn what_nothing_refers_to_is_forgotten() {
+        let registry = Registry::scratch();
+        let kept = registry.backend(&name("web"), &name("kept"), address(1));
+        for i in 0..1_000 {
+            registry.backend(&name("web"), &name(&format!("b{i}")), address(1));
+            registry.backend(&name(&format!("pool{i}")), &name("b"), address(1));
+            registry.split(&name(&format!("route{i}")));
+            registry.sweep();
+        }
+        assert!(
+            registry.entries() <= 2 * SWEEP_ABOVE,
+            "{}",
+            registry.entries()
+        );
+        assert!(Arc::ptr_eq(
+            &kept,
+            &registry.backend(&name("web"), &name("kept"), address(1))
+        ));
     }
 }

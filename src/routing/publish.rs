@@ -84,6 +84,7 @@ impl Publisher {
         for pool in next.pools().filter(|pool| !taken_over(pool, &before)) {
             let eligible = pool.members().iter().filter(|member| member.eligible());
             eligible.for_each(|member| member.backend.open());
+            pool.balancer.attach();
         }
         self.cell.store(next.clone());
         for pool in before.pools().filter(|pool| !taken_over(pool, &next)) {

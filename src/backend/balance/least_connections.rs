@@ -1,28 +1,37 @@
 //! The member with the fewest requests in flight for its weight; equals take turns by weight.
+//!
+//! Up to 64 members are looked at one by one, which is exact and as fast as anything. Above that a [`LoadTree`] keeps
+//! the lightest of each group at hand, so that a pick and an end of a request cost the logarithm of the members.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use super::Member;
+use super::load_tree::LoadTree;
 use crate::backend::member::Backend;
-use crate::backend::registry::PoolRuntime;
+use crate::backend::runtime::PoolRuntime;
 
-/// What a turn moves a member of weight 1 ahead. Turns wrap around, and are compared by their distance.
-const STRIDE: u64 = 1 << 28;
+/// Pools above this have a tree.
+const SCANNED: usize = 64;
+
+/// A pick is made anew this often when another thread took the same turn at the same time.
+const REPICKS: usize = 3;
 
 /// Members by load.
 #[derive(Debug)]
 pub struct LeastConnections {
-    members: Box<[Member]>,
+    members: Arc<[Member]>,
     runtime: Arc<PoolRuntime>,
+    tree: Option<Arc<LoadTree>>,
 }
 
 impl LeastConnections {
     pub(super) fn new(members: Vec<Member>, runtime: &Arc<PoolRuntime>) -> Self {
+        let members: Arc<[Member]> = members.into();
+        let tree = (members.len() > SCANNED).then(|| Arc::new(LoadTree::new(members.clone())));
         Self {
-            members: members.into(),
+            members,
             runtime: runtime.clone(),
+            tree,
         }
     }
 
@@ -30,42 +39,37 @@ impl LeastConnections {
         &self.members
     }
 
+    /// Has the tree, if there is one, told of every request from now on.
+    pub(super) fn attach(&self) {
+        self.runtime.index_loads(self.tree.clone());
+    }
+
     pub(super) fn pick(&self, tried: &[u64]) -> Option<&Arc<Backend>> {
-        let open = self.members.iter().filter(|member| member.open_to(tried));
-        let best = open.min_by(|a, b| lighter(a, b))?;
-        self.take_turn(best);
-        Some(&best.backend)
+        for attempt in 0.. {
+            let index = match &self.tree {
+                None => self.lightest(tried)?,
+                Some(tree) => tree.lightest(tried)?,
+            };
+            let member = &self.members[index];
+            let taken = member.take_turn(self.runtime.clock());
+            if let Some(tree) = &self.tree {
+                tree.refresh(index);
+            }
+            if taken || attempt == REPICKS {
+                return Some(&member.backend);
+            }
+        }
+        None
     }
 
-    /// Start-time fair queuing: a turn begins at the pool's clock or the member's own last end, whichever is later,
-    /// so one that was away does not catch up in a burst.
-    fn take_turn(&self, member: &Member) {
-        let clock = self.runtime.clock();
-        let turn = member.backend.turn();
-        let own = turn.load(Relaxed);
-        let start = later(own, clock.load(Relaxed));
-        turn.store(
-            start.wrapping_add(STRIDE / u64::from(member.weight)),
-            Relaxed,
-        );
-        clock.store(start, Relaxed);
+    fn lightest(&self, tried: &[u64]) -> Option<usize> {
+        let mut best: Option<usize> = None;
+        for (index, member) in self.members.iter().enumerate() {
+            let better = best.is_none_or(|best| member.lighter_than(&self.members[best]));
+            if better && member.open_to(tried) {
+                best = Some(index);
+            }
+        }
+        best
     }
-}
-
-/// Less in flight for its weight, then the earlier turn.
-fn lighter(a: &Member, b: &Member) -> Ordering {
-    let a_load = u64::from(a.backend.in_flight()) * u64::from(b.weight);
-    let b_load = u64::from(b.backend.in_flight()) * u64::from(a.weight);
-    a_load.cmp(&b_load).then_with(|| {
-        let ahead = a
-            .backend
-            .turn()
-            .load(Relaxed)
-            .wrapping_sub(b.backend.turn().load(Relaxed));
-        (ahead as i64).cmp(&0)
-    })
-}
-
-fn later(a: u64, b: u64) -> u64 {
-    if (a.wrapping_sub(b) as i64) < 0 { b } else { a }
 }

@@ -12,15 +12,20 @@ mod round_robin;
 
 mod least_connections;
 
+mod turn;
+
+mod load_tree;
+
 pub use cursor::Cursor;
 pub use least_connections::LeastConnections;
+pub(in crate::backend) use load_tree::LoadTree;
 pub use round_robin::RoundRobin;
 pub use smooth::Sequence;
 
 use std::sync::Arc;
 
 use super::member::Backend;
-use super::registry::PoolRuntime;
+use super::runtime::PoolRuntime;
 use crate::config::Balance;
 
 /// A backend with its share in one snapshot. The weight is above 0.
@@ -58,6 +63,15 @@ impl Balancer {
         match self {
             Self::RoundRobin(balancer) => balancer.pick(tried),
             Self::LeastConnections(balancer) => balancer.pick(tried),
+        }
+    }
+
+    /// Called when the snapshot is about to be published: what this balancer keeps in view of its members follows
+    /// them from now on, in place of the one before.
+    pub fn attach(&self) {
+        match self {
+            Self::RoundRobin(balancer) => balancer.attach(),
+            Self::LeastConnections(balancer) => balancer.attach(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Cursor, Member, Sequence};
 use crate::backend::member::Backend;
-use crate::backend::registry::PoolRuntime;
+use crate::backend::runtime::PoolRuntime;
 
 /// How far a pick looks down the rotation past members that are closed or tried; beyond that any other will do.
 const LOOK: u64 = 512;
@@ -32,6 +32,11 @@ impl RoundRobin {
 
     pub(super) fn members(&self) -> &[Member] {
         &self.members
+    }
+
+    /// It keeps nothing in view; what another kind of balancer of this pool did is over.
+    pub(super) fn attach(&self) {
+        self.runtime.index_loads(None);
     }
 
     pub(super) fn pick(&self, tried: &[u64]) -> Option<&Arc<Backend>> {

@@ -1,1 +1,302 @@
+//! One property suite over all balancers, then what each promises by itself.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Barrier, Mutex};
+
+use proptest::prelude::*;
+
+use super::{Balancer, Member};
+use crate::backend::{Backend, InFlight, Registry};
+use crate::config::{Balance, Name};
+
+const ALL: [Balance; 2] = [Balance::RoundRobin, Balance::LeastConnections];
+
+/// A pool `web` whose members are known by their index.
+struct Pool {
+    registry: Registry,
+    backends: Vec<Arc<Backend>>,
+    /// Keeps the pool's place, as a snapshot does.
+    balancer: Balancer,
+}
+
+impl Pool {
+    fn new(balance: Balance, weights: &[u16]) -> Self {
+        let registry = Registry::scratch();
+        let backends: Vec<Arc<Backend>> =
+            (0..weights.len()).map(|i| backend(&registry, i)).collect();
+        backends.iter().for_each(|backend| backend.open());
+        let balancer = build(&registry, &backends, balance, weights);
+        Self {
+            registry,
+            backends,
+            balancer,
+        }
+    }
+
+    fn rebuild(&mut self, balance: Balance, weights: &[u16]) {
+        self.balancer = build(&self.registry, &self.backends, balance, weights);
+    }
+
+    fn pick(&self, tried: &[usize]) -> Option<usize> {
+        let tried: Vec<u64> = tried.iter().map(|i| self.backends[*i].key).collect();
+        Some(self.index(self.balancer.pick(&tried)?))
+    }
+
+    fn index(&self, picked: &Arc<Backend>) -> usize {
+        picked.id.as_str()[1..].parse().unwrap()
+    }
+
+    fn picks(&self, count: usize) -> Vec<usize> {
+        (0..count).map(|_| self.pick(&[]).unwrap()).collect()
+    }
+
+    fn load(&self, index: usize, requests: usize) -> Vec<InFlight> {
+        (0..requests)
+            .map(|_| self.backends[index].begin())
+            .collect()
+    }
+}
+
+fn backend(registry: &Registry, index: usize) -> Arc<Backend> {
+    let address = SocketAddr::from(([10, 0, (index >> 8) as u8, index as u8], 80));
+    registry.backend(&name("web"), &name(&format!("b{index}")), address)
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn build(
+    registry: &Registry,
+    backends: &[Arc<Backend>],
+    balance: Balance,
+    weights: &[u16],
+) -> Balancer {
+    let members = backends
+        .iter()
+        .zip(weights)
+        .map(|(backend, weight)| Member {
+            backend: backend.clone(),
+            weight: *weight,
+        });
+    let balancer = Balancer::build(balance, members.collect(), &registry.pool(&name("web")));
+    balancer.attach();
+    balancer
+}
+
+fn counts(picks: impl IntoIterator<Item = usize>) -> BTreeMap<usize, usize> {
+    let mut counts = BTreeMap::new();
+    picks
+        .into_iter()
+        .for_each(|pick| *counts.entry(pick).or_default() += 1);
+    counts
+}
+
+/// Pools below and above the size from which `least_connections` keeps a tree.
+fn weights() -> impl Strategy<Value = Vec<u16>> {
+    prop_oneof![
+        prop::collection::vec(0_u16..8, 1..12),
+        prop::collection::vec(0_u16..4, 60..150)
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn what_has_no_share_gets_nothing_and_all_others_something(weights in weights()) {
+        for balance in ALL {
+            let pool = Pool::new(balance, &weights);
+            let sum = weights.iter().map(|weight| usize::from(*weight)).sum::<usize>();
+            let picked = counts((0..2 * sum + 1).filter_map(|_| pool.pick(&[])));
+            for (member, weight) in weights.iter().enumerate() {
+                prop_assert_eq!(picked.contains_key(&member), *weight > 0, "{:?} {}", balance, member);
+            }
+        }
+    }
+
+    #[test]
+    fn idle_members_get_their_proportion(weights in weights(), rounds in 1_usize..4) {
+        prop_assume!(weights.iter().any(|weight| *weight > 0));
+        for balance in ALL {
+            let pool = Pool::new(balance, &weights);
+            let sum = weights.iter().map(|weight| usize::from(*weight)).sum::<usize>();
+            let picked = counts(pool.picks(rounds * sum));
+            for (member, weight) in weights.iter().enumerate() {
+                let expected = rounds * usize::from(*weight);
+                let got = picked.get(&member).copied().unwrap_or(0);
+                prop_assert!(got.abs_diff(expected) <= 1, "{:?} {} of {}: {} not {}", balance, member, weight, got, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn closed_and_tried_members_are_passed_over(weights in weights(), fates in prop::collection::vec(0..3, 150)) {
+        for balance in ALL {
+            let pool = Pool::new(balance, &weights);
+            let with_fate = |fate| (0..weights.len()).filter(|i| fates[*i] == fate).collect::<Vec<_>>();
+            with_fate(1).into_iter().for_each(|closed| pool.backends[closed].close());
+            let tried = with_fate(2);
+            let open = (0..weights.len()).any(|i| fates[i] == 0 && weights[i] > 0);
+            for _ in 0..50 {
+                match pool.pick(&tried) {
+                    Some(picked) => prop_assert!(fates[picked] == 0 && weights[picked] > 0),
+                    None => prop_assert!(!open, "{:?} found none", balance),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn least_connections_picks_a_least_loaded_member(weights in weights(), steps in prop::collection::vec((any::<bool>(), any::<u16>()), 1..200)) {
+        prop_assume!(weights.iter().any(|weight| *weight > 0));
+        let pool = Pool::new(Balance::LeastConnections, &weights);
+        let mut under_way = Vec::new();
+        for (begin, which) in steps {
+            if !begin && !under_way.is_empty() {
+                under_way.swap_remove(usize::from(which) % under_way.len());
+                continue;
+            }
+            let picked = pool.pick(&[]).unwrap();
+            let load = |i: usize, weight: u16| u64::from(pool.backends[i].in_flight()) * u64::from(weight);
+            for (other, weight) in weights.iter().enumerate().filter(|(_, weight)| **weight > 0) {
+                prop_assert!(load(picked, *weight) <= load(other, weights[picked]));
+            }
+            under_way.push(pool.backends[picked].begin());
+            under_way.extend(pool.load(usize::from(which) % weights.len(), usize::from(which % 5 == 0)));
+        }
+    }
+}
+
+#[test]
+fn a_pool_of_nothing_has_no_pick() {
+    for balance in ALL {
+        for weights in [&[][..], &[0], &[0, 0, 0]] {
+            assert_eq!(Pool::new(balance, weights).pick(&[]), None);
+        }
+    }
+}
+
+#[test]
+fn five_one_one_is_exact_over_all_threads() {
+    let pool = Pool::new(Balance::RoundRobin, &[5, 1, 1]);
+    let (threads, each) = (4, 7_000);
+    let start = Barrier::new(threads);
+    let total = Mutex::new(BTreeMap::new());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                start.wait();
+                let own = counts(pool.picks(each));
+                let mut total = total.lock().unwrap();
+                own.into_iter()
+                    .for_each(|(member, count)| *total.entry(member).or_insert(0) += count);
+            });
+        }
+    });
+    assert_eq!(
+        total.into_inner().unwrap(),
+        BTreeMap::from([(0, 20_000), (1, 4_000), (2, 4_000)])
+    );
+}
+
+#[test]
+fn five_one_one_never_comes_in_a_burst() {
+    let pool = Pool::new(Balance::RoundRobin, &[5, 1, 1]);
+    let picks = pool.picks(70);
+    let longest = picks.chunk_by(|a, b| a == b).map(<[usize]>::len).max();
+    assert_eq!(
+        longest,
+        Some(4),
+        "a a | a a b: the end of one round and the start of the next"
+    );
+}
+
+#[test]
+fn a_rebuild_for_each_request_keeps_the_place() {
+    for balance in ALL {
+        let weights = [3, 1, 0, 2];
+        let mut pool = Pool::new(balance, &weights);
+        let picked = counts((0..600).map(|_| {
+            pool.rebuild(balance, &weights);
+            pool.pick(&[]).unwrap()
+        }));
+        assert_eq!(
+            picked,
+            BTreeMap::from([(0, 300), (1, 100), (3, 200)]),
+            "{balance:?}"
+        );
+    }
+}
+
+#[test]
+fn nodes_begin_at_different_places() {
+    let first = |_| Pool::new(Balance::RoundRobin, &[1; 100]).pick(&[]).unwrap();
+    assert!(counts((0..20).map(first)).len() > 5);
+}
+
+#[test]
+fn a_newcomer_does_not_catch_up_in_a_burst() {
+    let mut pool = Pool::new(Balance::LeastConnections, &[1, 1, 0]);
+    pool.picks(1_000);
+    pool.rebuild(Balance::LeastConnections, &[1, 1, 1]);
+    assert_eq!(counts(pool.picks(30)).get(&2), Some(&10));
+}
+
+#[test]
+fn load_is_known_over_rebuilds_and_changes_of_the_kind() {
+    for size in [3, 200] {
+        let weights = vec![1; size];
+        let mut pool = Pool::new(Balance::RoundRobin, &weights);
+        let mut busy: Vec<InFlight> = (1..size).flat_map(|i| pool.load(i, 2)).collect();
+        pool.rebuild(Balance::LeastConnections, &weights);
+        assert_eq!(pool.pick(&[]), Some(0));
+        pool.rebuild(Balance::LeastConnections, &vec![2; size]);
+        busy.extend(pool.load(0, 3));
+        let gone = busy
+            .iter()
+            .position(|request| pool.index(request.backend()) == 2)
+            .unwrap();
+        busy.remove(gone);
+        assert_eq!(
+            pool.pick(&[]),
+            Some(2),
+            "a request begun under an older snapshot ends in the newest"
+        );
+    }
+}
+
+#[test]
+fn the_lightest_of_many_is_found_after_any_concurrent_changes() {
+    let pool = Pool::new(Balance::LeastConnections, &[1; 300]);
+    let start = Barrier::new(4);
+    let kept = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (pool, start, kept) = (&pool, &start, &kept);
+            scope.spawn(move || {
+                start.wait();
+                let mut own = std::collections::VecDeque::new();
+                for step in 0..4_000 {
+                    own.push_back(pool.balancer.pick(&[]).unwrap().begin());
+                    if own.len() > 50 + thread * 10 || step % 7 == 0 {
+                        own.pop_front();
+                    }
+                }
+                kept.lock().unwrap().extend(own);
+            });
+        }
+    });
+    // Quiet now, so the tree is exact: each pick is at the least load there is.
+    for _ in 0..1_000 {
+        let least = pool
+            .backends
+            .iter()
+            .map(|backend| backend.in_flight())
+            .min();
+        let picked = pool.balancer.pick(&[]).unwrap();
+        assert_eq!(Some(picked.in_flight()), least);
+        kept.lock().unwrap().push(picked.begin());
+    }
+}

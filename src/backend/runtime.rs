@@ -1,0 +1,79 @@
+//! What a pool keeps over revisions: its place in rotation, its clock of turns, its retry budget.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicU64, fence};
+
+use arc_swap::ArcSwapOption;
+
+use super::balance::{Cursor, LoadTree};
+use super::budget::Budget;
+use super::member::Backend;
+use super::padded::Padded;
+
+/// What a pool keeps over revisions. Held by its snapshots and its backends.
+#[derive(Debug)]
+pub struct PoolRuntime {
+    cursor: Arc<Cursor>,
+    clock: Padded<AtomicU64>,
+    budget: Arc<Budget>,
+    /// Whether there is a tree: spares small pools the look.
+    indexed: AtomicBool,
+    /// The tree of the snapshot published last, so that a request begun under an older one still ends in it. Not a
+    /// second way to learn of a config: a view of the counts, and nobody picks from it but by a snapshot.
+    tree: ArcSwapOption<LoadTree>,
+}
+
+impl PoolRuntime {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            cursor: Arc::new(Cursor::random()),
+            clock: Padded::default(),
+            budget: Arc::new(Budget::new()),
+            indexed: AtomicBool::new(false),
+            tree: ArcSwapOption::empty(),
+        })
+    }
+
+    /// The place in the pool's rotation.
+    pub fn cursor(&self) -> &Arc<Cursor> {
+        &self.cursor
+    }
+
+    /// The budget for retries in this pool.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
+    /// The turn picked last; see `balance::turn`.
+    pub(super) fn clock(&self) -> &AtomicU64 {
+        &self.clock
+    }
+
+    /// Has `tree` follow the loads from now on.
+    ///
+    /// A change of load and this are each a write and then a read of what the other writes, so one of them sees the
+    /// other: a change either tells the new tree, or is there when all loads are taken in.
+    pub(super) fn index_loads(&self, tree: Option<Arc<LoadTree>>) {
+        let Some(tree) = tree else {
+            self.indexed.store(false, SeqCst);
+            self.tree.store(None);
+            return;
+        };
+        tree.number_members();
+        self.tree.store(Some(tree.clone()));
+        self.indexed.store(true, SeqCst);
+        fence(SeqCst);
+        tree.refresh_all();
+    }
+
+    /// To be called after a change of the requests in flight at `backend`.
+    pub(super) fn load_changed(&self, backend: &Backend) {
+        if self.indexed.load(SeqCst) {
+            fence(SeqCst);
+            if let Some(tree) = &*self.tree.load() {
+                tree.changed(backend);
+            }
+        }
+    }
+}
