@@ -37,7 +37,7 @@ struct Medium {
     write_fails_in: Option<u64>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Content {
     cached: Vec<u8>,
     durable: Vec<u8>,
@@ -59,6 +59,19 @@ impl Memory {
             syncs: 0,
             sync_fails_in: None,
             write_fails_in: None,
+        })))
+    }
+
+    /// A copy of all that the medium holds, as an image of a virtual machine is; nobody holds it.
+    pub fn image(&self) -> Memory {
+        let mut medium = self.medium();
+        Memory(Arc::new(Mutex::new(Medium {
+            rng: StdRng::seed_from_u64(medium.rng.random()),
+            files: medium.files.clone(),
+            names: medium.names.clone(),
+            durable_names: medium.durable_names.clone(),
+            held: false,
+            ..*medium
         })))
     }
 
@@ -99,7 +112,7 @@ impl Memory {
         self.medium().sync_fails_in = Some(n);
     }
 
-    /// The write after `n` good ones fails, half done.
+    /// The write after `n` good ones fails, with half of its sectors done.
     pub fn fail_write_after(&self, n: u64) {
         self.medium().write_fails_in = Some(n);
     }
@@ -362,7 +375,11 @@ impl File for MemoryFile {
                 return Err(io::ErrorKind::StorageFull.into());
             }
             let good = counts_down(&mut medium.write_fails_in);
-            let done = if good { bytes.len() } else { bytes.len() / 2 };
+            let done = if good {
+                bytes.len()
+            } else {
+                bytes.len() / 2 / SECTOR * SECTOR
+            };
             if let Some(content) = medium.files.get_mut(&file) {
                 content.write(offset as usize, &bytes[..done]);
             }

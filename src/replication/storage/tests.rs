@@ -6,6 +6,8 @@ use super::*;
 use crate::paxos::{Ballot, Entry, Epoch, LogChange, NodeId, Payload, Recovered, Slot};
 
 mod conformance;
+mod damaged;
+mod faults;
 
 const SEGMENT: u64 = 8 << 10;
 

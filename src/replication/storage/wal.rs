@@ -207,7 +207,14 @@ impl<D: Disk> Wal<D> {
             segment: header.index,
             offset: segment::HEADER,
         };
-        Ok(())
+        // So that a segment that goes missing is missed.
+        self.places.store(
+            Promise {
+                ballot: self.promised,
+                log: self.end,
+            },
+            &mut self.syncs,
+        )
     }
 
     fn append(&mut self, payload: &[u8]) -> Result<(), Error> {
