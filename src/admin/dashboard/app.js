@@ -1,0 +1,129 @@
+// The status page: asks the node it came from every two seconds, and offers weight, state and rollback.
+
+import { at, call, load } from "./api.js";
+import { count, diffElements, element, fill, keyed, millis, nodeCells, routeCells, row } from "./view.js";
+
+const $ = (id) => document.getElementById(id);
+const filter = $("filter");
+let latest = null;
+
+function notice(error) {
+  $("notice").hidden = !error;
+  $("notice").textContent = error ? String(error.message ?? error) : "";
+}
+
+async function act(work) {
+  try {
+    await work();
+    notice(null);
+    await refresh();
+  } catch (error) {
+    notice(error);
+  }
+}
+
+const wanted = (...texts) => {
+  const needle = filter.value.trim().toLowerCase();
+  return needle === "" || texts.some((text) => String(text).toLowerCase().includes(needle));
+};
+
+function createBackend(pool, backend) {
+  const path = `/v1/pools/${at(pool)}/backends/${at(backend.id)}`;
+  const tr = row(8)();
+  const weight = element("input", { type: "number", min: 0, max: 65535, ariaLabel: `weight of ${pool}/${backend.id}` });
+  weight.addEventListener("change", () => act(() => call("PATCH", path, { weight: weight.valueAsNumber })));
+  const state = element("select", { ariaLabel: `state of ${pool}/${backend.id}` },
+    ...["ready", "drain", "maint"].map((name) => element("option", { textContent: name, value: name })));
+  state.addEventListener("change", () => act(() => call("POST", `${path}/${state.value}`)));
+  tr.children[2].append(weight);
+  tr.children[3].append(state);
+  return tr;
+}
+
+function updateBackend(tr, backend) {
+  const status = backend.status ?? {};
+  const [weight, state] = [tr.querySelector("input"), tr.querySelector("select")];
+  if (document.activeElement !== weight) weight.value = backend.weight ?? 1;
+  if (document.activeElement !== state) state.value = backend.state ?? "ready";
+  const cells = [...tr.children].filter((_, index) => index !== 2 && index !== 3);
+  fill({ children: cells }, [backend.id, backend.address,
+    status.admitting ? ["takes traffic", "good"] : ["takes none", "warn"],
+    [count(status.in_flight), "n"], [count(status.requests), "n"], [millis(status.latency_ms?.p99), "n"]]);
+}
+
+function createPool() {
+  const head = element("tr", {}, ...["Backend", "Address", "Weight", "State", "Now"].map((text) => element("th", { textContent: text })),
+    ...["In flight", "Requests", "p99"].map((text) => element("th", { textContent: text, className: "n" })));
+  return element("details", { open: true },
+    element("summary", {}, element("b"), element("span"), element("span", { className: "faint" })),
+    element("div", { className: "scroll" }, element("table", {}, element("thead", {}, head), element("tbody"))));
+}
+
+function updatePool(details, { spec, status }) {
+  const seen = new Map((status?.backends ?? []).map((backend) => [backend.id, backend]));
+  const all = (spec.backends ?? []).map((backend) => ({ ...backend, status: seen.get(backend.id) }));
+  const taking = all.filter((backend) => backend.status?.admitting).length;
+  const [name, health, kind] = details.querySelector("summary").children;
+  name.textContent = spec.name;
+  health.textContent = `${taking} of ${all.length} backends take traffic`;
+  health.className = taking === all.length && taking > 0 ? "good" : taking === 0 ? "bad" : "warn";
+  kind.textContent = spec.balance ?? "round_robin";
+  const shown = all.filter((backend) => wanted(spec.name, backend.id, backend.address));
+  keyed(details.querySelector("tbody"), shown, (backend) => backend.id, (backend) => createBackend(spec.name, backend), updateBackend);
+}
+
+function createRevision(entry) {
+  const tr = row(6)();
+  const diff = element("button", { textContent: "Diff" });
+  diff.addEventListener("click", () => act(async () => {
+    const answer = await call("GET", `/v1/revisions/${entry.revision}/diff?consistency=local`);
+    $("diff-title").textContent = `What revision ${entry.revision} changed`;
+    $("diff-body").replaceChildren(...diffElements(answer.items));
+    $("diff").showModal();
+  }));
+  const back = element("button", { textContent: "Roll back to" });
+  back.addEventListener("click", () => {
+    if (confirm(`Make a new revision with the content of revision ${entry.revision}?`)) {
+      act(() => call("POST", "/v1/rollback", { revision: entry.revision }));
+    }
+  });
+  tr.children[5].append(diff, " ", back);
+  return tr;
+}
+
+function updateRevision(tr, entry) {
+  const time = entry.time ? new Date(entry.time).toLocaleString() : "";
+  fill(tr, [[entry.revision, "n"], time, entry.author, entry.comment, String(entry.digest ?? "").slice(0, 8)]);
+}
+
+function draw() {
+  if (!latest) return;
+  const { nodes, pools, routes, revisions } = latest;
+  const leader = nodes.items.find((node) => node.role === "leader");
+  $("summary").textContent = `${leader ? `${leader.name} leads` : "no leader: traffic flows, changes wait"}, ${nodes.items.length} nodes, revision ${count(revisions.revision)}`;
+  $("summary").className = leader ? "" : "bad";
+  keyed($("nodes"), nodes.items, (node) => String(node.id), row(7), (tr, node) => fill(tr, nodeCells(node)));
+  const shown = pools.items.filter(({ spec }) => wanted(spec.name, ...(spec.backends ?? []).flatMap((b) => [b.id, b.address])));
+  keyed($("pools"), shown, ({ spec }) => spec.name, createPool, updatePool);
+  keyed($("routes"), routes.items.filter(({ spec }) => wanted(spec.name, ...(spec.match?.hosts ?? []), ...(spec.to ?? []).map((t) => t.pool))),
+    ({ spec }) => spec.name, row(5), (tr, route) => fill(tr, routeCells(route)));
+  keyed($("history"), revisions.items, (entry) => String(entry.revision), createRevision, updateRevision);
+}
+
+async function refresh() {
+  latest = await load();
+  draw();
+}
+
+async function poll() {
+  try {
+    if (!document.hidden) await refresh();
+  } catch (error) {
+    $("summary").textContent = `this node does not answer (${error.message})`;
+    $("summary").className = "bad";
+  }
+  setTimeout(poll, 2000);
+}
+
+filter.addEventListener("input", draw);
+poll();

@@ -1,0 +1,67 @@
+// From answers of the API to elements. Rows are kept by key between refreshes, so that focus, open pools and
+// half-typed weights survive; text is only ever set as text.
+
+export function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+// Makes the children of `parent` those of `items`, in order, reusing what has the same key.
+export function keyed(parent, items, key, create, update) {
+  const old = new Map([...parent.children].map((child) => [child.dataset.key, child]));
+  items.forEach((item, index) => {
+    const name = key(item);
+    const child = old.get(name) ?? create(item);
+    child.dataset.key = name;
+    old.delete(name);
+    update(child, item);
+    if (parent.children[index] !== child) parent.insertBefore(child, parent.children[index] ?? null);
+  });
+  for (const gone of old.values()) gone.remove();
+}
+
+export const row = (count) => () => {
+  const tr = element("tr");
+  for (let i = 0; i < count; i++) tr.append(element("td"));
+  return tr;
+};
+
+export function fill(tr, values) {
+  values.forEach((value, index) => {
+    const [text, style] = Array.isArray(value) ? value : [value, ""];
+    const cell = tr.children[index];
+    if (cell.textContent !== String(text ?? "")) cell.textContent = text ?? "";
+    cell.className = style;
+  });
+}
+
+export const count = (number) => (number === null || number === undefined ? "" : number.toLocaleString());
+export const millis = (number) => (number === null || number === undefined ? "" : `${number.toFixed(1)} ms`);
+
+export function nodeCells(node) {
+  const state = node.rejected ? [`rejected: ${node.rejected}`, "bad"]
+    : node.reachable === false ? ["unreachable", "bad"]
+    : node.lag > 0 ? ["behind", "warn"] : ["serving", "good"];
+  const heard = node.heard_ms === null || node.heard_ms === undefined ? (node.reachable === false ? "never" : "this node") : `${(node.heard_ms / 1000).toFixed(1)} s ago`;
+  return [node.name, [node.role, node.role === "leader" ? "good" : ""], [count(node.applied), "n"], [count(node.lag), "n"],
+    (node.digest ?? "").slice(0, 8), heard, state];
+}
+
+export function routeCells({ spec, status }) {
+  const path = spec.match?.path ?? {};
+  return [spec.name, (spec.match?.hosts ?? []).join(", ") || "any",
+    path.exact !== undefined ? `= ${path.exact}` : `${path.prefix ?? "/"} …`,
+    (spec.to ?? []).map((target) => `${target.pool} ${target.weight ?? 1}`).join(", "), [count(status?.requests), "n"]];
+}
+
+export function diffElements(changes) {
+  if (changes.length === 0) return [element("p", { textContent: "No difference." })];
+  return changes.flatMap(({ path, before, after }) => [
+    element("h3", {}, element("code", { textContent: path })),
+    element("p", { className: "faint", textContent: before === null ? "added" : after === null ? "removed" : "changed from" }),
+    ...(before === null ? [] : [element("pre", { textContent: JSON.stringify(before, null, 2) })]),
+    ...(before === null || after === null ? [] : [element("p", { className: "faint", textContent: "to" })]),
+    ...(after === null ? [] : [element("pre", { textContent: JSON.stringify(after, null, 2) })]),
+  ]);
+}

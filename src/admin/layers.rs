@@ -1,0 +1,105 @@
+//! What holds for every request, whatever its path: the origin is checked, a panic is an answer, and the answer says
+//! at which revision this node stands.
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{HOST, HeaderName, HeaderValue, ORIGIN};
+use http::{HeaderMap, Method};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::AdminState;
+use super::problem::{Kind, Problem};
+use crate::config::Revision;
+
+/// The revision of the config: the one the answer is of, or else this node's when it was sent.
+pub(super) const SYNOD_REVISION: HeaderName = HeaderName::from_static("synod-revision");
+
+pub(super) async fn guard(
+    State(state): State<AdminState>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut response = match same_origin(request.method(), request.headers()) {
+        Ok(()) => without_panic(next.run(request)).await,
+        Err(problem) => problem.into_response(),
+    };
+    if !response.headers().contains_key(SYNOD_REVISION) {
+        let revision = state.replication.inspect(|machine| machine.revision());
+        response
+            .headers_mut()
+            .insert(SYNOD_REVISION, revision_value(revision));
+    }
+    response
+}
+
+pub(super) fn revision_value(revision: Revision) -> HeaderValue {
+    HeaderValue::from(revision.0)
+}
+
+/// On a task of its own, so that a panic ends this request and not its connection; dropped with the request.
+async fn without_panic(answer: impl Future<Output = Response> + Send + 'static) -> Response {
+    match AbortOnDropHandle::new(tokio::spawn(answer)).await {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::error!(%error, "an admin request panicked");
+            Problem::new(
+                Kind::Internal,
+                "this is a bug of Synod: the request failed on this node",
+            )
+            .into_response()
+        }
+    }
+}
+
+/// Loopback is no protection from a browser: any page can make it send a request there. A change is refused when the
+/// browser says that it comes from a page of another host.
+fn same_origin(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(origin) = headers.get(ORIGIN) else {
+        return Ok(());
+    };
+    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        return Ok(());
+    }
+    let from = origin
+        .to_str()
+        .ok()
+        .and_then(|origin| origin.split_once("://"))
+        .map(|(_, authority)| authority);
+    let to = headers.get(HOST).and_then(|host| host.to_str().ok());
+    if from.is_some() && from == to {
+        return Ok(());
+    }
+    Err(Problem::new(
+        Kind::CrossOrigin,
+        format!("the page that sent this is of {origin:?}, not of this node"),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_from_pages_of_other_hosts_are_refused() {
+        let refused = |method: Method, origin: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, HeaderValue::from_static("127.0.0.1:9900"));
+            if let Some(origin) = origin {
+                headers.insert(ORIGIN, HeaderValue::from_static(origin));
+            }
+            same_origin(&method, &headers).is_err()
+        };
+        assert!(!refused(Method::POST, None));
+        assert!(!refused(Method::POST, Some("http://127.0.0.1:9900")));
+        assert!(!refused(Method::GET, Some("http://evil.example")));
+        assert!(refused(Method::POST, Some("http://evil.example")));
+        assert!(refused(Method::DELETE, Some("null")));
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer() {
+        let answer = without_panic(async { panic!("on purpose") }).await;
+        assert_eq!(answer.status(), http::StatusCode::INTERNAL_SERVER_ERROR);
+    }
+}

@@ -1,0 +1,104 @@
+//! Lists: `{"items": […], "next"}` in the order of names.
+//!
+//! `?limit=` bounds a page; `next` is the value of `?after=` for the page behind it, null on the last.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::ETAG;
+use serde_json::{Value, json};
+
+use super::conditions::etag;
+use super::layers::{SYNOD_REVISION, revision_value};
+use super::options::PageOptions;
+use super::problem::Problem;
+use super::target::Target;
+use super::{AdminState, read, resource, status};
+use crate::config::{Name, ResourcePath, Revision};
+
+pub(super) async fn pools(
+    State(state): State<AdminState>,
+    page: PageOptions,
+) -> Result<Response, Problem> {
+    let view = read::view(&state, page.consistency).await?;
+    let paths = view
+        .config
+        .pools
+        .keys()
+        .map(|name| (name, ResourcePath::Pool(name.clone())));
+    Ok(answer(&state, &view, &page, view.revision, paths))
+}
+
+pub(super) async fn routes(
+    State(state): State<AdminState>,
+    page: PageOptions,
+) -> Result<Response, Problem> {
+    let view = read::view(&state, page.consistency).await?;
+    let paths = view
+        .config
+        .routes
+        .keys()
+        .map(|name| (name, ResourcePath::Route(name.clone())));
+    Ok(answer(&state, &view, &page, view.revision, paths))
+}
+
+pub(super) async fn backends(
+    State(state): State<AdminState>,
+    Target(path): Target,
+    page: PageOptions,
+) -> Result<Response, Problem> {
+    let view = read::view(&state, page.consistency).await?;
+    let pool = match &path {
+        ResourcePath::Pool(name) => view.config.pools.get(name),
+        _ => None,
+    };
+    let Some(pool) = pool else {
+        return Err(Problem::not_found(&path));
+    };
+    let name = &pool.spec.name;
+    let mut ids: Vec<&Name> = pool
+        .spec
+        .backends
+        .iter()
+        .map(|backend| &backend.id)
+        .collect();
+    ids.sort_unstable();
+    let paths = ids
+        .into_iter()
+        .map(|id| (id, ResourcePath::Backend(name.clone(), id.clone())));
+    Ok(answer(&state, &view, &page, pool.revision, paths))
+}
+
+fn answer<'a>(
+    state: &AdminState,
+    view: &read::View,
+    page: &PageOptions,
+    changed: Revision,
+    paths: impl Iterator<Item = (&'a Name, ResourcePath)>,
+) -> Response {
+    let after = page.after.as_deref().unwrap_or("");
+    let paths = paths.filter(|(name, _)| name.as_str() > after);
+    let (paths, next) = cut(page.limit, paths, |(name, _)| name.to_string());
+    let items = paths.into_iter().filter_map(|(_, path)| {
+        let (spec, revision) = resource::find(&view.config, view.revision, &path)?;
+        Some(json!({"spec": spec, "status": status::of(state, &view.config, &path), "revision": revision}))
+    });
+    let head = [
+        (ETAG, etag(changed)),
+        (SYNOD_REVISION, revision_value(view.revision)),
+    ];
+    let body = json!({"items": items.collect::<Vec<Value>>(), "next": next});
+    (head, Json(body)).into_response()
+}
+
+/// At most `limit` of `items`, and what asks for those behind them.
+pub(super) fn cut<T>(
+    limit: usize,
+    items: impl Iterator<Item = T>,
+    key: impl Fn(&T) -> String,
+) -> (Vec<T>, Option<String>) {
+    let mut items = items.peekable();
+    let taken: Vec<T> = items.by_ref().take(limit).collect();
+    let next = items.peek().and(taken.last()).map(key);
+    (taken, next)
+}

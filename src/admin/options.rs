@@ -1,0 +1,227 @@
+//! What a request may say beside its path and body, one extractor for each kind of request.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::extract::{ConnectInfo, FromRequestParts};
+use http::HeaderMap;
+use http::header::HeaderName;
+use http::request::Parts;
+
+use super::conditions::Condition;
+use super::problem::{Kind, Problem};
+use super::query::{Query, duration, number, word};
+use crate::config::limits;
+use crate::state::Key;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const SYNOD_COMMENT: HeaderName = HeaderName::from_static("synod-comment");
+
+/// What `?timeout=` is without being said, and the most it can be.
+const TIMEOUT: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(3600));
+/// What `?limit=` is without being said, and the most it can be.
+const LIMIT: (usize, u64) = (1_000, 10_000);
+
+/// How new what is read must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Consistency {
+    /// Reflects every write acknowledged before the request; needs a quorum.
+    Linearizable,
+    /// What this node knows; always answers.
+    Local,
+}
+
+/// What a write waits for before it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// Nothing: the answer says under which key it was proposed.
+    None,
+    /// Durable on a majority.
+    Committed,
+    /// Served by every live node.
+    Applied,
+    /// Served by every live node, and the backend's last request on this node has ended.
+    Empty,
+}
+
+/// For reads of one thing.
+pub(super) struct ReadOptions {
+    pub(super) consistency: Consistency,
+}
+
+/// For reads of what only this node can tell: local unless said.
+pub(super) struct NodeOptions {
+    pub(super) consistency: Consistency,
+}
+
+/// For reads of lists.
+pub(super) struct PageOptions {
+    pub(super) consistency: Consistency,
+    pub(super) limit: usize,
+    /// The `next` of the page before.
+    pub(super) after: Option<String>,
+}
+
+/// For changes.
+pub(super) struct WriteOptions {
+    pub(super) wait: Wait,
+    pub(super) timeout: Duration,
+    pub(super) dry_run: bool,
+    /// Given by the client, or drawn here: a retry under it is not a second write.
+    pub(super) key: Key,
+    /// The key is the client's, so this may be a retry.
+    pub(super) retried: bool,
+    pub(super) comment: String,
+    pub(super) author: String,
+    pub(super) condition: Condition,
+}
+
+/// For changes of a backend's state, which can also be waited on until it is empty.
+pub(super) struct StateOptions(pub(super) WriteOptions);
+
+impl<S: Sync> FromRequestParts<S> for ReadOptions {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let mut query = Query::of(&parts.uri)?;
+        let consistency = consistency(&mut query);
+        query.finish()?;
+        Ok(Self {
+            consistency: consistency.unwrap_or(Consistency::Linearizable),
+        })
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for NodeOptions {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let mut query = Query::of(&parts.uri)?;
+        let consistency = consistency(&mut query);
+        query.finish()?;
+        Ok(Self {
+            consistency: consistency.unwrap_or(Consistency::Local),
+        })
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for PageOptions {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let mut query = Query::of(&parts.uri)?;
+        let consistency = consistency(&mut query);
+        let limit = query.take("limit", |given| number(given, 1..=LIMIT.1));
+        let after = query.take("after", |given| Ok(given.to_owned()));
+        query.finish()?;
+        Ok(Self {
+            consistency: consistency.unwrap_or(Consistency::Linearizable),
+            limit: limit.map_or(LIMIT.0, |limit| limit as usize),
+            after,
+        })
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for WriteOptions {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        write(
+            parts,
+            &[
+                ("committed", Wait::Committed),
+                ("applied", Wait::Applied),
+                ("none", Wait::None),
+            ],
+        )
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for StateOptions {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let waits = [
+            ("committed", Wait::Committed),
+            ("applied", Wait::Applied),
+            ("empty", Wait::Empty),
+            ("none", Wait::None),
+        ];
+        write(parts, &waits).map(Self)
+    }
+}
+
+fn consistency(query: &mut Query) -> Option<Consistency> {
+    let words = [
+        ("linearizable", Consistency::Linearizable),
+        ("local", Consistency::Local),
+    ];
+    query.take("consistency", |given| word(&words, given))
+}
+
+fn write(parts: &Parts, waits: &[(&str, Wait)]) -> Result<WriteOptions, Problem> {
+    let mut query = Query::of(&parts.uri)?;
+    let wait = query.take("wait", |given| word(waits, given));
+    let timeout = query.take("timeout", |given| duration(given, TIMEOUT.1));
+    let dry_run = query.take("dry_run", |given| {
+        word(&[("true", true), ("false", false)], given)
+    });
+    query.finish()?;
+    Ok(WriteOptions {
+        wait: wait.unwrap_or(Wait::Committed),
+        timeout: timeout.unwrap_or(TIMEOUT.0),
+        dry_run: dry_run.unwrap_or(false),
+        retried: parts.headers.contains_key(IDEMPOTENCY_KEY),
+        key: key(&parts.headers)?,
+        comment: comment(&parts.headers)?,
+        author: author(parts),
+        condition: Condition::of_write(&parts.headers)?,
+    })
+}
+
+/// The key of the client, bare or as a quoted string, or a fresh one.
+fn key(headers: &HeaderMap) -> Result<Key, Problem> {
+    let Some(given) = headers.get(IDEMPOTENCY_KEY) else {
+        return Ok(fresh_key());
+    };
+    let given = given.to_str().unwrap_or("");
+    let bare = given
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .unwrap_or(given);
+    Key::new(bare).map_err(|error| header(IDEMPOTENCY_KEY, &error.to_string()))
+}
+
+fn fresh_key() -> Key {
+    Key::new(&uuid::Uuid::now_v7().to_string()).expect("a UUID is 36 printable ASCII characters")
+}
+
+fn comment(headers: &HeaderMap) -> Result<String, Problem> {
+    let Some(given) = headers.get(SYNOD_COMMENT) else {
+        return Ok(String::new());
+    };
+    let text = std::str::from_utf8(given.as_bytes())
+        .map_err(|_| header(SYNOD_COMMENT, "it must be UTF-8"))?;
+    if text.len() > limits::COMMENT_BYTES {
+        return Err(header(
+            SYNOD_COMMENT,
+            &format!("it must be at most {} bytes", limits::COMMENT_BYTES),
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// Nobody is authenticated yet, so all that can be said honestly is where the connection came from.
+fn author(parts: &Parts) -> String {
+    match parts.extensions.get::<ConnectInfo<SocketAddr>>() {
+        Some(ConnectInfo(address)) => format!("anonymous@{}", address.ip()),
+        None => "anonymous".to_owned(),
+    }
+}
+
+fn header(name: HeaderName, why: &str) -> Problem {
+    Problem::new(
+        Kind::Malformed,
+        format!("the header {name} is wrong: {why}"),
+    )
+}

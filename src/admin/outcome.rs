@@ -1,0 +1,86 @@
+//! What became of a write, as the one place that turns it into a status.
+
+use serde_json::json;
+
+use super::problem::{Kind, Problem};
+use crate::config::{Effect, Rejection, Revision};
+use crate::replication::ProposeError;
+use crate::state::{Key, Outcome};
+
+/// A write that was applied.
+#[derive(Debug)]
+pub(super) struct Done {
+    /// Of the config after it.
+    pub(super) revision: Revision,
+    /// Whether that revision is of its making.
+    pub(super) changed: bool,
+    /// One an operation.
+    pub(super) effects: Vec<Effect>,
+}
+
+/// The answer to what the state machine said.
+pub(super) fn applied(outcome: Outcome, key: &Key) -> Result<Done, Problem> {
+    match outcome {
+        Outcome::Done {
+            revision,
+            changed,
+            effects,
+        } => Ok(Done {
+            revision,
+            changed,
+            effects,
+        }),
+        Outcome::Rejected(rejection) => Err(rejected(rejection)),
+        Outcome::KeyReused => {
+            let detail = "this idempotency key was used with another body; nothing was changed";
+            Err(Problem::new(Kind::KeyReused, detail).with("key", key.as_str()))
+        }
+        Outcome::KeyExpired => {
+            let detail = "this idempotency key is too old to tell whether it was used; read before you retry";
+            Err(Problem::new(Kind::KeyExpired, detail).with("key", key.as_str()))
+        }
+    }
+}
+
+/// The answer to what the config said against a transaction, before it was proposed or after.
+pub(super) fn rejected(rejection: Rejection) -> Problem {
+    let detail = rejection.to_string();
+    match rejection {
+        Rejection::Invalid(faults) => Problem::invalid(faults),
+        Rejection::NotFound(path) => Problem::not_found(path),
+        Rejection::Stale {
+            path,
+            expected,
+            actual,
+        } => Problem::new(Kind::LostRace, detail)
+            .with("path", path)
+            .with("expected", json!(expected))
+            .with("actual", json!(actual)),
+        Rejection::Referred { path, by } => Problem::new(Kind::Referred, detail)
+            .with("path", path)
+            .with("by", by),
+    }
+}
+
+/// The answer when no quorum told what became of it.
+pub(super) fn not_known(error: &ProposeError, key: &Key) -> Problem {
+    let (outcome, advice) = match error {
+        ProposeError::NotProposed { .. } => (
+            "not_proposed",
+            "nothing was changed; traffic goes on; retry",
+        ),
+        ProposeError::Unknown { .. } => (
+            "unknown",
+            "it may still be committed; retry with the Idempotency-Key of this answer to learn",
+        ),
+    };
+    unavailable(&format!("{error}; {advice}"), outcome, key)
+}
+
+/// A 503 that says whether the write may have been made.
+pub(super) fn unavailable(detail: &str, outcome: &str, key: &Key) -> Problem {
+    Problem::new(Kind::Unavailable, detail)
+        .retry_after(1)
+        .with("outcome", outcome)
+        .with("key", key.as_str())
+}

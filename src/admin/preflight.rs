@@ -1,0 +1,150 @@
+//! What a change would come to, tried on this node before anything is proposed: parsed, applied, compiled.
+//!
+//! Consensus carries a poisonous entry to every node at once, so nothing that fails here is proposed. This node may
+//! be behind; it therefore refuses only after it has seen all that was acknowledged before.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::layers::{SYNOD_REVISION, revision_value};
+use super::options::WriteOptions;
+use super::problem::{Kind, Problem};
+use super::write::Write;
+use super::{AdminState, outcome};
+use crate::config::{Config, Fault, Faults, Next, Rejection, Revision, diff};
+use crate::routing;
+
+/// Above this many pools and routes compiling is work for a thread of its own.
+const INLINE: usize = 500;
+
+/// The config before and after.
+pub(super) struct Tried {
+    pub(super) before: Arc<Config>,
+    pub(super) after: Next,
+}
+
+/// Why it would not come to pass.
+pub(super) enum Refused {
+    /// The config says no. What is decided by then may change its mind.
+    Rejected(Rejection),
+    /// No data plane could serve the result.
+    Unservable(Problem),
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Rejected(rejection) => outcome::rejected(rejection),
+            Refused::Unservable(problem) => problem,
+        }
+    }
+}
+
+/// Refuses what would fail.
+///
+/// A client's own key may be of a write that was made already, and then its answer is wanted, not what it would come
+/// to now: only the state machine can tell.
+pub(super) async fn check(
+    state: &AdminState,
+    write: &Write,
+    options: &WriteOptions,
+    quorum_by: Instant,
+) -> Result<(), Problem> {
+    match attempt(state, write).await {
+        Ok(_) => return Ok(()),
+        Err(Refused::Rejected(_)) if options.retried => return Ok(()),
+        Err(_) => {}
+    }
+    let within = quorum_by.saturating_duration_since(Instant::now());
+    state
+        .replication
+        .read_barrier(within)
+        .await
+        .map_err(|error| {
+            outcome::unavailable(
+                &format!("{error}; nothing was changed; traffic goes on; retry"),
+                "not_proposed",
+                &options.key,
+            )
+        })?;
+    attempt(state, write).await?;
+    Ok(())
+}
+
+/// Answers what the change would do, and proposes nothing.
+pub(super) async fn dry_run(
+    state: &AdminState,
+    write: &Write,
+    quorum_by: Instant,
+) -> Result<Response, Problem> {
+    let within = quorum_by.saturating_duration_since(Instant::now());
+    state
+        .replication
+        .read_barrier(within)
+        .await
+        .map_err(|error| {
+            Problem::new(Kind::Unavailable, format!("{error}; nothing was changed")).retry_after(1)
+        })?;
+    let Tried { before, after } = attempt(state, write).await?;
+    let changes = diff(&before, &after.config);
+    let body = json!({
+        "dry_run": true,
+        "revision": before.revision,
+        "changed": !changes.is_empty(),
+        "effects": after.effects,
+        "diff": changes,
+    });
+    Ok((
+        [(SYNOD_REVISION, revision_value(before.revision))],
+        Json(body),
+    )
+        .into_response())
+}
+
+/// What the change would make of the config this node knows.
+pub(super) async fn attempt(state: &AdminState, write: &Write) -> Result<Tried, Refused> {
+    let (before, slot) = state
+        .replication
+        .inspect(|machine| (machine.config().clone(), machine.applied()));
+    let after = before
+        .apply(Revision(slot + 1), &write.transaction)
+        .map_err(|rejection| {
+            Refused::Rejected(if write.path.is_some() {
+                rejection.of_single()
+            } else {
+                rejection
+            })
+        })?;
+    compile(state, &after.config)
+        .await
+        .map_err(Refused::Unservable)?;
+    Ok(Tried { before, after })
+}
+
+/// Compiles against a scratch registry: nothing that serves is touched.
+async fn compile(state: &AdminState, config: &Config) -> Result<(), Problem> {
+    let previous = state.cell.load();
+    let checked = if config.pools.len() + config.routes.len() <= INLINE {
+        routing::check(config, Some(&previous))
+    } else {
+        let config = config.clone();
+        tokio::task::spawn_blocking(move || routing::check(&config, Some(&previous)))
+            .await
+            .map_err(|error| {
+                Problem::new(
+                    Kind::Internal,
+                    format!("this is a bug of Synod: compiling the config failed: {error}"),
+                )
+            })?
+    };
+    checked.map_err(|error| {
+        Problem::invalid(Faults(vec![Fault {
+            pointer: String::new(),
+            detail: error.to_string(),
+        }]))
+    })
+}

@@ -1,0 +1,47 @@
+//! Reads: as new as the request asks, as it asks by default with proof from a quorum.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::AdminState;
+use super::options::Consistency;
+use super::problem::{Kind, Problem};
+use crate::config::{Config, Revision};
+
+/// How long a read waits for a quorum before it is refused: time for an election, and under the promised 5 s.
+pub(super) const QUORUM_WITHIN: Duration = Duration::from_secs(4);
+
+/// The config as one read sees it.
+pub(super) struct View {
+    pub(super) config: Arc<Config>,
+    pub(super) revision: Revision,
+}
+
+/// The config, as new as asked for.
+pub(super) async fn view(state: &AdminState, consistency: Consistency) -> Result<View, Problem> {
+    fresh(state, consistency).await?;
+    Ok(local(state))
+}
+
+/// Waits until what this node knows is as new as asked for.
+pub(super) async fn fresh(state: &AdminState, consistency: Consistency) -> Result<(), Problem> {
+    match consistency {
+        Consistency::Local => Ok(()),
+        Consistency::Linearizable => state.replication.read_barrier(QUORUM_WITHIN).await.map_err(
+            |unavailable| {
+                let detail = format!(
+                    "{unavailable}; ?consistency=local reads what this node knows without a quorum"
+                );
+                Problem::new(Kind::Unavailable, detail).retry_after(1)
+            },
+        ),
+    }
+}
+
+/// What this node knows now.
+pub(super) fn local(state: &AdminState) -> View {
+    state.replication.inspect(|machine| View {
+        config: machine.config().clone(),
+        revision: machine.revision(),
+    })
+}

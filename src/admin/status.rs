@@ -1,0 +1,132 @@
+//! The `status` of a resource: what this node sees of it, replicated nowhere.
+//!
+//! Counters are since this process began, and go on over config changes.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use super::AdminState;
+use crate::config::{Config, Name, ResourcePath};
+use crate::routing::{PoolMember, Snapshot};
+use crate::telemetry::metrics::{BackendError, BackendMetrics};
+
+/// What this node sees of the resource; null before it serves it.
+pub(super) fn of(state: &AdminState, config: &Config, path: &ResourcePath) -> Value {
+    let snapshot = state.cell.load();
+    match path {
+        ResourcePath::Config => json!({"serves": snapshot.revision}),
+        ResourcePath::Pool(name) => pool(config, &snapshot, name),
+        ResourcePath::Route(name) => route(&snapshot, name),
+        ResourcePath::Backend(pool, id) => {
+            let members = snapshot
+                .pool(pool.as_str())
+                .map(|pool| pool.members())
+                .unwrap_or_default();
+            members
+                .iter()
+                .find(|member| member.backend.id == *id)
+                .map_or(Value::Null, member)
+        }
+    }
+}
+
+fn pool(config: &Config, snapshot: &Snapshot, name: &Name) -> Value {
+    let Some(entry) = snapshot.pool(name.as_str()) else {
+        return Value::Null;
+    };
+    let members: HashMap<&str, &PoolMember> = entry
+        .members()
+        .iter()
+        .map(|member| (member.backend.id.as_str(), member))
+        .collect();
+    let backends = config
+        .pools
+        .get(name)
+        .map(|pool| pool.spec.backends.as_slice())
+        .unwrap_or_default();
+    let backends = backends
+        .iter()
+        .filter_map(|backend| members.get(backend.id.as_str()).copied().map(member));
+    let in_flight: u64 = members
+        .values()
+        .map(|member| u64::from(member.backend.in_flight()))
+        .sum();
+    let admitting = members
+        .values()
+        .filter(|member| member.backend.admits())
+        .count();
+    json!({"in_flight": in_flight, "admitting": admitting, "backends": backends.collect::<Vec<_>>()})
+}
+
+fn route(snapshot: &Snapshot, name: &Name) -> Value {
+    let Some(entry) = snapshot.route_entry(name) else {
+        return Value::Null;
+    };
+    let metrics = &entry.metrics;
+    let latency = metrics.latency();
+    json!({
+        "requests": latency.count,
+        "errors": metrics.requests(500),
+        "retries": metrics.retries(),
+        "latency_ms": quantiles(&latency.buckets, latency.count),
+    })
+}
+
+fn member(member: &PoolMember) -> Value {
+    let backend = &member.backend;
+    let metrics: &BackendMetrics = backend.metrics();
+    let latency = metrics.latency();
+    let errors: u64 = BackendError::ALL
+        .into_iter()
+        .map(|error| metrics.errors(error))
+        .sum();
+    json!({
+        "id": backend.id,
+        "address": backend.address.to_string(),
+        "admitting": backend.admits(),
+        "in_flight": backend.in_flight(),
+        "requests": latency.count,
+        "errors": errors,
+        "latency_ms": quantiles(&latency.buckets, latency.count),
+    })
+}
+
+/// Estimates from buckets of (upper bound in seconds, hits of that bucket), linear inside a bucket.
+fn quantiles(buckets: &[(f64, u64)], count: u64) -> Value {
+    json!({"p50": quantile(buckets, count, 0.5), "p99": quantile(buckets, count, 0.99)})
+}
+
+/// In milliseconds; `None` without observations. Above the last bound there is only that bound to tell.
+fn quantile(buckets: &[(f64, u64)], count: u64, q: f64) -> Option<f64> {
+    let wanted = (count as f64 * q).max(1.0);
+    let (mut below, mut lower) = (0.0, 0.0);
+    for (upper, hits) in buckets.iter().map(|(upper, hits)| (*upper, *hits as f64)) {
+        if hits > 0.0 && below + hits >= wanted {
+            let width = if upper == f64::MAX {
+                0.0
+            } else {
+                upper - lower
+            };
+            let seconds = lower + width * (wanted - below) / hits;
+            return Some((seconds * 1e6).round() / 1e3);
+        }
+        below += hits;
+        lower = upper;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_linear_inside_a_bucket() {
+        let buckets = [(0.001, 50), (0.002, 50), (f64::MAX, 0)];
+        assert_eq!(quantile(&buckets, 100, 0.5), Some(1.0));
+        assert_eq!(quantile(&buckets, 100, 0.75), Some(1.5));
+        assert_eq!(quantile(&[(0.001, 0)], 0, 0.5), None);
+        assert_eq!(quantile(&[(0.001, 0), (f64::MAX, 3)], 3, 0.99), Some(1.0));
+    }
+}

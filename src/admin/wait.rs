@@ -1,0 +1,159 @@
+//! `?wait=`: from committed to served by every node, or to the end of a backend's last request.
+//!
+//! Waited for are all voters. One that is silent is waited for like any other, since it may still serve the old
+//! revision; when the time is up it is named, and the write is committed all the same.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::AdminState;
+use super::layers::{SYNOD_REVISION, revision_value};
+use super::options::{Wait, WriteOptions};
+use super::problem::{Kind, Problem};
+use crate::config::{Name, ResourcePath, Revision};
+use crate::replication::NodeReport;
+
+/// A node not heard for longer than this is called unreachable: three of its periods.
+pub(super) const SILENT: Duration = Duration::from_secs(3);
+/// Between two looks at requests in flight, which tell nobody when they end.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Waits, once `revision` is committed, for what the request asked; tells what was waited for.
+pub(super) async fn after(
+    state: &AdminState,
+    options: &WriteOptions,
+    revision: Revision,
+    path: Option<&ResourcePath>,
+    until: Instant,
+) -> Result<Option<Value>, Problem> {
+    if matches!(options.wait, Wait::None | Wait::Committed) {
+        return Ok(None);
+    }
+    let not_in_time = |detail: String| {
+        Problem::new(
+            Kind::TimedOut,
+            format!("revision {revision} is committed, but {detail}"),
+        )
+        .with("outcome", "committed")
+        .with("revision", revision.0)
+        .with("key", options.key.as_str())
+        .header(SYNOD_REVISION, revision_value(revision))
+    };
+    let applied = applied(state, revision, until).await.map_err(|laggards| {
+        let names = laggards
+            .iter()
+            .map(|laggard| format!("{} ({})", laggard.name, laggard.why));
+        not_in_time(format!(
+            "not served by {}",
+            names.collect::<Vec<_>>().join(", ")
+        ))
+        .with(
+            "laggards",
+            laggards.iter().map(Laggard::to_json).collect::<Vec<_>>(),
+        )
+    })?;
+    match (options.wait, path) {
+        (Wait::Empty, Some(ResourcePath::Backend(pool, id))) => {
+            empty(state, pool, id, until).await.map_err(|in_flight| {
+                not_in_time(format!(
+                    "{pool}/{id} still has {in_flight} requests on this node"
+                ))
+                .with("in_flight", in_flight)
+            })?;
+            let here = state.replication.status().name;
+            Ok(Some(json!({"applied": applied, "empty": [here]})))
+        }
+        _ => Ok(Some(json!({"applied": applied}))),
+    }
+}
+
+/// A node that does not serve the revision.
+struct Laggard {
+    name: String,
+    applied: Revision,
+    why: &'static str,
+    reason: Option<String>,
+}
+
+impl Laggard {
+    fn to_json(&self) -> Value {
+        json!({"name": self.name, "applied": self.applied, "why": self.why, "reason": self.reason})
+    }
+
+    /// What the node's last report says of `revision`; `None` if it serves it.
+    fn of(node: &NodeReport, revision: Revision) -> Option<Self> {
+        if node.applied >= revision {
+            return None;
+        }
+        let rejected = node
+            .rejected
+            .as_ref()
+            .filter(|rejected| rejected.revision >= revision);
+        let (why, reason) = if let Some(rejected) = rejected {
+            ("rejected", Some(rejected.reason.clone()))
+        } else if !reachable(node) {
+            ("unreachable", None)
+        } else if node.failed.is_some() {
+            ("failed", node.failed.clone())
+        } else {
+            ("behind", None)
+        };
+        Some(Self {
+            name: node.name.clone(),
+            applied: node.applied,
+            why,
+            reason,
+        })
+    }
+}
+
+/// Whether the node was heard lately.
+pub(super) fn reachable(node: &NodeReport) -> bool {
+    node.heard.is_some_and(|ago| ago <= SILENT)
+}
+
+/// The names of all nodes, once each serves `revision`; those that do not when the time is up, or as soon as nothing
+/// is left to wait for.
+async fn applied(
+    state: &AdminState,
+    revision: Revision,
+    until: Instant,
+) -> Result<Vec<String>, Vec<Laggard>> {
+    let mut changed = state.replication.nodes_changed();
+    loop {
+        changed.mark_unchanged();
+        let nodes = state.replication.nodes();
+        let laggards: Vec<Laggard> = nodes
+            .iter()
+            .filter_map(|node| Laggard::of(node, revision))
+            .collect();
+        if laggards.is_empty() && !nodes.is_empty() {
+            return Ok(nodes.into_iter().map(|node| node.name).collect());
+        }
+        let hopeless = laggards.iter().all(|laggard| laggard.why == "rejected");
+        // Cancelling the wait loses nothing: the reports are read afresh.
+        if hopeless || !matches!(timeout_at(until, changed.changed()).await, Ok(Ok(()))) {
+            return Err(laggards);
+        }
+    }
+}
+
+/// Waits for the last request of the backend on this node, at whatever address it had; how many are left if in vain.
+async fn empty(state: &AdminState, pool: &Name, id: &Name, until: Instant) -> Result<(), u64> {
+    loop {
+        let backends = state.registry.backends(pool, id);
+        let in_flight: u64 = backends
+            .iter()
+            .map(|backend| u64::from(backend.in_flight()))
+            .sum();
+        if in_flight == 0 {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            return Err(in_flight);
+        }
+        sleep(LOOK).await;
+    }
+}
