@@ -21,7 +21,7 @@ pub(super) async fn post(
     options: WriteOptions,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
-    let transaction = Transaction::from_json(&body).map_err(Problem::invalid)?;
+    let transaction = Transaction::from_json(body).map_err(Problem::invalid)?;
     write::several(&state, options, transaction).await
 }
 
@@ -90,7 +90,7 @@ pub(super) async fn rollback(
 
 fn candidate(body: Value) -> Result<Write, Problem> {
     if body.is_array() {
-        let transaction = Transaction::from_json(&body).map_err(Problem::invalid)?;
+        let transaction = Transaction::from_json(body).map_err(Problem::invalid)?;
         return Ok(Write {
             path: None,
             transaction,
