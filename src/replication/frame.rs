@@ -9,8 +9,8 @@ use prost::{Message, Oneof};
 /// What this build speaks. Another version is refused until there is one that can be spoken with.
 pub(super) const VERSION: u32 = 1;
 
-/// The largest frame: a command and its stamp fit many times, and so does the core's largest message.
-pub(super) const MAX_BYTES: usize = 32 << 20;
+/// The largest frame: a message of the core or a command, which are smaller, or an outcome with very many faults.
+pub(super) const MAX_BYTES: usize = 16 << 20;
 
 /// One frame.
 #[derive(Clone, PartialEq, Message)]

@@ -73,9 +73,9 @@ impl Handle {
             let leader = self.leader(&mut standing);
             let attempt = match leader {
                 Err(why) => return Err(fate(maybe, why)),
-                Ok(Leader::Nobody) => Attempt::NotProposed("this node knows no leader".to_owned()),
+                Ok(Leader::Nobody) => Attempt::NotProposed(self.leaderless()),
                 Ok(Leader::Here) => {
-                    let reply = self.propose_here(command.clone());
+                    let reply = self.0.propose(command.clone());
                     self.attempt(reply, &mut standing, deadline).await
                 }
                 Ok(Leader::At(peer)) => {
@@ -182,8 +182,19 @@ impl Handle {
         }
     }
 
-    fn propose_here(&self, command: Command) -> oneshot::Receiver<Attempt> {
-        self.0.propose(command)
+    /// Why there is no leader, as far as this node can tell.
+    fn leaderless(&self) -> String {
+        let group = self.0.group();
+        let reached = |id: u32| id == group.me || self.0.links.connected(NodeId(id));
+        let reached = group
+            .members
+            .iter()
+            .filter(|member| reached(member.id))
+            .count();
+        format!(
+            "there is no leader; {reached} of {} voters can be reached",
+            group.members.len()
+        )
     }
 
     /// Sends a command to the leader.

@@ -69,6 +69,15 @@ impl<T> Inbox<T> {
         Ok(())
     }
 
+    /// Adds items however much waits, all at once: the taker sees all of them or none.
+    pub(super) fn extend(&self, items: impl IntoIterator<Item = T>) {
+        let mut queue = self.lock();
+        if queue.open {
+            queue.items.extend(items);
+            self.filled.notify_one();
+        }
+    }
+
     /// All that waits, waiting for something until `deadline` (for ever without one).
     pub(super) fn take(&self, deadline: Option<Instant>) -> VecDeque<T> {
         let mut queue = self.lock();
@@ -92,6 +101,30 @@ impl<T> Inbox<T> {
         }
         queue.weight = 0;
         std::mem::take(&mut queue.items)
+    }
+
+    /// Admits nothing more; what waits can still be taken.
+    pub(super) fn finish(&self) {
+        self.lock().open = false;
+        self.filled.notify_all();
+    }
+
+    /// Whether nothing more is admitted.
+    pub(super) fn finished(&self) -> bool {
+        !self.lock().open
+    }
+
+    /// Waits until `until`, or until nothing more is admitted; takes nothing.
+    pub(super) fn rest(&self, until: Instant) {
+        let mut queue = self.lock();
+        while queue.open {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            let waited = self.filled.wait_timeout(queue, left);
+            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     /// Admits nothing more, and gives what waited.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use prost::Message;
 use tokio::sync::mpsc;
 
-use super::frame::{Body, Frame};
+use super::frame::{Body, Frame, MAX_BYTES};
 use super::status::Counters;
 use crate::paxos::NodeId;
 
@@ -50,8 +50,9 @@ impl Links {
         }
     }
 
-    /// A queue for a new connection to `peer`. An older connection's queue ends.
-    pub(super) fn open(&self, peer: NodeId) -> Outbound {
+    /// A queue for a new connection to `peer`. An older connection's queue ends. `tell` hears whether there was one;
+    /// what it tells is in order with what `close` tells.
+    pub(super) fn open(&self, peer: NodeId, tell: impl FnOnce(bool)) -> Outbound {
         let number = self.opened.fetch_add(1, Relaxed) + 1;
         let (sender, receiver) = mpsc::channel(MAX_FRAMES);
         let queued = Arc::new(AtomicUsize::new(0));
@@ -60,7 +61,9 @@ impl Links {
             queue: sender,
             queued: queued.clone(),
         };
-        self.lock().insert(peer, session);
+        let mut sessions = self.lock();
+        let replaced = sessions.insert(peer, session).is_some();
+        tell(replaced);
         Outbound {
             number,
             queue: receiver,
@@ -68,21 +71,16 @@ impl Links {
         }
     }
 
-    /// Ends the queue of connection `number`; false when another has replaced it.
-    pub(super) fn close(&self, peer: NodeId, number: u64) -> bool {
+    /// Ends the queue of connection `number`, unless another has replaced it; `tell` hears of it.
+    pub(super) fn close(&self, peer: NodeId, number: u64, tell: impl FnOnce()) {
         let mut sessions = self.lock();
         let current = sessions
             .get(&peer)
             .is_some_and(|session| session.number == number);
         if current {
             sessions.remove(&peer);
+            tell();
         }
-        current
-    }
-
-    /// Ends all queues, and with them the connections.
-    pub(super) fn clear(&self) {
-        self.lock().clear();
     }
 
     /// Whether there is a connection to `peer`.
@@ -108,6 +106,11 @@ impl Links {
 
     fn queue(&self, session: &Session, frame: Bytes) -> bool {
         let length = frame.len();
+        if length > MAX_BYTES {
+            tracing::warn!("a frame of {length} bytes to a peer is too long, and is dropped");
+            self.counters.dropped.fetch_add(1, Relaxed);
+            return false;
+        }
         // Counted before it can be taken, so that the sum never goes below nothing.
         let queued = session.queued.fetch_add(length, Relaxed);
         if queued <= MAX_QUEUED_BYTES && session.queue.try_send(frame).is_ok() {
@@ -146,20 +149,21 @@ mod tests {
     fn a_new_connection_replaces_the_old_one() {
         let links = Links::new(Arc::default());
         assert!(!links.send(NodeId(2), read()), "nobody is there");
-        let (first, second) = (links.open(NodeId(2)), links.open(NodeId(2)));
-        assert!(
-            !links.close(NodeId(2), first.number),
-            "the end of the old one is no news"
-        );
-        assert!(links.connected(NodeId(2)) && links.close(NodeId(2), second.number));
+        let mut told = Vec::new();
+        let first = links.open(NodeId(2), |replaced| told.push(("open", replaced)));
+        let second = links.open(NodeId(2), |replaced| told.push(("open", replaced)));
+        links.close(NodeId(2), first.number, || told.push(("close", false)));
+        assert!(links.connected(NodeId(2)));
+        links.close(NodeId(2), second.number, || told.push(("close", true)));
         assert!(!links.connected(NodeId(2)));
+        assert_eq!(told, [("open", false), ("open", true), ("close", true)]);
     }
 
     #[tokio::test]
     async fn a_full_queue_drops_and_counts() {
         let counters = Arc::new(Counters::default());
         let links = Links::new(counters.clone());
-        let mut outbound = links.open(NodeId(2));
+        let mut outbound = links.open(NodeId(2), |_| ());
         let sent = (0..MAX_FRAMES + 3)
             .filter(|_| links.send(NodeId(2), read()))
             .count();

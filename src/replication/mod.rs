@@ -7,16 +7,24 @@
 pub mod codec;
 pub mod storage;
 
+mod apply;
 mod calls;
 mod connection;
+mod driver;
+mod founding;
 mod frame;
 mod group;
 mod handle;
 mod inbox;
 mod links;
+mod log;
+mod proposals;
 mod reports;
+mod running;
+mod serve;
 mod shared;
 mod status;
+mod transport;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
@@ -25,6 +33,7 @@ use std::time::Duration;
 
 pub use handle::{Handle, ProposeError, Unavailable};
 pub use reports::{Activation, NodeReport, NodeRole, Rejected};
+pub use running::{Running, StartError, start};
 pub use shared::Committed;
 pub use status::{Counts, LATENCY_BOUNDS, Latency, State, Status};
 

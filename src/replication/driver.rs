@@ -1,0 +1,364 @@
+//! The one thread that owns the replica and applies what is decided.
+//!
+//! It takes all events that wait, hands each to the core, and only then performs the outputs: a burst of proposals
+//! becomes one write. A panic, of the core or in applying, ends the replica and not the process: see `end`.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::apply::Applier;
+use super::calls::Attempt;
+use super::codec;
+use super::frame::Body;
+use super::log::Log;
+use super::proposals::Proposals;
+use super::shared::{Event, Shared};
+use super::status::State;
+use crate::paxos::{
+    Batch, Entry, Input, Message, NodeId, Options, Output, PersistId, ProposalId, ReadId,
+    Recovered, Refusal, Replica, Role, Slot, Time,
+};
+
+/// What the driver is started with.
+pub(super) struct Start {
+    pub(super) shared: Arc<Shared>,
+    pub(super) options: Options,
+    pub(super) recovered: Recovered,
+    pub(super) log: Log,
+    /// Whether the group is founded: before, nothing is handed to the core.
+    pub(super) founded: bool,
+    /// Told when all that was known to be decided at the start is applied; dropped if it never will be.
+    pub(super) ready: Option<oneshot::Sender<()>>,
+}
+
+/// Runs until it is stopped or fails; then nothing more is taken in.
+pub(super) fn run(mut start: Start) {
+    let shared = start.shared.clone();
+    let mut connected = Vec::new();
+    let mut ready = start.ready.take();
+    if !start.founded {
+        // Nothing is decided before there is a group.
+        ready = None;
+        if let Err(end) = found(&shared, &mut connected) {
+            return finish(&shared, end, &mut Proposals::default());
+        }
+    }
+    let heartbeat = start.options.heartbeat;
+    let mut proposals = Proposals::default();
+    // The broken parts are dropped below; what is shared is left as after the last whole step.
+    let end = catch_unwind(AssertUnwindSafe(|| {
+        Driver::new(start, &mut proposals).serve(connected, heartbeat, ready)
+    }));
+    let end = end.unwrap_or_else(|panic| End::Failed(format!("it broke: {}", message(&*panic))));
+    finish(&shared, end, &mut proposals);
+}
+
+/// Why the driver ends.
+enum End {
+    Stopped,
+    Failed(String),
+}
+
+/// Waits until all first voters have agreed; remembers who is connected by then.
+fn found(shared: &Shared, connected: &mut Vec<NodeId>) -> Result<(), End> {
+    loop {
+        for event in shared.inbox.take(None) {
+            match event {
+                Event::Founded => return Ok(()),
+                Event::Stop => return Err(End::Stopped),
+                Event::Fail(reason) => return Err(End::Failed(reason)),
+                Event::Connected(peer) => connected.push(peer),
+                Event::Disconnected(peer) => connected.retain(|other| *other != peer),
+                Event::Propose { reply, .. } => {
+                    let why = "the group is not founded yet".to_owned();
+                    let _ = reply.send(Attempt::NotProposed(why));
+                }
+                // Nobody votes yet: who has begun asks again. A reply that is dropped says no.
+                Event::Message { .. } | Event::Read { .. } => {}
+                Event::Persisted(_) | Event::DiskFull(_) => {}
+            }
+        }
+    }
+}
+
+struct Driver<'a> {
+    shared: Arc<Shared>,
+    replica: Replica,
+    log: Log,
+    applier: Applier,
+    proposals: &'a mut Proposals,
+    reads: BTreeMap<ReadId, oneshot::Sender<Option<u64>>>,
+    /// Messages that wait until a batch is durable.
+    parked: VecDeque<(PersistId, NodeId, Message)>,
+    persisted: PersistId,
+    /// Which batch carries which decided slot.
+    decided: VecDeque<(PersistId, Slot)>,
+    questions: u64,
+    origin: Instant,
+    wake: Option<Time>,
+    full: bool,
+}
+
+impl<'a> Driver<'a> {
+    fn new(start: Start, proposals: &'a mut Proposals) -> Self {
+        let Start {
+            shared,
+            options,
+            recovered,
+            log,
+            ..
+        } = start;
+        shared.durable.send_replace(recovered.decided.0);
+        let damaged = recovered.synced.is_none();
+        let state = if damaged {
+            State::Damaged
+        } else {
+            State::Running
+        };
+        shared.stand(|standing| standing.state = state);
+        Self {
+            applier: Applier::new(shared.clone()),
+            replica: Replica::new(Time::default(), options, recovered),
+            shared,
+            log,
+            proposals,
+            reads: BTreeMap::new(),
+            parked: VecDeque::new(),
+            persisted: PersistId::default(),
+            decided: VecDeque::new(),
+            questions: 0,
+            origin: Instant::now(),
+            wake: None,
+            full: false,
+        }
+    }
+
+    fn serve(
+        &mut self,
+        connected: Vec<NodeId>,
+        heartbeat: Duration,
+        ready: Option<oneshot::Sender<()>>,
+    ) -> End {
+        let mut outputs = self.replica.handle(self.now(), Input::Tick);
+        for peer in connected {
+            outputs.extend(self.replica.handle(self.now(), Input::Connected(peer)));
+        }
+        self.perform(outputs);
+        if let Some(ready) = ready {
+            let _ = ready.send(());
+        }
+        loop {
+            let mut events = self
+                .shared
+                .inbox
+                .take(self.wake.map(|wake| self.origin + wake.0));
+            if events.is_empty() && self.late() > heartbeat {
+                // After a pause of the whole process the messages that wait are still in the sockets: time passed,
+                // but nobody was silent. Let the transport hand them in first.
+                events = self.shared.inbox.take(Some(Instant::now() + heartbeat / 2));
+            }
+            let mut outputs = Vec::new();
+            for event in events {
+                match self.take(event) {
+                    Ok(more) => outputs.extend(more),
+                    Err(end) => return end,
+                }
+            }
+            if self.wake.is_some_and(|wake| wake <= self.now()) {
+                self.wake = None;
+                outputs.extend(self.replica.handle(self.now(), Input::Tick));
+            }
+            self.perform(outputs);
+        }
+    }
+
+    fn now(&self) -> Time {
+        Time(self.origin.elapsed())
+    }
+
+    /// How long ago the replica wanted to be woken.
+    fn late(&self) -> Duration {
+        self.wake
+            .map_or(Duration::ZERO, |wake| self.now().since(wake))
+    }
+
+    /// Hands one event to the core.
+    fn take(&mut self, event: Event) -> Result<Vec<Output>, End> {
+        let input = match event {
+            Event::Message { from, message } => Input::Message { from, message },
+            Event::Connected(peer) => Input::Connected(peer),
+            Event::Disconnected(peer) => Input::Disconnected(peer),
+            Event::Propose { reply, .. } if self.full || self.applier.stopped() => {
+                let why = if self.full {
+                    "the leader's disk is full"
+                } else {
+                    "the leader must be upgraded"
+                };
+                let _ = reply.send(Attempt::NotProposed(why.to_owned()));
+                return Ok(Vec::new());
+            }
+            Event::Propose { command, reply } => {
+                self.questions += 1;
+                let id = ProposalId(self.questions);
+                self.proposals.begin(id, command.clone(), reply);
+                Input::Propose { id, command }
+            }
+            Event::Read { reply } => {
+                self.questions += 1;
+                let id = ReadId(self.questions);
+                self.reads.insert(id, reply);
+                Input::Read { id }
+            }
+            Event::Persisted(id) => {
+                self.persisted(id);
+                Input::Persisted(id)
+            }
+            Event::DiskFull(full) => {
+                self.full = full;
+                self.shared.stand(|standing| {
+                    standing.state = if full { State::Full } else { State::Running };
+                });
+                return Ok(Vec::new());
+            }
+            Event::Founded => return Ok(Vec::new()),
+            Event::Fail(reason) => return Err(End::Failed(reason)),
+            Event::Stop => return Err(End::Stopped),
+        };
+        Ok(self.replica.handle(self.now(), input))
+    }
+
+    /// All up to `id` is durable: what waited for it may leave now.
+    fn persisted(&mut self, id: PersistId) {
+        self.persisted = id;
+        while let Some((_, to, message)) = self.parked.pop_front_if(|(after, ..)| *after <= id) {
+            self.send(to, &message);
+        }
+        while let Some((_, slot)) = self.decided.pop_front_if(|(batch, _)| *batch <= id) {
+            self.shared.durable.send_if_modified(|durable| {
+                let news = slot.0 > *durable;
+                *durable = slot.0.max(*durable);
+                news
+            });
+        }
+    }
+
+    /// Does what the core asked for, in order, but for the batches: they go to the log together.
+    fn perform(&mut self, outputs: Vec<Output>) {
+        let mut batches: Vec<(PersistId, Batch)> = Vec::new();
+        for output in outputs {
+            match output {
+                Output::Persist { id, batch } => {
+                    self.decided.extend(batch.decided.map(|slot| (id, slot)));
+                    batches.push((id, batch));
+                }
+                Output::Send { to, message, after } => match after {
+                    Some(after) if after > self.persisted => {
+                        self.parked.push_back((after, to, message));
+                    }
+                    _ => self.send(to, &message),
+                },
+                Output::Decided { first, entries } => self.decide(first, entries),
+                Output::Refused { id, reason } => self.proposals.refuse(id, refusal(reason)),
+                Output::ReadReady { id, slot } => self.answer(id, Some(slot.0)),
+                Output::ReadRefused { id, .. } => self.answer(id, None),
+                Output::RoleChanged { role, leader } => self.change(role, leader),
+                Output::WakeAt(time) => self.wake = Some(time),
+            }
+        }
+        if !batches.is_empty() {
+            self.log.persist(batches);
+        }
+    }
+
+    fn send(&self, to: NodeId, message: &Message) {
+        self.shared
+            .links
+            .send(to, Body::Paxos(codec::encode(message)));
+    }
+
+    fn answer(&mut self, id: ReadId, slot: Option<u64>) {
+        if let Some(reply) = self.reads.remove(&id) {
+            let _ = reply.send(slot);
+        }
+    }
+
+    fn decide(&mut self, first: Slot, entries: Vec<Entry>) {
+        self.shared
+            .decided
+            .send_replace(Slot(first.0 + entries.len() as u64 - 1));
+        for (command, outcome) in self.applier.apply(first, entries) {
+            if let Some(took) = self.proposals.decide(&command, outcome) {
+                self.shared.counters.observe(took);
+            }
+        }
+        if self.replica.synced().is_some() {
+            self.shared.stand(|standing| {
+                if standing.state == State::Damaged {
+                    standing.state = State::Running;
+                }
+            });
+        }
+    }
+
+    fn change(&mut self, role: Role, leader: Option<NodeId>) {
+        let before = self.shared.standing.borrow().role;
+        let counters = &self.shared.counters;
+        match role {
+            Role::Candidate if before != role => counters.elections.fetch_add(1, Relaxed),
+            Role::Leader if before != role => counters.leaderships.fetch_add(1, Relaxed),
+            _ => 0,
+        };
+        if role != Role::Leader {
+            self.proposals.lose("the leader lost its leadership");
+        }
+        let ballot = self.replica.ballot();
+        tracing::debug!(?role, ?leader, %ballot, "the role changed");
+        self.shared.stand(|standing| {
+            (standing.role, standing.leader, standing.ballot) = (role, leader, ballot);
+        });
+    }
+}
+
+/// Nobody is left waiting, and nothing more is taken in.
+fn finish(shared: &Shared, end: End, proposals: &mut Proposals) {
+    let why = match &end {
+        End::Stopped => "the node is stopping".to_owned(),
+        End::Failed(reason) => reason.clone(),
+    };
+    if let End::Failed(reason) = &end {
+        tracing::error!(
+            "this node's replica has ended: {reason}; traffic goes on, a restart is needed"
+        );
+    }
+    shared.stand(|standing| {
+        standing.state = State::Failed {
+            reason: why.clone(),
+        };
+        (standing.role, standing.leader) = (Role::Follower, None);
+    });
+    proposals.lose(&why);
+    for event in shared.inbox.close() {
+        if let Event::Propose { reply, .. } = event {
+            let _ = reply.send(Attempt::NotProposed(why.clone()));
+        }
+    }
+}
+
+fn refusal(reason: Refusal) -> &'static str {
+    match reason {
+        Refusal::NotLeader { .. } => "the node asked does not lead",
+        Refusal::Busy => "too many commands wait at the leader",
+        Refusal::TooLarge => "the command is too large",
+    }
+}
+
+fn message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no reason given")
+}

@@ -1,0 +1,159 @@
+//! How a node comes to know its group, and keeps what it knows.
+//!
+//! An empty directory without a list of voters is a new cluster of one. With a list each voter draws an instance and
+//! tells it to the others; who knows all makes the membership durable and says so; nobody votes before all have said
+//! so. Otherwise a minority that founded in haste could meet another that did the same.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prost::Message;
+
+use super::frame::{Hello, Refusal};
+use super::group::{Group, Met};
+use super::log::chain;
+use super::shared::{Event, Shared};
+use super::status::State;
+use super::storage::{Disk, Error, document};
+use super::{Options, StartError};
+use crate::paxos::NodeId;
+
+/// The file of the record, and its format.
+const FILE: &str = "group";
+const FORMAT: u32 = 1;
+
+/// Reads the record, or begins one; `true` if the directory held none. Nothing is written yet.
+pub(super) fn load<D: Disk>(disk: &D, options: &Options) -> Result<(Group, bool), StartError> {
+    let voters = &options.voters;
+    if !voters.is_empty() && !voters.contains_key(&options.name) {
+        return Err(StartError::NotListed {
+            name: options.name.clone(),
+        });
+    }
+    let Some(bytes) = document::load(disk, FILE, FORMAT)? else {
+        let group = match voters.len() {
+            0 | 1 => Group::alone(&options.name, rand::random(), rand::random()),
+            _ => Group::first(&options.name, voters, rand::random()),
+        };
+        return Ok((group, true));
+    };
+    let damaged = |reason: String| Error::Damaged {
+        file: FILE.to_owned(),
+        reason,
+    };
+    let mut group = Group::decode(bytes.as_slice()).map_err(|error| damaged(error.to_string()))?;
+    let own = group
+        .own()
+        .ok_or_else(|| damaged("it does not list this node".to_owned()))?;
+    if own.name != options.name {
+        let (is, asked) = (own.name.clone(), options.name.clone());
+        return Err(StartError::OtherName { is, asked });
+    }
+    if group.cluster.is_empty() && !voters.is_empty() && !voters.keys().eq(&group.names()) {
+        // Nobody can have voted yet: the operator may still correct the list.
+        let instance = rand::random();
+        group = Group::first(&options.name, voters, instance);
+    }
+    group.readdress(voters);
+    Ok((group, false))
+}
+
+/// A new start of this directory: durable before anybody hears of it.
+pub(super) fn begin<D: Disk>(disk: &D, group: &mut Group) -> Result<(), Error> {
+    let me = group.me;
+    for own in group.members.iter_mut().filter(|member| member.id == me) {
+        own.incarnation += 1;
+        own.process = rand::random();
+    }
+    store(disk, group)
+}
+
+fn store<D: Disk>(disk: &D, group: &Group) -> Result<(), Error> {
+    document::store(disk, FILE, FORMAT, &group.encode_to_vec())
+}
+
+/// Keeps the record while peers are met.
+pub(super) struct Founding {
+    shared: Arc<Shared>,
+    keeper: Mutex<Keeper>,
+}
+
+struct Keeper {
+    store: Box<dyn Fn(&Group) -> Result<(), Error> + Send>,
+    /// Who has said that the membership is durable there.
+    agreed: BTreeSet<NodeId>,
+}
+
+/// A hello was accepted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Accepted {
+    pub(super) peer: NodeId,
+    /// This node came to know its cluster by it: the others are to be told.
+    pub(super) settled: bool,
+}
+
+impl Founding {
+    pub(super) fn new<D: Disk>(disk: D, shared: Arc<Shared>) -> Self {
+        let store = Box::new(move |group: &Group| store(&disk, group));
+        let keeper = Mutex::new(Keeper {
+            store,
+            agreed: BTreeSet::new(),
+        });
+        Self { shared, keeper }
+    }
+
+    /// Judges a hello. What must be remembered of it is durable when this returns: it may wait for the disk.
+    pub(super) fn meet(&self, hello: &Hello) -> Result<Accepted, Refusal> {
+        let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.shared.group();
+        let mut group = Group::clone(&before);
+        let Met { peer, .. } = group.meet(hello)?;
+        let settled = group.settle();
+        if !group.cluster.is_empty() && hello.cluster == group.cluster {
+            keeper.agreed.insert(peer);
+        }
+        let others = group.members.len() - 1;
+        group.complete |= !group.cluster.is_empty() && keeper.agreed.len() == others;
+        if group != *before {
+            (keeper.store)(&group).map_err(|error| Refusal {
+                wiped: false,
+                reason: format!(
+                    "what it knows of the group cannot be kept: {}",
+                    chain(&error)
+                ),
+                cluster: before.cluster.clone(),
+            })?;
+            self.shared.regroup(group.clone());
+        }
+        if group.complete && !before.complete {
+            tracing::info!(
+                "all {} first voters know the membership",
+                group.members.len()
+            );
+            let _ = self.shared.inbox.push(Event::Founded);
+        } else if !group.complete {
+            let waiting = waiting(&group, &keeper.agreed);
+            self.shared.stand(|standing| {
+                if matches!(standing.state, State::Founding { .. }) {
+                    standing.state = State::Founding { waiting };
+                }
+            });
+        }
+        Ok(Accepted { peer, settled })
+    }
+
+    /// A peer refuses this node. One that knows this directory lost what it promised is believed.
+    pub(super) fn refused(&self, refusal: &Refusal) {
+        let own = self.shared.group().cluster.clone();
+        if refusal.wiped && (own.is_empty() || own == refusal.cluster) {
+            let _ = self.shared.inbox.push(Event::Fail(refusal.reason.clone()));
+        }
+    }
+}
+
+/// The names of those that have not said that they know the membership.
+pub(super) fn waiting(group: &Group, agreed: &BTreeSet<NodeId>) -> Vec<String> {
+    let absent = |id: u32| id != group.me && !agreed.contains(&NodeId(id));
+    let absent = group.members.iter().filter(|member| absent(member.id));
+    absent.map(|member| member.name.clone()).collect()
+}

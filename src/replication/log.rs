@@ -1,0 +1,120 @@
+//! The log's thread: makes durable what the driver hands out, all that waits with one write and one sync.
+//!
+//! Apart from the driver, so that a slow disk delays no heartbeat. While one sync runs the next batches gather here:
+//! under load many commits share a sync.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::inbox::Inbox;
+use super::shared::{Event, Shared};
+use super::storage::{Error, Storage};
+use crate::paxos::{Batch, PersistId};
+
+/// How long a full disk is left alone before the same write is tried again.
+const FULL_PAUSE: Duration = Duration::from_millis(500);
+
+/// Batches on their way to the disk, and the thread that writes them.
+pub(super) struct Log {
+    work: Arc<Inbox<(PersistId, Batch)>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Log {
+    /// Starts the thread.
+    pub(super) fn start(storage: Box<dyn Storage>, shared: Arc<Shared>) -> std::io::Result<Self> {
+        // Not bounded here: the core's window bounds what is handed out and not yet durable.
+        let work = Arc::new(Inbox::new(usize::MAX));
+        let taken = work.clone();
+        let thread = std::thread::Builder::new()
+            .name("synod-log".to_owned())
+            .spawn(move || run(storage, &taken, &shared))?;
+        Ok(Self {
+            work,
+            thread: Some(thread),
+        })
+    }
+
+    /// Hands batches over, in order. After the end of the thread, which tells of itself, they go nowhere.
+    pub(super) fn persist(&self, batches: impl IntoIterator<Item = (PersistId, Batch)>) {
+        self.work.extend(batches);
+    }
+
+    /// Writes what waits and ends.
+    fn stop(&mut self) {
+        self.work.finish();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn run(mut storage: Box<dyn Storage>, work: &Inbox<(PersistId, Batch)>, shared: &Shared) {
+    loop {
+        let taken = work.take(None);
+        let Some((last, _)) = taken.back() else {
+            return;
+        };
+        let last = *last;
+        let batches: Vec<Batch> = taken.into_iter().map(|(_, batch)| batch).collect();
+        if let Err(error) = write(storage.as_mut(), &batches, work, shared) {
+            let reason = format!("the log failed: {}", chain(&error));
+            let _ = shared.inbox.push(Event::Fail(reason));
+            return;
+        }
+        shared.counters.syncs.fetch_add(1, Relaxed);
+        shared
+            .counters
+            .batches
+            .fetch_add(batches.len() as u64, Relaxed);
+        let _ = shared.inbox.push(Event::Persisted(last));
+    }
+}
+
+/// One write; a full disk is waited for, as long as nobody wants to stop.
+fn write(
+    storage: &mut dyn Storage,
+    batches: &[Batch],
+    work: &Inbox<(PersistId, Batch)>,
+    shared: &Shared,
+) -> Result<(), Error> {
+    let mut full = false;
+    loop {
+        match storage.write(batches) {
+            Err(error) if error.is_full() && !work.finished() => {
+                if !full {
+                    tracing::error!("{}", chain(&error));
+                    let _ = shared.inbox.push(Event::DiskFull(true));
+                }
+                full = true;
+                work.rest(Instant::now() + FULL_PAUSE);
+            }
+            result => {
+                if full {
+                    let _ = shared.inbox.push(Event::DiskFull(false));
+                }
+                return result;
+            }
+        }
+    }
+}
+
+/// An error and what caused it, in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

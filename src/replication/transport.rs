@@ -1,0 +1,324 @@
+//! The connections between voters: one for each pair, dialled by the one with the lower id, kept up for ever.
+//!
+//! Both ends say hello and judge the other's (see `group`); then frames go both ways. A connection on which nothing is
+//! heard for a while is dead, whatever TCP thinks. Plain TCP for now; TLS belongs between `connect` and `split`.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::connection::{Reader, Writer, split};
+use super::founding::{Accepted, Founding};
+use super::frame::{Body, Hello, Refusal};
+use super::links::Outbound;
+use super::serve::Server;
+use super::shared::{Event, Shared};
+use crate::paxos::NodeId;
+
+const CONNECT: Duration = Duration::from_secs(2);
+const HANDSHAKE: Duration = Duration::from_secs(3);
+/// Both ends report every second, so this is a silence of several reports.
+const SILENCE: Duration = Duration::from_secs(5);
+const FIRST_BACKOFF: Duration = Duration::from_millis(20);
+const LAST_BACKOFF: Duration = Duration::from_secs(1);
+/// After a refusal, which only an operator can lift.
+const REFUSED_BACKOFF: Duration = Duration::from_secs(5);
+/// Callers that have not said who they are.
+const MAX_HANDSHAKES: usize = 64;
+
+/// The connections of one node.
+pub(super) struct Transport {
+    pub(super) shared: Arc<Shared>,
+    pub(super) founding: Arc<Founding>,
+    pub(super) stop: CancellationToken,
+}
+
+/// How a connection came to its end.
+enum Ended {
+    /// It was up, and is no longer.
+    Broken(io::Error),
+    /// One end does not accept the other.
+    Refused(String),
+}
+
+impl From<io::Error> for Ended {
+    fn from(error: io::Error) -> Self {
+        Self::Broken(error)
+    }
+}
+
+impl Transport {
+    /// Starts to listen and to dial, in tasks of `tracker`.
+    pub(super) fn start(self: Arc<Self>, listener: Option<TcpListener>, tracker: &TaskTracker) {
+        let group = self.shared.group();
+        let higher = group.members.iter().filter(|member| member.id > group.me);
+        for peer in higher.map(|member| NodeId(member.id)) {
+            let transport = self.clone();
+            tracker.spawn(async move {
+                // Cancelling drops the connection, which is what a stop means.
+                transport
+                    .stop
+                    .clone()
+                    .run_until_cancelled(transport.dial(peer))
+                    .await;
+            });
+        }
+        if let Some(listener) = listener {
+            let tasks = tracker.clone();
+            tracker.spawn(async move {
+                let accept = self.clone().accept(listener, tasks);
+                self.stop.run_until_cancelled(accept).await;
+            });
+        }
+    }
+
+    async fn accept(self: Arc<Self>, listener: TcpListener, tasks: TaskTracker) {
+        let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+        loop {
+            // The semaphore is never closed; without a permit nobody else is let in.
+            let Ok(permit) = handshakes.clone().acquire_owned().await else {
+                return;
+            };
+            let (stream, from) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of descriptors, or the caller has gone: neither ends the listener.
+                    tracing::warn!("cannot accept a peer: {error}");
+                    sleep(FIRST_BACKOFF).await;
+                    continue;
+                }
+            };
+            let transport = self.clone();
+            tasks.spawn(async move {
+                let answer = async {
+                    let (accepted, reader, writer) = transport.answer(stream).await?;
+                    drop(permit);
+                    transport.converse(accepted, reader, writer).await
+                };
+                match transport.stop.run_until_cancelled(answer).await {
+                    Some(Err(Ended::Refused(why))) => {
+                        tracing::warn!(%from, "refused a peer: {why}")
+                    }
+                    Some(Err(Ended::Broken(error))) => {
+                        tracing::debug!(%from, "a peer has gone: {error}")
+                    }
+                    Some(Ok(())) | None => {}
+                }
+            });
+        }
+    }
+
+    /// Keeps a connection to `peer` up.
+    async fn dial(self: Arc<Self>, peer: NodeId) {
+        let mut backoff = FIRST_BACKOFF;
+        loop {
+            let Some((name, address)) = self.whereabouts(peer) else {
+                return;
+            };
+            let connected = async {
+                let (accepted, reader, writer) = self.call(peer, &name, &address).await?;
+                tracing::debug!(peer = %name, "connected");
+                self.converse(accepted, reader, writer).await
+            };
+            let since = tokio::time::Instant::now();
+            match connected.await {
+                Err(Ended::Refused(why)) => {
+                    tracing::warn!(peer = %name, %address, "no connection to a peer: {why}");
+                    backoff = REFUSED_BACKOFF;
+                }
+                Err(Ended::Broken(error)) => {
+                    tracing::debug!(peer = %name, "no connection: {error}")
+                }
+                Ok(()) => {}
+            }
+            if since.elapsed() > SILENCE {
+                backoff = FIRST_BACKOFF;
+            }
+            // Jitter, so that nodes that lost each other do not all knock at once.
+            sleep(backoff.mul_f64(rand::random_range(0.5..1.0))).await;
+            backoff = (backoff * 2).min(LAST_BACKOFF);
+        }
+    }
+
+    fn whereabouts(&self, peer: NodeId) -> Option<(String, String)> {
+        let group = self.shared.group();
+        group
+            .member(peer)
+            .map(|member| (member.name.clone(), member.address.clone()))
+    }
+
+    /// The dialling side of the handshake.
+    async fn call(
+        &self,
+        peer: NodeId,
+        name: &str,
+        address: &str,
+    ) -> Result<(Accepted, Reader, Writer), Ended> {
+        let stream = within(CONNECT, TcpStream::connect(address)).await?;
+        let (mut reader, mut writer) = split(stream)?;
+        writer
+            .send(Body::Hello(self.shared.group().hello(name)))
+            .await?;
+        let hello = self.hello(&mut reader).await?;
+        let accepted = self.judge(hello, &mut writer).await?;
+        if accepted.peer != peer {
+            return Err(Ended::Refused(format!(
+                "at {address} another node answers than `{name}`"
+            )));
+        }
+        Ok((accepted, reader, writer))
+    }
+
+    /// The other side of it.
+    async fn answer(&self, stream: TcpStream) -> Result<(Accepted, Reader, Writer), Ended> {
+        let (mut reader, mut writer) = split(stream)?;
+        let hello = self.hello(&mut reader).await?;
+        let accepted = self.judge(hello, &mut writer).await?;
+        writer
+            .send(Body::Hello(self.shared.group().hello("")))
+            .await?;
+        Ok((accepted, reader, writer))
+    }
+
+    /// What the other end says first.
+    async fn hello(&self, reader: &mut Reader) -> Result<Hello, Ended> {
+        match within(HANDSHAKE, reader.next()).await? {
+            Some(Body::Hello(hello)) => Ok(hello),
+            Some(Body::Refusal(refusal)) => Err(self.refused(&refusal)),
+            Some(_) => Err(Ended::Refused("it does not begin with a hello".to_owned())),
+            None => Err(Ended::Broken(io::ErrorKind::UnexpectedEof.into())),
+        }
+    }
+
+    fn refused(&self, refusal: &Refusal) -> Ended {
+        self.founding.refused(refusal);
+        Ended::Refused(format!("it refuses this node: {}", refusal.reason))
+    }
+
+    /// Accepts a hello, or tells the other end why not.
+    async fn judge(&self, hello: Hello, writer: &mut Writer) -> Result<Accepted, Ended> {
+        let judged = self.meet(hello).await?;
+        match judged {
+            Ok(accepted) => Ok(accepted),
+            Err(refusal) => {
+                let reason = refusal.reason.clone();
+                // It is refused whether it hears of it or not.
+                let _ = within(HANDSHAKE, writer.send(Body::Refusal(refusal))).await;
+                Err(Ended::Refused(reason))
+            }
+        }
+    }
+
+    /// Off the runtime's threads, for it may wait for the disk.
+    async fn meet(&self, hello: Hello) -> io::Result<Result<Accepted, Refusal>> {
+        let founding = self.founding.clone();
+        let judged = tokio::task::spawn_blocking(move || founding.meet(&hello)).await;
+        judged.map_err(io::Error::other)
+    }
+
+    /// Carries frames both ways until one side ends it.
+    async fn converse(
+        &self,
+        with: Accepted,
+        mut reader: Reader,
+        writer: Writer,
+    ) -> Result<(), Ended> {
+        let (shared, peer) = (&self.shared, with.peer);
+        reader.trust();
+        let outbound = shared.links.open(peer, |replaced| {
+            if replaced {
+                shared.calls.lost(peer);
+                let _ = shared.inbox.push(Event::Disconnected(peer));
+            }
+            let _ = shared.inbox.push(Event::Connected(peer));
+        });
+        let open = Open {
+            shared,
+            peer,
+            number: outbound.number,
+        };
+        // What was said at the handshake may be old by now.
+        shared
+            .links
+            .send(peer, Body::Hello(shared.group().hello("")));
+        shared.links.send(peer, shared.reports.frame(shared));
+        if with.settled {
+            self.settled();
+        }
+        // Whichever ends first ends the other: the connection is of no use without either.
+        let ended = tokio::select! {
+            ended = self.read(peer, reader) => ended,
+            ended = write(outbound, writer) => ended.map_err(Ended::Broken),
+        };
+        drop(open);
+        ended
+    }
+
+    /// The membership is durable here: the other voters wait to hear it.
+    fn settled(&self) {
+        self.shared
+            .links
+            .broadcast(Body::Hello(self.shared.group().hello("")));
+    }
+
+    async fn read(&self, peer: NodeId, mut reader: Reader) -> Result<(), Ended> {
+        let server = Server::new(self.shared.clone(), peer);
+        while let Some(body) = within(SILENCE, reader.next()).await? {
+            match body {
+                Body::Hello(hello) => match self.meet(hello).await? {
+                    Ok(accepted) if accepted.settled => self.settled(),
+                    Ok(_) => {}
+                    Err(refusal) => {
+                        let reason = refusal.reason.clone();
+                        self.shared.links.send(peer, Body::Refusal(refusal));
+                        return Err(Ended::Refused(reason));
+                    }
+                },
+                Body::Refusal(refusal) => return Err(self.refused(&refusal)),
+                body => server.take(body)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A connection that peers' messages may take; dropping it says that they no longer can.
+struct Open<'a> {
+    shared: &'a Shared,
+    peer: NodeId,
+    number: u64,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        let (shared, peer) = (self.shared, self.peer);
+        shared.links.close(peer, self.number, || {
+            shared.calls.lost(peer);
+            let _ = shared.inbox.push(Event::Disconnected(peer));
+        });
+    }
+}
+
+async fn write(mut outbound: Outbound, mut writer: Writer) -> io::Result<()> {
+    let mut frames = Vec::new();
+    loop {
+        outbound.take(&mut frames).await;
+        if frames.is_empty() {
+            return Ok(());
+        }
+        writer.write(&mut frames).await?;
+    }
+}
+
+/// Something that must not take longer.
+async fn within<T>(limit: Duration, what: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(limit, what)
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+}
