@@ -1,0 +1,175 @@
+//! Read buffers, and the thread's free list of them.
+//!
+//! A connection holds buffers only while a request is under way: an idle one has given them back. The list is last
+//! in, first out, so that under load the same few stay in the cache.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, ReadBuf};
+
+/// Room of a fresh buffer: a head and a small body in one read.
+const SMALL: usize = 16 * 1024;
+
+/// Room while a large body streams: fewer, larger reads.
+pub(crate) const LARGE: usize = 128 * 1024;
+
+/// Bytes read and not yet consumed.
+#[derive(Debug)]
+pub(crate) struct Buffer {
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Buffer {
+    fn new(room: usize) -> Self {
+        Self {
+            bytes: vec![0; room],
+            start: 0,
+            end: 0,
+        }
+    }
+
+    /// What was read and not yet consumed.
+    pub(crate) fn filled(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Forgets the first `n` bytes of what is filled.
+    pub(crate) fn consume(&mut self, n: usize) {
+        self.start = (self.start + n).min(self.end);
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        (self.start, self.end) = (0, 0);
+    }
+
+    /// Makes room for at least one byte: moves what is filled to the front, and doubles up to `limit` when even that
+    /// leaves none. False when `limit` bytes are filled.
+    pub(crate) fn make_room(&mut self, limit: usize) -> bool {
+        if self.end < self.bytes.len() {
+            return true;
+        }
+        if self.start > 0 {
+            self.bytes.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        } else if self.bytes.len() < limit {
+            self.bytes.resize((self.bytes.len() * 2).min(limit), 0);
+        }
+        self.end < self.bytes.len()
+    }
+
+    /// Makes the whole buffer at least `room` large.
+    pub(crate) fn grow(&mut self, room: usize) {
+        if self.bytes.len() < room {
+            self.bytes.resize(room, 0);
+        }
+    }
+
+    /// Reads once into the free room behind what is filled; 0 is the end of the stream, or that there is no room.
+    pub(crate) fn poll_fill<R: AsyncRead + Unpin>(
+        &mut self,
+        source: &mut R,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let mut spare = ReadBuf::new(&mut self.bytes[self.end..]);
+        ready!(Pin::new(source).poll_read(cx, &mut spare))?;
+        let n = spare.filled().len();
+        self.end += n;
+        Poll::Ready(Ok(n))
+    }
+}
+
+/// The free buffers of one thread.
+#[derive(Debug)]
+pub(crate) struct FreeList<T> {
+    free: RefCell<Vec<T>>,
+    /// More than this are given back to the allocator.
+    kept: usize,
+}
+
+impl<T> FreeList<T> {
+    pub(crate) fn new(kept: usize) -> Self {
+        Self {
+            free: RefCell::default(),
+            kept,
+        }
+    }
+
+    pub(crate) fn take(&self) -> Option<T> {
+        self.free.borrow_mut().pop()
+    }
+
+    pub(crate) fn give(&self, item: T) {
+        let mut free = self.free.borrow_mut();
+        if free.len() < self.kept {
+            free.push(item);
+        }
+    }
+}
+
+impl Default for Buffer {
+    fn default() -> Self {
+        Self::new(SMALL)
+    }
+}
+
+impl Buffer {
+    /// Empty again, and no larger than a fresh one.
+    pub(crate) fn reset(&mut self) {
+        self.clear();
+        if self.bytes.len() > SMALL {
+            self.bytes.truncate(SMALL);
+            self.bytes.shrink_to_fit();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fill(buffer: &mut Buffer, mut bytes: &[u8]) -> usize {
+        match buffer.poll_fill(
+            &mut bytes,
+            &mut Context::from_waker(std::task::Waker::noop()),
+        ) {
+            Poll::Ready(Ok(n)) => n,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn room_is_made_by_moving_before_growing() {
+        let mut buffer = Buffer::new(4);
+        assert_eq!(fill(&mut buffer, b"abcdef"), 4);
+        buffer.consume(3);
+        assert!(buffer.make_room(8));
+        assert_eq!((buffer.filled(), buffer.bytes.len()), (&b"d"[..], 4));
+        fill(&mut buffer, b"efg");
+        assert!(buffer.make_room(8));
+        assert_eq!((buffer.filled(), buffer.bytes.len()), (&b"defg"[..], 8));
+        fill(&mut buffer, b"hijk");
+        assert!(!buffer.make_room(8));
+    }
+
+    #[test]
+    fn a_reset_buffer_is_small_again() {
+        let mut buffer = Buffer::default();
+        buffer.grow(LARGE);
+        fill(&mut buffer, b"abc");
+        buffer.reset();
+        assert!(buffer.is_empty());
+        assert_eq!(buffer.bytes.len(), SMALL);
+    }
+}

@@ -1,0 +1,258 @@
+//! The backend's answer on its way to the client: interim heads, the head, the body.
+//!
+//! Each piece is written before the next is read, so a slow client slows its backend and nothing piles up. A small
+//! answer is one read and one write.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::time::{Duration, Instant};
+
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+
+use super::buffers::{Buffer, FreeList, LARGE};
+use super::deadlines::Deadline;
+use super::failure::Failure;
+use super::record::Record;
+use super::transfer::write_all;
+use crate::wire::body::Relay;
+use crate::wire::head::{RequestHead, ResponseHead, Version};
+use crate::wire::http1::{
+    BodyReader, MAX_HEAD, Parsed, Return, Scan, Step, encode_response, parse_response,
+};
+
+/// Up to so many body bytes are copied behind the head, to go in one plain write.
+const COPIED: usize = 4 * 1024;
+
+/// How the answer is passed on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    /// Whether the client's connection ends with it.
+    pub(crate) close: bool,
+    /// The revision to name, if the listener says so.
+    pub(crate) revision: Option<u64>,
+    pub(crate) answer_within: Duration,
+    pub(crate) idle: Duration,
+}
+
+/// What came of the answer, while it is under way.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// Any byte from the backend.
+    pub(crate) heard: Cell<bool>,
+    /// The final head is read.
+    pub(crate) answering: Cell<bool>,
+    /// The client could take what it has for the whole answer, though it is not.
+    pub(crate) ambiguous: Cell<bool>,
+}
+
+/// An answer that reached the client whole.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answered {
+    pub(crate) status: u16,
+    /// Whether the backend's connection can be used again.
+    pub(crate) reusable: bool,
+    /// Whether the client's connection ends.
+    pub(crate) close: bool,
+    /// When the last byte was written.
+    pub(crate) at: Instant,
+}
+
+/// The two ends and what is noted.
+pub(crate) struct Way<'a, 'b> {
+    pub(crate) backend: &'a mut ReadHalf<'b>,
+    pub(crate) client: &'a mut WriteHalf<'b>,
+    pub(crate) deadline: &'a Deadline,
+    pub(crate) record: &'a Record,
+    pub(crate) progress: &'a Progress,
+    pub(crate) large: &'a FreeList<Buffer>,
+}
+
+/// Reads the answer to `request` and writes it to the client.
+pub(crate) async fn run(
+    request: &RequestHead,
+    head: &mut ResponseHead,
+    buffer: &mut Buffer,
+    out: &mut Vec<u8>,
+    manner: Manner,
+    mut way: Way<'_, '_>,
+) -> Result<Answered, Failure> {
+    loop {
+        read_head(request, head, buffer, &mut way).await?;
+        if head.status() == 101 {
+            // Nobody asked: Upgrade is not passed on.
+            return Err(Failure::BackendGone);
+        }
+        if !head.is_interim() {
+            break;
+        }
+        way.deadline.set(manner.answer_within);
+        if request.version() == Version::Http11 {
+            out.clear();
+            encode_response(
+                head,
+                &Return {
+                    client: Version::Http11,
+                    close: false,
+                    upgrade: false,
+                },
+                out,
+            );
+            way.write(out, &[]).await?;
+        }
+    }
+    let now = Instant::now();
+    way.record.first_byte.set(Some(now));
+    way.progress.answering.set(true);
+    relay(request, head, buffer, out, manner, now, way).await
+}
+
+async fn read_head(
+    request: &RequestHead,
+    head: &mut ResponseHead,
+    buffer: &mut Buffer,
+    way: &mut Way<'_, '_>,
+) -> Result<(), Failure> {
+    let mut scan = Scan::default();
+    loop {
+        if !buffer.is_empty() {
+            match parse_response(buffer.filled(), &mut scan, request.method(), head)
+                .map_err(Failure::Malformed)?
+            {
+                Parsed::Head { len } => {
+                    buffer.consume(len);
+                    return Ok(());
+                }
+                Parsed::Incomplete => {}
+            }
+        }
+        // The parser refuses a head of that size, so there is room for more of any other.
+        buffer.make_room(MAX_HEAD + 1);
+        match poll_fn(|cx| buffer.poll_fill(way.backend, cx)).await {
+            Ok(1..) => way.progress.heard.set(true),
+            Ok(0) | Err(_) => return Err(Failure::BackendGone),
+        }
+    }
+}
+
+async fn relay(
+    request: &RequestHead,
+    head: &mut ResponseHead,
+    buffer: &mut Buffer,
+    out: &mut Vec<u8>,
+    manner: Manner,
+    now: Instant,
+    mut way: Way<'_, '_>,
+) -> Result<Answered, Failure> {
+    let kind = head.body();
+    let relay = kind.relay(request.version());
+    let close = manner.close || !kind.delimited_for(request.version());
+    let mut reader = BodyReader::response(kind);
+    if let Some(revision) = manner.revision {
+        head.fields_mut().skip_named("synod-revision");
+        // Digits are a valid value.
+        let _ = head
+            .fields_mut()
+            .append("Synod-Revision", revision.to_string().as_bytes());
+    }
+    out.clear();
+    encode_response(
+        head,
+        &Return {
+            client: request.version(),
+            close,
+            upgrade: false,
+        },
+        out,
+    );
+    let mut step = take(&mut reader, buffer, relay, out)?;
+    let copied = relay == Relay::Pass && step.consumed <= COPIED;
+    if copied {
+        out.extend_from_slice(&buffer.filled()[..step.consumed]);
+    }
+    let behind = if copied || relay != Relay::Pass {
+        0
+    } else {
+        step.consumed
+    };
+    way.write(out, &buffer.filled()[..behind]).await?;
+    way.sent(step.consumed);
+    buffer.consume(step.consumed);
+    let answered = |at, extra: bool| Answered {
+        status: head.status(),
+        reusable: head.keep_alive() && !extra,
+        close,
+        at,
+    };
+    if step.done {
+        return Ok(answered(now, !buffer.is_empty()));
+    }
+    way.progress.ambiguous.set(!close_is_visible(
+        relay,
+        request.version(),
+        kind == crate::wire::body::BodyKind::UntilClose,
+    ));
+    let mut large = way.large.take().unwrap_or_default();
+    large.grow(LARGE);
+    while !step.done {
+        way.deadline.set(manner.idle);
+        out.clear();
+        let read = poll_fn(|cx| large.poll_fill(way.backend, cx)).await;
+        match read {
+            Ok(0) => {
+                reader.end(relay, out).map_err(|_| Failure::BackendGone)?;
+                step.done = true;
+            }
+            Ok(_) => step = take(&mut reader, &large, relay, out)?,
+            Err(_) => return Err(Failure::BackendGone),
+        }
+        let piece = if relay == Relay::Pass {
+            &large.filled()[..step.consumed]
+        } else {
+            &[]
+        };
+        way.deadline.set(manner.idle);
+        way.write(out, piece).await?;
+        way.sent(step.consumed);
+        large.consume(step.consumed);
+    }
+    let extra = !large.is_empty();
+    large.clear();
+    way.large.give(large);
+    Ok(answered(Instant::now(), extra))
+}
+
+/// Takes the body's part of what is read; in another form than it came, into `out`.
+fn take(
+    reader: &mut BodyReader,
+    buffer: &Buffer,
+    relay: Relay,
+    out: &mut Vec<u8>,
+) -> Result<Step, Failure> {
+    let step = match relay {
+        Relay::Pass => reader.advance(buffer.filled()),
+        Relay::Chunk | Relay::Dechunk => reader.relay(buffer.filled(), relay, out),
+    };
+    step.map_err(Failure::Malformed)
+}
+
+/// Whether a client sees by itself that a body broke off: not where it lasts until the connection closes.
+fn close_is_visible(relay: Relay, client: Version, until_close: bool) -> bool {
+    match relay {
+        Relay::Chunk => true,
+        Relay::Dechunk => false,
+        Relay::Pass => !(until_close && client == Version::Http10),
+    }
+}
+
+impl Way<'_, '_> {
+    async fn write(&mut self, first: &[u8], second: &[u8]) -> Result<(), Failure> {
+        self.record.answered.set(true);
+        write_all(self.client, first, second)
+            .await
+            .map_err(|_| Failure::ClientGone)
+    }
+
+    fn sent(&self, n: usize) {
+        self.record.sent.set(self.record.sent.get() + n as u64);
+    }
+}

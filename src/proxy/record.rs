@@ -1,0 +1,145 @@
+//! What is noted of a request on its way, and where it ends up: metrics always, the access log if there is one.
+
+use std::cell::Cell;
+use std::net::IpAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::worker::{ListenerState, Worker};
+use crate::config::Name;
+use crate::routing::RouteEntry;
+use crate::telemetry::access_log::Access;
+use crate::telemetry::metrics::Finished;
+use crate::wire::field::Known;
+use crate::wire::fields::members;
+use crate::wire::head::{RequestHead, Version};
+
+/// The notes of one request. Both directions of its body write them at once, hence the cells.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) started: Instant,
+    /// Tries given to backends.
+    pub(crate) tries: Cell<u32>,
+    /// Time the last try took to connect; `None` if it reused a connection.
+    pub(crate) connect: Cell<Option<Duration>>,
+    /// When the head of the final answer had been read.
+    pub(crate) first_byte: Cell<Option<Instant>>,
+    /// Body bytes from the client.
+    pub(crate) received: Cell<u64>,
+    /// Body bytes to the client.
+    pub(crate) sent: Cell<u64>,
+    /// Whether any byte of an answer, interim ones too, may have reached the client: then there is no second try.
+    pub(crate) answered: Cell<bool>,
+}
+
+/// Names for the access log; collected only if there is one.
+#[derive(Debug, Default)]
+pub(crate) struct Path {
+    pub(crate) pool: Option<Name>,
+    pub(crate) backend: Option<Name>,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ending {
+    pub(crate) status: u16,
+    pub(crate) reason: &'static str,
+    pub(crate) revision: u64,
+}
+
+impl Record {
+    pub(crate) fn begin() -> Self {
+        Self {
+            started: Instant::now(),
+            tries: Cell::new(0),
+            connect: Cell::new(None),
+            first_byte: Cell::new(None),
+            received: Cell::new(0),
+            sent: Cell::new(0),
+            answered: Cell::new(false),
+        }
+    }
+
+    /// Counts the request on its route.
+    pub(crate) fn count(&self, route: &RouteEntry, status: u16, now: Instant) {
+        route.metrics.finished(Finished {
+            status,
+            total: now.saturating_duration_since(self.started),
+            received: self.received.get(),
+            sent: self.sent.get(),
+        });
+    }
+
+    /// The line for the access log.
+    pub(crate) fn access(
+        &self,
+        client: IpAddr,
+        request: &RequestHead,
+        request_id: &str,
+        route: Option<&RouteEntry>,
+        path: Path,
+        ending: Ending,
+    ) -> Box<Access> {
+        let total = self.started.elapsed();
+        let since_start = |at: Instant| at.saturating_duration_since(self.started);
+        Box::new(Access {
+            time: SystemTime::now() - total,
+            client,
+            method: request.method().into(),
+            host: request.host().into(),
+            target: request.target().into(),
+            protocol: match request.version() {
+                Version::Http10 => "HTTP/1.0",
+                Version::Http11 => "HTTP/1.1",
+            },
+            status: ending.status,
+            request_id: request_id.into(),
+            route: route.map(|route| route.name.as_str().into()),
+            pool: path.pool.map(|name| name.as_str().into()),
+            backend: path.backend.map(|name| name.as_str().into()),
+            tries: self.tries.get(),
+            queue: None,
+            connect: self.connect.get(),
+            first_byte: self.first_byte.get().map(since_start),
+            total: Some(total),
+            received: self.received.get(),
+            sent: self.sent.get(),
+            revision: ending.revision,
+            reason: ending.reason,
+        })
+    }
+}
+
+/// The client of a request: the peer, or, where that one is trusted, the last address in X-Forwarded-For that is not
+/// itself trusted. Read from the right: what stands further left is what a stranger claims.
+pub(crate) fn client_of(request: &RequestHead, peer: IpAddr, listener: &ListenerState) -> IpAddr {
+    if !listener.trusts(peer) {
+        return peer;
+    }
+    let hops: Vec<&[u8]> = request
+        .fields()
+        .values(Known::XForwardedFor)
+        .flat_map(members)
+        .collect();
+    let mut client = peer;
+    for hop in hops.iter().rev() {
+        let Some(address) = std::str::from_utf8(hop)
+            .ok()
+            .and_then(|hop| hop.parse::<IpAddr>().ok())
+        else {
+            return client;
+        };
+        client = address.to_canonical();
+        if !listener.trusts(client) {
+            return client;
+        }
+    }
+    client
+}
+
+/// Logs a request that was not understood: of its head nothing is known.
+pub(crate) fn refused(worker: &Worker, peer: IpAddr, record: &Record, ending: Ending) {
+    if let Some(log) = &worker.shared.access_log {
+        let unknown = RequestHead::new();
+        log.record(record.access(peer, &unknown, "", None, Path::default(), ending));
+    }
+}

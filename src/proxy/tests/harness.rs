@@ -1,0 +1,325 @@
+//! A proxy on loopback, backends that follow a script, and a client that speaks bytes.
+//!
+//! Sockets here block, each side on threads of its own; every read ends after a few seconds, so a test that waits
+//! for what never comes fails instead of hanging.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::backend::Registry;
+use crate::config::{Revision, spec};
+use crate::proxy::{Listener, Network, Proxy, ProxyOptions, Timeouts, start};
+use crate::routing::publish::Publisher;
+use crate::routing::{SnapshotCell, compile};
+use crate::telemetry::metrics::MetricsRegistry;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One end of a connection.
+pub(super) struct Peer {
+    pub(super) stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Peer {
+    fn new(stream: TcpStream) -> Self {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self {
+            stream,
+            buffer: Vec::new(),
+        }
+    }
+
+    pub(super) fn connect(address: SocketAddr) -> Self {
+        Self::new(TcpStream::connect(address).unwrap())
+    }
+
+    pub(super) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// As `send`, where the other side may have gone.
+    pub(super) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream.write_all(bytes.as_ref()).is_ok()
+    }
+
+    fn fill(&mut self) -> bool {
+        let mut piece = [0; 64 * 1024];
+        match self.stream.read(&mut piece) {
+            Ok(0) => false,
+            Ok(n) => {
+                self.buffer.extend_from_slice(&piece[..n]);
+                true
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            Err(error) => panic!(
+                "read: {error}; have {:?}",
+                String::from_utf8_lossy(&self.buffer)
+            ),
+        }
+    }
+
+    /// Up to and with `end`; `None` if the connection ends before.
+    pub(super) fn try_until(&mut self, end: &str) -> Option<String> {
+        loop {
+            if let Some(at) = memchr::memmem::find(&self.buffer, end.as_bytes()) {
+                let taken: Vec<u8> = self.buffer.drain(..at + end.len()).collect();
+                return Some(String::from_utf8_lossy(&taken).into_owned());
+            }
+            if !self.fill() {
+                return None;
+            }
+        }
+    }
+
+    pub(super) fn until(&mut self, end: &str) -> String {
+        self.try_until(end)
+            .unwrap_or_else(|| panic!("ended before {end:?}: {:?}", self.buffer))
+    }
+
+    /// A head, with its blank line.
+    pub(super) fn head(&mut self) -> String {
+        self.until("\r\n\r\n")
+    }
+
+    pub(super) fn exactly(&mut self, n: usize) -> Vec<u8> {
+        while self.buffer.len() < n {
+            assert!(
+                self.fill(),
+                "ended after {} of {n} bytes",
+                self.buffer.len()
+            );
+        }
+        self.buffer.drain(..n).collect()
+    }
+
+    /// Everything to the end of the connection.
+    pub(super) fn rest(&mut self) -> String {
+        while self.fill() {}
+        String::from_utf8_lossy(&std::mem::take(&mut self.buffer)).into_owned()
+    }
+
+    /// A response with Content-Length (or none): head and body.
+    pub(super) fn response(&mut self) -> (String, String) {
+        let head = self.head();
+        let length = field(&head, "content-length").map_or(0, |length| length.parse().unwrap());
+        let body = self.exactly(length);
+        (head, String::from_utf8_lossy(&body).into_owned())
+    }
+
+    pub(super) fn is_closed(&mut self) -> bool {
+        self.buffer.is_empty() && !self.fill()
+    }
+}
+
+/// The value of a field in a head.
+pub(super) fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let line = |line: &'a str| {
+        line.split_once(": ")
+            .filter(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, v)| v)
+    };
+    head.split("\r\n").skip(1).find_map(line)
+}
+
+pub(super) fn status(head: &str) -> u16 {
+    head.split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or_else(|| panic!("no status in {head:?}"))
+}
+
+/// A backend: every connection runs the script in a thread of its own.
+pub(super) struct Scripted {
+    pub(super) address: SocketAddr,
+    /// Connections taken so far.
+    pub(super) connections: Arc<AtomicUsize>,
+}
+
+impl Scripted {
+    pub(super) fn new(script: impl Fn(&mut Peer, usize) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let (count, script) = (connections.clone(), Arc::new(script));
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let n = count.fetch_add(1, Ordering::SeqCst);
+                let script = script.clone();
+                std::thread::spawn(move || script(&mut Peer::new(stream.unwrap()), n));
+            }
+        });
+        Self {
+            address,
+            connections,
+        }
+    }
+
+    /// Answers every request without a body by `answer`, and keeps the connection.
+    pub(super) fn always(answer: impl Into<String>) -> Self {
+        let answer = answer.into();
+        Self::new(move |peer, _| {
+            while peer.try_until("\r\n\r\n").is_some() {
+                if !peer.try_send(&answer) {
+                    return;
+                }
+            }
+        })
+    }
+
+    /// Says `name` to everything.
+    pub(super) fn named(name: &str) -> Self {
+        Self::always(ok(name))
+    }
+
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+pub(super) fn ok(body: &str) -> String {
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// An address where nobody listens.
+pub(super) fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
+
+/// A running proxy.
+pub(super) struct Harness {
+    pub(super) proxy: Proxy,
+    pub(super) metrics: Arc<MetricsRegistry>,
+    publisher: Publisher,
+    revision: Mutex<u64>,
+    pub(super) runtime: tokio::runtime::Runtime,
+}
+
+pub(super) fn options() -> ProxyOptions {
+    ProxyOptions {
+        listeners: vec![Listener::at("127.0.0.1:0".parse().unwrap())],
+        threads: 1,
+        timeouts: Timeouts::default(),
+        access_log: None,
+    }
+}
+
+pub(super) fn trusting_loopback() -> ProxyOptions {
+    let mut options = options();
+    options.listeners[0].trusted = vec![Network {
+        address: "127.0.0.0".parse().unwrap(),
+        prefix: 8,
+    }];
+    options
+}
+
+/// A pool `web` of these backends, with more of its fields in `more`, and a route to it for everything.
+pub(super) fn web(backends: &[SocketAddr], more: Value) -> Value {
+    let backends: Vec<Value> = backends
+        .iter()
+        .enumerate()
+        .map(|(i, at)| json!({"id": format!("b{}", i + 1), "address": at.to_string()}))
+        .collect();
+    let mut pool = json!({"name": "web", "backends": backends});
+    for (key, value) in more.as_object().into_iter().flatten() {
+        pool[key] = value.clone();
+    }
+    json!({"pools": [pool], "routes": [{"name": "all", "match": {}, "to": [{"pool": "web"}]}]})
+}
+
+impl Harness {
+    pub(super) fn new(options: ProxyOptions, config: &Value) -> Self {
+        let metrics = MetricsRegistry::new(options.threads);
+        let registry = Arc::new(Registry::new(metrics.clone()));
+        let cell = Arc::new(SnapshotCell::new());
+        let proxy = start(options, cell.clone(), &metrics).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let harness = Self {
+            proxy,
+            metrics,
+            publisher: Publisher { cell, registry },
+            revision: Mutex::new(0),
+            runtime,
+        };
+        harness.publish(config);
+        harness
+    }
+
+    /// A proxy with one route, for everything, to these backends.
+    pub(super) fn to(backends: &[SocketAddr]) -> Self {
+        Self::new(options(), &web(backends, json!({})))
+    }
+
+    pub(super) fn with_pool(backends: &[SocketAddr], more: Value) -> Self {
+        Self::new(options(), &web(backends, more))
+    }
+
+    /// Serves `config`; returns when every worker does.
+    pub(super) fn publish(&self, config: &Value) {
+        let mut config = spec::parse_config(config).unwrap();
+        let mut revision = self.revision.lock().unwrap();
+        *revision += 1;
+        config.revision = Revision(*revision);
+        // All resources of a parsed config are of revision 1: without a snapshot before, all is compiled anew.
+        let snapshot = compile(&config, &self.publisher.registry, None).unwrap();
+        self.publisher.activate(snapshot);
+        self.settle();
+    }
+
+    /// Waits until every worker has passed its loop: what answers a client has seen is recorded then.
+    pub(super) fn settle(&self) {
+        self.runtime.block_on(self.proxy.workers().fence());
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.proxy.bound()[0]
+    }
+
+    pub(super) fn client(&self) -> Peer {
+        Peer::connect(self.address())
+    }
+
+    /// Sends one request on a connection of its own and returns head and body of the answer.
+    pub(super) fn once(&self, request: &str) -> (String, String) {
+        let mut client = self.client();
+        client.send(request);
+        client.response()
+    }
+
+    pub(super) fn get(&self, path: &str) -> (String, String) {
+        self.once(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"))
+    }
+}
+
+/// A backend that hands what it reads, head by head, to the test, and answers 200.
+pub(super) fn recording() -> (Scripted, Receiver<String>) {
+    let (sender, heads) = channel();
+    let backend = Scripted::new(move |peer, _| {
+        while let Some(head) = peer.try_until("\r\n\r\n") {
+            let length = field(&head, "content-length").map_or(0, |length| length.parse().unwrap());
+            peer.exactly(length);
+            sender.send(head).unwrap();
+            if !peer.try_send(ok("")) {
+                return;
+            }
+        }
+    });
+    (backend, heads)
+}

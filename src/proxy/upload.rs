@@ -1,0 +1,128 @@
+//! The request's body on its way to the backend.
+//!
+//! The head, and what of the body came with it, are one write. As long as no more than that was taken from the
+//! client the request can be sent again elsewhere.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::time::Duration;
+
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+
+use super::buffers::Buffer;
+use super::deadlines::Deadline;
+use super::failure::Failure;
+use super::record::Record;
+use super::transfer::write_all;
+use crate::wire::body::BodyKind;
+use crate::wire::http1::{BodyReader, Refusal};
+
+/// How far the body of a request has come.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    reader: BodyReader,
+    /// Bytes at the start of the read buffer that belong to the body and are not consumed yet.
+    prefix: usize,
+    /// Whether more was read than the head came with: the request cannot be sent again.
+    pub(crate) begun: bool,
+}
+
+impl Upload {
+    /// Of a request whose head was just taken from the buffer.
+    ///
+    /// # Errors
+    /// When what came with the head is no such body.
+    pub(crate) fn new(kind: BodyKind, inbound: &Buffer) -> Result<Self, Refusal> {
+        let mut reader = BodyReader::request(kind);
+        let prefix = if kind == BodyKind::None {
+            0
+        } else {
+            reader.advance(inbound.filled())?.consumed
+        };
+        Ok(Self {
+            reader,
+            prefix,
+            begun: false,
+        })
+    }
+
+    /// The part of the body that came with the head.
+    pub(crate) fn prefix<'a>(&self, inbound: &'a Buffer) -> &'a [u8] {
+        &inbound.filled()[..self.prefix]
+    }
+
+    /// Whether no more has to be read from the client.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.reader.is_done()
+    }
+
+    /// The request is answered for good: its body is not needed again.
+    pub(crate) fn forget(&mut self, inbound: &mut Buffer, record: &Record) {
+        inbound.consume(self.prefix);
+        record
+            .received
+            .set(record.received.get() + self.prefix as u64);
+        self.prefix = 0;
+    }
+}
+
+/// Why the body did not reach the backend whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// By the client, or by what it sent.
+    Client(Failure),
+    /// The backend reads no more; its answer may be there all the same.
+    Backend,
+}
+
+/// Where the body goes, and how long it may stand still.
+pub(crate) struct Way<'a, 'b> {
+    pub(crate) client: &'a mut ReadHalf<'b>,
+    pub(crate) backend: &'a mut WriteHalf<'b>,
+    pub(crate) deadline: &'a Deadline,
+    pub(crate) idle: Duration,
+    pub(crate) record: &'a Record,
+    /// Whether the client is waited for; tells whose fault a timeout is.
+    pub(crate) waits: &'a Cell<bool>,
+}
+
+/// Writes what is left of head and prefix, then reads and writes the rest of the body. `done` bytes are written.
+pub(crate) async fn run(
+    upload: &mut Upload,
+    head: &[u8],
+    done: usize,
+    inbound: &mut Buffer,
+    way: Way<'_, '_>,
+) -> Result<(), Cut> {
+    let (head, prefix) = super::transfer::rest(head, upload.prefix(inbound), done);
+    write_all(way.backend, head, prefix)
+        .await
+        .map_err(|_| Cut::Backend)?;
+    if upload.is_whole() {
+        return Ok(());
+    }
+    upload.begun = true;
+    upload.forget(inbound, way.record);
+    while !upload.reader.is_done() {
+        if inbound.is_empty() {
+            way.waits.set(true);
+            let read = poll_fn(|cx| inbound.poll_fill(way.client, cx)).await;
+            way.waits.set(false);
+            if !matches!(read, Ok(1..)) {
+                return Err(Cut::Client(Failure::ClientGone));
+            }
+            way.deadline.set(way.idle);
+        }
+        let step = upload.reader.advance(inbound.filled());
+        let step = step.map_err(|refusal| Cut::Client(Failure::Refused(refusal)))?;
+        write_all(way.backend, &inbound.filled()[..step.consumed], &[])
+            .await
+            .map_err(|_| Cut::Backend)?;
+        way.deadline.set(way.idle);
+        inbound.consume(step.consumed);
+        way.record
+            .received
+            .set(way.record.received.get() + step.consumed as u64);
+    }
+    Ok(())
+}

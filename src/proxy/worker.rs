@@ -1,0 +1,214 @@
+//! One data-plane thread: its runtime, what its connections share, and what it is told by others.
+//!
+//! Everything here belongs to the thread and is reached without a lock. The only way in from outside is the channel
+//! of [`Control`], which carries no request.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::{IpAddr, TcpListener as StdListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, oneshot};
+
+use super::accept;
+use super::buffers::{Buffer, FreeList};
+use super::clock::HttpDate;
+use super::deadlines::{Deadlines, TICK};
+use super::exchange::Exchange;
+use super::options::{Listener, Network, Timeouts};
+use super::request_id::RequestIds;
+use crate::backend::{Connections, Limits};
+use crate::routing::{Snapshot, SnapshotCache, SnapshotCell};
+use crate::shutdown;
+use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::metrics::ListenerMetrics;
+use crate::telemetry::set_worker_index;
+
+/// Exchanges kept warm by one thread; about 40 KiB each.
+const EXCHANGES_KEPT: usize = 512;
+
+/// Large buffers kept by one thread.
+const LARGE_KEPT: usize = 64;
+
+/// How often idle backend connections are looked through.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// What a worker is told.
+#[derive(Debug)]
+pub(crate) enum Control {
+    /// Say when everything begun before has passed.
+    Fence(oneshot::Sender<()>),
+    /// Accept no more, finish what is there within this time, and end. Tells how many connections were cut.
+    Drain {
+        within: Duration,
+        ended: oneshot::Sender<usize>,
+    },
+}
+
+/// What all workers are given alike.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) timeouts: Timeouts,
+    pub(crate) access_log: Option<AccessLog>,
+    pub(crate) listener: Arc<ListenerMetrics>,
+    pub(crate) cell: Arc<SnapshotCell>,
+}
+
+/// What the connections of one listener share.
+#[derive(Debug)]
+pub(crate) struct ListenerState {
+    trusted: Vec<Network>,
+    pub(crate) revision_header: bool,
+}
+
+impl ListenerState {
+    fn new(listener: &Listener) -> Rc<Self> {
+        Rc::new(Self {
+            trusted: listener.trusted.clone(),
+            revision_header: listener.revision_header,
+        })
+    }
+
+    /// Whether the forwarding headers of `peer` are believed.
+    pub(crate) fn trusts(&self, peer: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(peer))
+    }
+}
+
+/// What the connections of one thread share.
+pub(crate) struct Worker {
+    pub(crate) shared: Shared,
+    pub(crate) deadlines: Rc<Deadlines>,
+    pub(crate) exchanges: FreeList<Box<Exchange>>,
+    /// For bodies that do not come with their head.
+    pub(crate) large: FreeList<Buffer>,
+    /// Connections to backends.
+    pub(crate) idle: Connections<TcpStream>,
+    pub(crate) request_ids: RequestIds,
+    pub(crate) date: HttpDate,
+    pub(crate) open: Cell<usize>,
+    draining: Cell<bool>,
+    snapshots: RefCell<Snapshots>,
+}
+
+/// The snapshot in force behind a count of this thread's own: requests of all threads cloning one `Arc` would pull
+/// its cache line back and forth.
+struct Snapshots {
+    cache: SnapshotCache,
+    current: Rc<Arc<Snapshot>>,
+}
+
+impl Worker {
+    fn new(shared: Shared) -> Rc<Self> {
+        let mut cache = shared.cell.cache();
+        let current = Rc::new(cache.load().clone());
+        Rc::new(Self {
+            shared,
+            deadlines: Deadlines::new(),
+            exchanges: FreeList::new(EXCHANGES_KEPT),
+            large: FreeList::new(LARGE_KEPT),
+            idle: Connections::new(Limits::default()),
+            request_ids: RequestIds::new(),
+            date: HttpDate::default(),
+            open: Cell::new(0),
+            draining: Cell::new(false),
+            snapshots: RefCell::new(Snapshots { cache, current }),
+        })
+    }
+
+    /// The snapshot in force, loaded once a request.
+    pub(crate) fn snapshot(&self) -> Rc<Arc<Snapshot>> {
+        let mut snapshots = self.snapshots.borrow_mut();
+        let Snapshots { cache, current } = &mut *snapshots;
+        let latest = cache.load();
+        if !Arc::ptr_eq(latest, current) {
+            *current = Rc::new(latest.clone());
+        }
+        current.clone()
+    }
+
+    /// Whether this thread is to end: connections are not kept.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+}
+
+/// A listener before its thread runs.
+pub(crate) type Bound = (Listener, StdListener);
+
+/// Runs one worker on this thread until it is drained or its owner is gone.
+pub(crate) fn run(
+    index: usize,
+    shared: Shared,
+    listeners: Vec<Bound>,
+    control: mpsc::UnboundedReceiver<Control>,
+) -> io::Result<()> {
+    set_worker_index(index);
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())?;
+    runtime.block_on(serve(Worker::new(shared), listeners, control))
+}
+
+async fn serve(
+    worker: Rc<Worker>,
+    listeners: Vec<Bound>,
+    mut control: mpsc::UnboundedReceiver<Control>,
+) -> io::Result<()> {
+    let (trigger, shutdown) = shutdown::channel();
+    tokio::task::spawn_local(worker.deadlines.clone().run());
+    let mut accepting = Vec::with_capacity(listeners.len());
+    for (options, listener) in listeners {
+        let listener = TcpListener::from_std(listener)?;
+        let state = ListenerState::new(&options);
+        let accept = accept::run(worker.clone(), listener, state, shutdown.clone());
+        accepting.push(tokio::task::spawn_local(accept));
+    }
+    let mut sweep = tokio::time::interval(SWEEP);
+    loop {
+        let order = tokio::select! {
+            // Neither side loses anything: the channel keeps its orders, the next tick comes.
+            order = control.recv() => order,
+            _ = sweep.tick() => {
+                worker.idle.sweep(Instant::now());
+                worker.date.refresh();
+                continue;
+            }
+        };
+        match order {
+            Some(Control::Fence(passed)) => {
+                // Also lets go of the snapshot before.
+                worker.snapshot();
+                worker.idle.sweep(Instant::now());
+                // A caller that no longer waits needs no answer.
+                let _ = passed.send(());
+            }
+            Some(Control::Drain { within, ended }) => {
+                worker.draining.set(true);
+                trigger.set();
+                drain(&worker, within, accepting).await;
+                let _ = ended.send(worker.open.get());
+                return Ok(());
+            }
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Waits for the listeners to close and the connections to end, at most `within`. Idle connections end spread over a
+/// third of that, so that their clients do not come back all at once.
+async fn drain(worker: &Worker, within: Duration, accepting: Vec<tokio::task::JoinHandle<()>>) {
+    let deadline = Instant::now() + within;
+    worker.deadlines.hasten_idle(within / 3);
+    for accept in accepting {
+        // Only a panic, which the runtime has reported.
+        let _ = accept.await;
+    }
+    while worker.open.get() > 0 && Instant::now() < deadline {
+        tokio::time::sleep(TICK).await;
+    }
+}
