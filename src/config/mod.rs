@@ -23,6 +23,8 @@ mod merge;
 mod references;
 mod rejection;
 pub mod spec;
+#[cfg(test)]
+mod tests;
 mod transaction;
 mod whole;
 mod write;

@@ -1,0 +1,330 @@
+//! Transactions on configs: what they make, and what they are refused for.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn path(text: &str) -> ResourcePath {
+    text.parse().expect(text)
+}
+
+/// Two pools, a route to both.
+fn shop() -> Config {
+    let config = json!({
+        "pools": [
+            {"name": "web", "backends": [
+                {"id": "b1", "address": "10.0.0.1:80", "weight": 3},
+                {"id": "b2", "address": "10.0.0.2:80"},
+            ]},
+            {"name": "canary"},
+        ],
+        "routes": [{"name": "shop", "to": [{"pool": "web", "weight": 95}, {"pool": "canary", "weight": 5}]}],
+    });
+    spec::parse_config(&config).expect("no fault")
+}
+
+fn apply(config: &Config, revision: u64, operations: Value) -> Result<Next, Rejection> {
+    config.apply(
+        Revision(revision),
+        &Transaction::from_json(operations).expect("well formed"),
+    )
+}
+
+fn faults(result: Result<Next, Rejection>) -> Vec<String> {
+    match result {
+        Err(Rejection::Invalid(faults)) => faults
+            .0
+            .iter()
+            .map(|fault| format!("{}: {}", fault.pointer, fault.detail))
+            .collect(),
+        other => panic!("no faults: {other:?}"),
+    }
+}
+
+#[test]
+fn several_objects_change_as_one_revision() {
+    let next = apply(
+        &shop(),
+        7,
+        json!([
+            {"op": "put", "path": "/pools/blue", "value": {"backends": [{"id": "x", "address": "[::1]:80"}]}},
+            {"op": "patch", "path": "/routes/shop", "value": {"to": [{"pool": "blue"}]}},
+            {"op": "delete", "path": "/pools/web"},
+            {"op": "delete", "path": "/pools/canary"},
+        ]),
+    );
+    let Next { config, effects } = next.expect("valid as a whole");
+    assert_eq!(
+        effects,
+        [
+            Effect::Created,
+            Effect::Updated,
+            Effect::Deleted,
+            Effect::Deleted
+        ]
+    );
+    assert_eq!(config.revision, Revision(7));
+    let names: Vec<&str> = config.pools.keys().map(Name::as_str).collect();
+    assert_eq!(names, ["blue"]);
+    let route = config.routes.values().next().unwrap();
+    assert_eq!((route.revision, route.created), (Revision(7), Revision(1)));
+}
+
+#[test]
+fn what_is_not_touched_keeps_revision_and_allocation() {
+    let old = shop();
+    let weight = json!([{"op": "patch", "path": "/pools/web/backends/b2", "value": {"weight": 9}}]);
+    let new = apply(&old, 7, weight.clone()).unwrap().config;
+    assert_eq!(new.revision_of(&path("/config")), Some(Revision(7)));
+    assert_eq!(new.revision_of(&path("/pools/web")), Some(Revision(7)));
+    assert_eq!(
+        new.revision_of(&path("/pools/web/backends/b1")),
+        Some(Revision(1))
+    );
+    assert_eq!(
+        new.revision_of(&path("/pools/web/backends/b2")),
+        Some(Revision(7))
+    );
+    assert_eq!(new.revision_of(&path("/pools/web/backends/b3")), None);
+    assert_eq!(new.revision_of(&path("/pools/canary")), Some(Revision(1)));
+    assert!(Arc::ptr_eq(&old.routes, &new.routes));
+    assert!(Arc::ptr_eq(
+        old.pools.get("canary").unwrap(),
+        new.pools.get("canary").unwrap()
+    ));
+
+    let again = apply(&new, 8, weight).unwrap();
+    assert_eq!(
+        again,
+        Next {
+            config: new.clone(),
+            effects: vec![Effect::Unchanged]
+        },
+        "equal content is no change"
+    );
+    let whole = json!([{"op": "put", "path": "/config", "value": new.to_json()}]);
+    assert_eq!(
+        apply(&new, 9, whole).unwrap().config,
+        new,
+        "what was read is accepted, and changes nothing"
+    );
+}
+
+#[test]
+fn references_are_checked_on_the_end_result_both_ways() {
+    let config = shop();
+    let dangling = json!([
+        {"op": "put", "path": "/routes/a", "value": {"to": [{"pool": "canery"}, {"pool": "web"}]}},
+        {"op": "put", "path": "/routes/b", "value": {"to": [{"pool": "nowhere"}]}},
+    ]);
+    assert_eq!(
+        faults(apply(&config, 2, dangling)),
+        [
+            "/0/value/to/0/pool: there is no pool `canery`; did you mean `canary`? pools are: canary, web",
+            "/1/value/to/0/pool: there is no pool `nowhere`; pools are: canary, web",
+        ]
+    );
+    let delete = Operation::delete(path("/pools/web"));
+    assert_eq!(
+        config.apply(Revision(2), &Transaction::of(delete.clone())),
+        Err(Rejection::Referred {
+            path: "/pools/web".to_owned(),
+            by: vec!["/routes/shop".to_owned()]
+        })
+    );
+    let both = Transaction {
+        operations: vec![delete, Operation::delete(path("/routes/shop"))],
+    };
+    assert!(
+        config.apply(Revision(2), &both).is_ok(),
+        "the route goes with it"
+    );
+    let whole = json!([{"op": "put", "path": "/config", "value": {"routes": [{"name": "a", "to": [{"pool": "b"}]}]}}]);
+    assert_eq!(
+        faults(apply(&config, 2, whole)),
+        ["/0/value/routes/0/to/0/pool: there is no pool `b`, nor any other"]
+    );
+}
+
+#[test]
+fn a_fault_in_a_spec_does_not_hide_faults_of_references() {
+    let file = json!({
+        "pools": [
+            {"name": "web", "backends": [{"id": "b", "address": "1.2.3.4:5", "weight": -1}]},
+            {"name": "web"},
+        ],
+        "routes": [{"name": "a", "to": [{"pool": "web"}]}, {"name": "b", "to": [{"pool": "wab"}]}, 7],
+        "rules": [],
+    });
+    let faults = spec::parse_config(&file).expect_err("faults");
+    let told: Vec<&str> = faults
+        .0
+        .iter()
+        .map(|fault| fault.pointer.as_str())
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "/rules",
+            "/pools/0/backends/0/weight",
+            "/pools/1/name",
+            "/routes/2",
+            "/routes/1/to/0/pool"
+        ]
+    );
+}
+
+#[test]
+fn expectations_name_what_was_found_instead() {
+    let config = shop();
+    let stale = |path: &str, expected, actual| {
+        Err(Rejection::Stale {
+            path: path.to_owned(),
+            expected,
+            actual,
+        })
+    };
+    let (there, one, two) = (Expected::Present, Revision(1), Revision(2));
+    for (operation, expected) in [
+        (
+            json!({"op": "check", "path": "/pools/web", "revision": 1}),
+            Ok(Effect::Checked),
+        ),
+        (
+            json!({"op": "check", "path": "/config", "revision": 1}),
+            Ok(Effect::Checked),
+        ),
+        (
+            json!({"op": "check", "path": "/routes/x", "exists": false}),
+            Ok(Effect::Checked),
+        ),
+        (
+            json!({"op": "check", "path": "/routes/x"}),
+            Err(Rejection::NotFound("/routes/x".to_owned())),
+        ),
+        (
+            json!({"op": "put", "path": "/pools/web", "value": {}, "revision": 2}),
+            stale("/pools/web", Expected::Revision(two), Some(one)),
+        ),
+        (
+            json!({"op": "put", "path": "/pools/web", "value": {"weight": 1}, "exists": false}),
+            stale("/pools/web", Expected::Absent, Some(one)),
+        ),
+        (
+            json!({"op": "put", "path": "/pools/x", "value": {}, "exists": true}),
+            stale("/pools/x", there, None),
+        ),
+        (
+            json!({"op": "delete", "path": "/pools/web/backends/b9", "revision": 1}),
+            stale("/pools/web/backends/b9", Expected::Revision(one), None),
+        ),
+        (
+            json!({"op": "put", "path": "/pools/x/backends/b", "value": {}}),
+            Err(Rejection::NotFound("/pools/x".to_owned())),
+        ),
+        (
+            json!({"op": "patch", "path": "/pools/x", "value": {}}),
+            Err(Rejection::NotFound("/pools/x".to_owned())),
+        ),
+    ] {
+        let result = apply(&config, 5, json!([operation.clone()])).map(|next| next.effects[0]);
+        assert_eq!(result, expected, "{operation}");
+    }
+}
+
+#[test]
+fn a_transaction_is_all_or_nothing_and_later_operations_see_earlier_ones() {
+    let config = shop();
+    let next = apply(
+        &config,
+        5,
+        json!([
+            {"op": "put", "path": "/pools/x", "value": {}, "exists": false},
+            {"op": "put", "path": "/pools/x/backends/b", "value": {"address": "1.1.1.1:1"}},
+            {"op": "patch", "path": "/pools/x/backends/b", "value": {"state": "drain"}},
+            {"op": "delete", "path": "/pools/web/backends/b1", "revision": 1},
+            {"op": "check", "path": "/pools/x"},
+            {"op": "put", "path": "/pools/x", "value": {}, "exists": false},
+        ]),
+    );
+    let stale = Rejection::Stale {
+        path: "/pools/x".into(),
+        expected: Expected::Absent,
+        actual: Some(Revision(5)),
+    };
+    assert_eq!(next, Err(stale));
+}
+
+#[test]
+fn a_patch_of_the_config_takes_lists_or_names() {
+    let config = shop();
+    let patched = |value: Value| {
+        let patch = Transaction::of(Operation::patch(ResourcePath::Config, value));
+        config
+            .apply(Revision(2), &patch)
+            .map(|next| next.config)
+            .map_err(Rejection::of_single)
+    };
+    let by_name = patched(json!({
+        "pools": {"web": {"balance": "least_connections"}, "new": {}, "gone": null},
+        "routes": {"shop": {"match": {"hosts": ["shop.example"]}}},
+    }));
+    let by_name = by_name.unwrap();
+    assert_eq!(
+        by_name.pools.get("web").unwrap().spec.balance,
+        Balance::LeastConnections
+    );
+    assert_eq!(by_name.pools.get("web").unwrap().spec.backends.len(), 2);
+    assert!(by_name.pools.contains_key("new"));
+    assert_eq!(by_name.routes.get("shop").unwrap().spec.to.len(), 2);
+
+    let by_list = patched(json!({"routes": [{"name": "only", "to": [{"pool": "web"}]}]})).unwrap();
+    assert!(Arc::ptr_eq(&by_list.pools, &config.pools));
+    assert_eq!(
+        by_list.routes.keys().map(Name::as_str).collect::<Vec<_>>(),
+        ["only"]
+    );
+
+    assert_eq!(patched(json!({})), Ok(config.clone()));
+    assert_eq!(
+        patched(json!({"pools": {"web": null}})),
+        Err(Rejection::Referred {
+            path: "/pools/web".to_owned(),
+            by: vec!["/routes/shop".to_owned()]
+        })
+    );
+    let Err(Rejection::Invalid(faults)) = patched(json!({
+        "pools": {"a b": {}, "web": {"name": "api", "backends": {"b1": null}}},
+        "routes": 3,
+    })) else {
+        panic!("faults")
+    };
+    let pointers: Vec<_> = faults
+        .0
+        .iter()
+        .map(|fault| fault.pointer.as_str())
+        .collect();
+    assert_eq!(
+        pointers,
+        [
+            "/pools/a b",
+            "/pools/web/name",
+            "/pools/web/backends",
+            "/routes"
+        ]
+    );
+}
+
+#[test]
+fn digests_tell_contents_and_revisions_apart() {
+    let config = shop();
+    let change = |revision, weight| {
+        let weight =
+            json!([{"op": "patch", "path": "/pools/web/backends/b2", "value": {"weight": weight}}]);
+        apply(&config, revision, weight).unwrap().config
+    };
+    assert_eq!(change(2, 9).digest(), change(2, 9).digest());
+    assert_ne!(change(2, 9).digest(), change(2, 8).digest());
+    assert_ne!(change(2, 9).digest(), change(3, 9).digest());
+    assert_ne!(change(2, 9).digest(), config.digest());
+}
