@@ -22,10 +22,13 @@ mod draft;
 mod merge;
 mod references;
 mod rejection;
+#[cfg(test)]
+pub(crate) mod samples;
 pub mod spec;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod undo;
 mod whole;
 mod write;
 
@@ -45,6 +48,7 @@ pub use rejection::Rejection;
 pub use resource::{Resource, Revision};
 pub use route::{Match, PathMatch, Route, Target};
 pub use transaction::{Action, BadPath, Expected, Operation, ResourcePath, Transaction};
+pub(crate) use undo::Undo;
 
 /// Pools by name.
 pub type Pools = BTreeMap<Name, Arc<Resource<Pool>>>;

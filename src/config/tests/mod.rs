@@ -1,5 +1,7 @@
 //! Transactions on configs: what they make, and what they are refused for.
 
+mod properties;
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -1,0 +1,208 @@
+//! Random transactions for property tests: few names, so that they meet; mostly valid, so that they get somewhere.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+use serde_json::{Value, json};
+
+use super::{Expected, Operation, ResourcePath, Revision, Transaction};
+
+const POOLS: [&str; 4] = ["web", "api", "canary", "blue"];
+const ROUTES: [&str; 3] = ["shop", "blog", "all"];
+const BACKENDS: [&str; 5] = ["b1", "b2", "b3", "x", "a"];
+
+/// A backend, with this id where one is to be named.
+fn backend(id: Option<&'static str>) -> impl Strategy<Value = Value> {
+    (0u8..4, -1i64..4, select(&["ready", "drain", "maint"][..])).prop_map(
+        move |(host, weight, state)| {
+            // Now and then a weight below 0, which is a fault.
+            let weight = if host == 0 { weight } else { weight.max(0) };
+            let mut backend =
+                json!({"address": format!("10.0.0.{host}:80"), "weight": weight, "state": state});
+            if let Some(id) = id {
+                backend["id"] = json!(id);
+            }
+            backend
+        },
+    )
+}
+
+/// A pool without its name.
+fn pool() -> impl Strategy<Value = Value> {
+    let backends = subsequence(&BACKENDS[..], 0..=4).prop_shuffle();
+    let backends = backends.prop_flat_map(|ids| {
+        ids.into_iter()
+            .map(|id| backend(Some(id)))
+            .collect::<Vec<_>>()
+    });
+    let balance = select(&["round_robin", "least_connections"][..]);
+    (
+        backends,
+        balance,
+        option::of(1u32..5),
+        option::of(select(&["2s", "1500ms", "24h"][..])),
+    )
+        .prop_map(|(backends, balance, attempts, connect)| {
+            let mut pool = json!({"backends": backends, "balance": balance});
+            if let Some(attempts) = attempts {
+                pool["retries"] = json!({ "attempts": attempts });
+            }
+            if let Some(connect) = connect {
+                pool["timeouts"] = json!({ "connect": connect });
+            }
+            pool
+        })
+}
+
+/// A route without its name.
+fn route() -> impl Strategy<Value = Value> {
+    let hosts = subsequence(&["a.example", "*.example", "[::1]"][..], 0..=3).prop_shuffle();
+    let to = subsequence(&POOLS[..], 1..=3).prop_shuffle();
+    (hosts, to, any::<bool>()).prop_map(|(hosts, to, exact)| {
+        let path = if exact {
+            json!({"exact": "/x"})
+        } else {
+            json!({"prefix": "/y/"})
+        };
+        let to: Vec<Value> = to
+            .into_iter()
+            .map(|pool| json!({"pool": pool, "weight": pool.len()}))
+            .collect();
+        json!({"match": {"hosts": hosts, "path": path}, "to": to})
+    })
+}
+
+fn named(
+    names: &'static [&'static str],
+    spec: impl Strategy<Value = Value>,
+) -> impl Strategy<Value = (String, Value)> {
+    (select(names), spec).prop_map(|(name, mut spec)| {
+        spec["name"] = json!(name);
+        (name.to_owned(), spec)
+    })
+}
+
+fn path(text: &str) -> ResourcePath {
+    text.parse().expect("sample paths are well formed")
+}
+
+/// One operation.
+fn operation() -> impl Strategy<Value = Operation> {
+    let pool_put = named(&POOLS, pool())
+        .prop_map(|(name, spec)| Operation::put(path(&format!("/pools/{name}")), spec));
+    let route_put = named(&ROUTES, route())
+        .prop_map(|(name, spec)| Operation::put(path(&format!("/routes/{name}")), spec));
+    let pool_path = select(&POOLS[..]).prop_map(|name| path(&format!("/pools/{name}")));
+    let backend_path = (select(&POOLS[..]), select(&BACKENDS[..]))
+        .prop_map(|(pool, id)| path(&format!("/pools/{pool}/backends/{id}")));
+    let route_path = select(&ROUTES[..]).prop_map(|name| path(&format!("/routes/{name}")));
+    let whole = (
+        vec(named(&POOLS, pool()), 0..4),
+        vec(named(&ROUTES, route()), 0..2),
+    )
+        .prop_map(|(pools, routes)| {
+            let specs = |list: Vec<(String, Value)>| {
+                list.into_iter().map(|(_, spec)| spec).collect::<Vec<_>>()
+            };
+            Operation::put(
+                ResourcePath::Config,
+                json!({"pools": specs(pools), "routes": specs(routes)}),
+            )
+        });
+    let weight = (backend_path.clone(), 0u32..9)
+        .prop_map(|(path, weight)| Operation::patch(path, json!({"weight": weight})));
+    prop_oneof![
+        4 => pool_put,
+        3 => route_put,
+        3 => (backend_path.clone(), backend(None)).prop_map(|(path, spec)| Operation::put(path, spec)),
+        3 => weight,
+        2 => (pool_path.clone(), pool()).prop_map(|(path, patch)| Operation::patch(path, patch)),
+        1 => (pool_path.clone(), named(&POOLS, pool())).prop_map(|(_, (name, patch))| {
+            Operation::patch(ResourcePath::Config, json!({"pools": {name: patch}}))
+        }),
+        1 => whole,
+        2 => prop_oneof![pool_path, backend_path, route_path].prop_map(Operation::delete),
+    ]
+}
+
+/// A transaction of one to three operations, now and then expecting something.
+pub(crate) fn transaction() -> impl Strategy<Value = Transaction> {
+    let expected = prop_oneof![
+        8 => Just(None),
+        1 => (0u64..20).prop_map(|revision| Some(Expected::Revision(Revision(revision)))),
+        1 => Just(Some(Expected::Present)),
+        1 => Just(Some(Expected::Absent)),
+    ];
+    vec((operation(), expected), 1..=3).prop_map(|list| Transaction {
+        operations: list
+            .into_iter()
+            .map(|(operation, expected)| Operation {
+                expected,
+                ..operation
+            })
+            .collect(),
+    })
+}
+
+/// Any JSON, with the words of specs in it, so that readers get past the first field.
+pub(crate) fn json_value() -> impl Strategy<Value = Value> {
+    let word = prop_oneof![
+        select(
+            &[
+                "name",
+                "balance",
+                "backends",
+                "id",
+                "address",
+                "weight",
+                "state",
+                "timeouts",
+                "connect",
+                "retries",
+                "attempts",
+                "match",
+                "hosts",
+                "path",
+                "exact",
+                "prefix",
+                "to",
+                "pool",
+                "pools",
+                "routes",
+                "op",
+                "value",
+                "revision",
+                "exists",
+                "put",
+                "patch",
+                "delete",
+                "check",
+                "/config",
+                "/pools/web",
+                "/routes/shop",
+                "web",
+                "ready",
+                "10.0.0.1:80",
+                "2s",
+                "/",
+            ][..]
+        )
+        .prop_map(str::to_owned),
+        "\\PC{0,6}",
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        word.clone().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 48, 6, move |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..5).prop_map(Value::from),
+            vec((word.clone(), inner), 0..6)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
