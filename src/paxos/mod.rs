@@ -9,12 +9,24 @@
 //! voter promised and holds), `candidate` and `leader` (phase 1 and phase 2), `learner` (what is known decided). Not
 //! here yet: checkpoints, streams to non-voters, membership change and transfer of leadership.
 
-mod ballot;
 mod contract;
+mod replica;
+
+mod acceptor;
+mod candidate;
+mod election;
+mod leader;
+mod learner;
+mod progress;
+mod reads;
+
+mod ballot;
+mod journal;
 mod log;
 mod membership;
 mod message;
-mod replica;
+mod outbox;
+mod random;
 
 pub use ballot::{Ballot, Epoch, NodeId, Slot};
 pub use contract::{Input, Options, Output, PersistId, ProposalId, ReadId, Refusal, Role, Time};
@@ -31,3 +43,6 @@ pub const MAX_CHUNK_BYTES: usize = 1 << 20;
 pub const ENTRY_OVERHEAD_BYTES: usize = 48;
 /// Most runs that a [`Summary`] lists; of a log with more, the newest are listed.
 pub const MAX_RUNS: usize = 4096;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,390 @@
+//! The voter proper: what it promised, what it accepted, and how its log becomes a leader's.
+//!
+//! The safety of the group rests on these rules, each kept by one function below:
+//! a promise never falls ([`Acceptor::promise`]); an entry is accepted only from the leader promised and synced with
+//! ([`Acceptor::accept`]); a log is replaced only whole, atomically, and once a ballot ([`Acceptor::stage`]).
+
+use super::journal::{Held, Journal};
+use super::log::Log;
+use super::outbox::Outbox;
+use super::random::Random;
+use super::{
+    Ballot, Batch, Entry, LogChange, Message, NodeId, Payload, PersistId, Position, Recovered,
+    Slot, Summary, SyncId,
+};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Acceptor {
+    promised: Ballot,
+    synced: Option<Ballot>,
+    /// What a sync must repeat.
+    sync: SyncId,
+    log: Log,
+    staging: Option<Staging>,
+    journal: Journal,
+}
+
+/// The part of a sync that has arrived.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Staging {
+    from: Slot,
+    through: Slot,
+    entries: Vec<Entry>,
+}
+
+/// A part of a sync, as in [`Message::Sync`].
+pub(super) struct Part {
+    pub(super) ballot: Ballot,
+    pub(super) sync: SyncId,
+    pub(super) from: Slot,
+    pub(super) through: Slot,
+    pub(super) first: Slot,
+    pub(super) entries: Vec<Entry>,
+}
+
+impl Acceptor {
+    pub(super) fn new(recovered: Recovered, random: &mut Random) -> Self {
+        let Recovered {
+            promised,
+            synced,
+            decided,
+            start,
+            entries,
+        } = recovered;
+        let log = Log::new(start, entries);
+        assert!(
+            synced <= Some(promised),
+            "synced with a ballot above the promise"
+        );
+        assert!(
+            synced.is_none() || decided <= log.last(),
+            "an undamaged log ends before what is decided"
+        );
+        // A damaged log may have lost decided entries; what is left of it is still decided.
+        let journal = Journal::new(
+            Held {
+                synced,
+                last: log.last(),
+            },
+            decided.min(log.last()),
+        );
+        Acceptor {
+            promised,
+            synced,
+            sync: SyncId(random.draw()),
+            log,
+            staging: None,
+            journal,
+        }
+    }
+
+    pub(super) fn promised(&self) -> Ballot {
+        self.promised
+    }
+
+    pub(super) fn synced(&self) -> Option<Ballot> {
+        self.synced
+    }
+
+    pub(super) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    pub(super) fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    pub(super) fn journal_mut(&mut self) -> &mut Journal {
+        &mut self.journal
+    }
+
+    fn held(&self) -> Held {
+        Held {
+            synced: self.synced,
+            last: self.log.last(),
+        }
+    }
+
+    pub(super) fn save_decided(&mut self, out: &mut Outbox) {
+        let held = self.held();
+        self.journal.save_decided(held, out);
+    }
+
+    /// Raises the promise. From here on nothing of a lower ballot is accepted, synced or handed over.
+    ///
+    /// What tells others of it leaves behind the batch returned, and thereby behind all that was accepted before: a
+    /// promise on the wire is never lost, nor are the entries it reports. (`promise_is_durable_before_reply`)
+    pub(super) fn promise(
+        &mut self,
+        ballot: Ballot,
+        random: &mut Random,
+        out: &mut Outbox,
+    ) -> PersistId {
+        assert!(
+            ballot > self.promised,
+            "the promise {} does not rise to {ballot}",
+            self.promised
+        );
+        self.promised = ballot;
+        self.sync = SyncId(random.draw());
+        self.staging = None;
+        let held = self.held();
+        self.journal.persist(
+            Batch {
+                promised: Some(ballot),
+                ..Batch::default()
+            },
+            held,
+            out,
+        )
+    }
+
+    /// The log without its entries. It stays as it is until the leader of the ballot promised has synced it.
+    pub(super) fn summary(&self) -> Summary {
+        Summary {
+            sync: self.sync,
+            start: self.log.start(),
+            last: self.log.last(),
+            decided: self.journal.decided(),
+            runs: self.log.runs().to_vec(),
+        }
+    }
+
+    /// How far this voter follows the leader of `ballot`: none unless it is in sync with it.
+    pub(super) fn position(&self, ballot: Ballot) -> Option<Position> {
+        let held = self.journal.held();
+        let accepted = if held.synced == Some(ballot) {
+            held.last
+        } else {
+            Slot::ZERO
+        };
+        (self.synced == Some(ballot)).then(|| Position {
+            accepted,
+            received: self.log.last(),
+        })
+    }
+
+    /// Answers a leader it is not in sync with: where its sync stands, or that it needs one.
+    pub(super) fn ask_for_sync(&self, leader: NodeId, out: &mut Outbox) {
+        let ballot = self.promised;
+        let message = match &self.staging {
+            Some(staging) => Message::Staged {
+                ballot,
+                sync: self.sync,
+                next: staging.next(),
+            },
+            None => Message::Behind {
+                ballot,
+                log: self.summary(),
+            },
+        };
+        out.send_after(leader, message, self.journal.barrier());
+    }
+
+    /// Accepts what continues the log of the leader promised *and* synced with.
+    ///
+    /// Promised alone is not enough: the log below would not be that leader's, and a later phase 1, which takes one log
+    /// whole by (synced, last), would take it for such. A gap is not filled later but sent again: "accepted through
+    /// `last`" must mean every slot up to it. (`nothing_is_accepted_before_the_sync`, `no_entry_is_accepted_behind_a_gap`)
+    pub(super) fn accept(
+        &mut self,
+        from: NodeId,
+        ballot: Ballot,
+        first: Slot,
+        payloads: Vec<Payload>,
+        out: &mut Outbox,
+    ) {
+        let next = self.log.last().next();
+        if self.promised != ballot
+            || self.synced != Some(ballot)
+            || first > next
+            || first < self.log.start()
+        {
+            return;
+        }
+        let mut fresh = Vec::new();
+        for (offset, payload) in payloads.into_iter().enumerate() {
+            let (slot, entry) = (first.plus(offset), Entry { ballot, payload });
+            if slot < next {
+                assert_eq!(
+                    self.log.get(slot),
+                    Some(&entry),
+                    "two values in slot {slot} of ballot {ballot}"
+                );
+            } else {
+                fresh.push(entry);
+            }
+        }
+        if !fresh.is_empty() {
+            let id = self.append(fresh, out);
+            let accepted = Message::Accepted {
+                ballot,
+                last: self.log.last(),
+            };
+            out.send_after(from, accepted, Some(id));
+        }
+    }
+
+    /// Continues the log, as its leader or in step with it.
+    pub(super) fn append(&mut self, entries: Vec<Entry>, out: &mut Outbox) -> PersistId {
+        assert_eq!(
+            self.synced,
+            Some(self.promised),
+            "appends to a log that is not of the ballot promised"
+        );
+        let first = self.log.last().next();
+        entries
+            .iter()
+            .for_each(|entry| self.log.append(entry.clone()));
+        let held = self.held();
+        self.journal.persist(
+            Batch {
+                log: Some(LogChange::Append { first, entries }),
+                ..Batch::default()
+            },
+            held,
+            out,
+        )
+    }
+
+    /// Takes a part of a sync, and adopts the leader's log when it was the last one.
+    ///
+    /// - Not twice in a ballot: once in sync this log only grows, so a late copy can not take back what was
+    ///   acknowledged since. (`a_sync_of_the_same_ballot_never_truncates`)
+    /// - Only if it answers this voter as it is since it started and promised: a sync sent before it lost its log would
+    ///   end before entries it had acknowledged. (`a_damaged_voter_is_not_made_whole_by_an_old_sync`)
+    /// - In one batch, at the end: half a sync is a log that no leader ever had. (`a_sync_counts_whole_or_not_at_all`)
+    pub(super) fn stage(&mut self, leader: NodeId, part: Part, out: &mut Outbox) {
+        let Part {
+            ballot,
+            sync,
+            from,
+            through,
+            first,
+            entries,
+        } = part;
+        if self.promised != ballot || self.synced == Some(ballot) || self.sync != sync {
+            return;
+        }
+        if from < self.log.start()
+            || from > self.log.last().next()
+            || through < from
+            || entries.is_empty()
+        {
+            return;
+        }
+        let same = self
+            .staging
+            .as_ref()
+            .is_some_and(|staging| (staging.from, staging.through) == (from, through));
+        if !same {
+            self.staging = Some(Staging {
+                from,
+                through,
+                entries: Vec::new(),
+            });
+        }
+        let Some(staging) = &mut self.staging else {
+            return;
+        };
+        if first != staging.next() || first.plus(entries.len()).previous() > through {
+            return;
+        }
+        staging.entries.extend(entries);
+        let next = staging.next();
+        if next <= through {
+            out.send(leader, Message::Staged { ballot, sync, next });
+        } else if let Some(staging) = self.staging.take() {
+            let id = self.adopt(staging.from, staging.entries, out);
+            out.send_after(
+                leader,
+                Message::Accepted {
+                    ballot,
+                    last: through,
+                },
+                Some(id),
+            );
+        }
+    }
+
+    /// Makes this log identical with that of the leader of the ballot promised, through the end of `entries`.
+    ///
+    /// No decided entry is lost by it or changed: it is in the log of every later leader.
+    pub(super) fn adopt(
+        &mut self,
+        first: Slot,
+        entries: Vec<Entry>,
+        out: &mut Outbox,
+    ) -> PersistId {
+        assert!(
+            self.synced < Some(self.promised),
+            "adopts a log twice in one ballot"
+        );
+        assert!(
+            first <= self.log.last().next() && !entries.is_empty(),
+            "adopts a log with a gap, or nothing"
+        );
+        let mut slot = first;
+        while slot <= self.journal.decided() {
+            let entry = entries.get(slot.since(first) as usize);
+            assert_eq!(
+                entry,
+                self.log.get(slot),
+                "the decided slot {slot} is lost or changed by {}",
+                self.promised
+            );
+            slot = slot.next();
+        }
+        self.log.cut(first);
+        entries
+            .iter()
+            .for_each(|entry| self.log.append(entry.clone()));
+        self.synced = Some(self.promised);
+        self.staging = None;
+        let change = LogChange::Adopt {
+            first,
+            entries,
+            synced: self.promised,
+        };
+        let held = self.held();
+        self.journal.persist(
+            Batch {
+                log: Some(change),
+                ..Batch::default()
+            },
+            held,
+            out,
+        )
+    }
+
+    /// Hands a part of the log to the candidate promised, and to no other: once a higher ballot is promised, the log
+    /// may have moved on from what the promise reported. A damaged log is handed to nobody.
+    pub(super) fn hand_over(
+        &self,
+        candidate: NodeId,
+        ballot: Ballot,
+        first: Slot,
+        out: &mut Outbox,
+    ) {
+        if ballot != self.promised || self.synced.is_none_or(|synced| synced >= ballot) {
+            return;
+        }
+        let entries = self.log.chunk(first, self.log.last());
+        if first >= self.log.start() && !entries.is_empty() {
+            out.send(
+                candidate,
+                Message::Chunk {
+                    ballot,
+                    first,
+                    entries: entries.to_vec(),
+                },
+            );
+        }
+    }
+}
+
+impl Staging {
+    fn next(&self) -> Slot {
+        self.from.plus(self.entries.len())
+    }
+}

@@ -1,0 +1,237 @@
+//! How far one voter follows this leader, and what to send it next.
+
+use super::log::Log;
+use super::outbox::Outbox;
+use super::{Ballot, Message, NodeId, Options, Position, Round, Slot, Summary, SyncId, Time};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Progress {
+    /// Accepted in this ballot through this slot, durably: this voter's vote.
+    pub(super) matched: Slot,
+    /// The newest round it has answered in sync with this leader.
+    pub(super) round: Round,
+    /// When it last said anything in this ballot.
+    pub(super) heard: Time,
+    /// Told decided through this slot.
+    told: Slot,
+    /// The summary its last sync answers.
+    sync: Option<SyncId>,
+    stage: Stage,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Stage {
+    /// Its log is not known.
+    Unknown,
+    /// Its log is being made this leader's through `through`. The part at `sent` left in round `round`.
+    Syncing {
+        from: Slot,
+        through: Slot,
+        sent: Slot,
+        round: Round,
+    },
+    /// Its log is this leader's; `next` is to be sent.
+    Streaming { next: Slot, probe: Option<Probe> },
+}
+
+/// An answer to this round that has not received all before `next` tells of a loss.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Probe {
+    round: Round,
+    next: Slot,
+}
+
+/// What a progress must know of its leader.
+pub(super) struct Led<'a> {
+    pub(super) ballot: Ballot,
+    pub(super) round: Round,
+    pub(super) decided: Slot,
+    pub(super) log: &'a Log,
+}
+
+impl Progress {
+    pub(super) fn new(now: Time) -> Self {
+        Progress {
+            matched: Slot::ZERO,
+            round: Round(0),
+            heard: now,
+            told: Slot::ZERO,
+            sync: None,
+            stage: Stage::Unknown,
+        }
+    }
+
+    /// The voter is not in sync, and this is its log: begins to sync it, or goes on.
+    ///
+    /// The sync ends with this leader's last entry as of now, which is past everything the voter may have accepted in
+    /// this ballot and lost since: so a damaged voter is whole by it.
+    pub(super) fn on_summary(
+        &mut self,
+        to: NodeId,
+        summary: &Summary,
+        led: &Led,
+        out: &mut Outbox,
+    ) {
+        if self.sync != Some(summary.sync) {
+            let last = led.log.last();
+            let from = led.log.first_difference(summary).min(last);
+            self.sync = Some(summary.sync);
+            // Not sent yet, in no round.
+            self.stage = Stage::Syncing {
+                from,
+                through: last,
+                sent: Slot::ZERO,
+                round: Round(0),
+            };
+        }
+        if let Stage::Syncing { from, .. } = self.stage {
+            self.send_part(to, from, led, out);
+        }
+    }
+
+    /// The voter has staged the sync up to `next`.
+    pub(super) fn on_staged(
+        &mut self,
+        to: NodeId,
+        sync: SyncId,
+        next: Slot,
+        led: &Led,
+        out: &mut Outbox,
+    ) {
+        if self.sync == Some(sync) {
+            self.send_part(to, next, led, out);
+        }
+    }
+
+    /// Sends the part at `next`, unless it is on its way: it is taken for lost after two rounds.
+    fn send_part(&mut self, to: NodeId, next: Slot, led: &Led, out: &mut Outbox) {
+        let (
+            Stage::Syncing {
+                from,
+                through,
+                sent,
+                round,
+            },
+            Some(sync),
+        ) = (&mut self.stage, self.sync)
+        else {
+            return;
+        };
+        if next < *from || next > *through || (next == *sent && led.round.0 < round.0 + 2) {
+            return;
+        }
+        (*sent, *round) = (next, led.round);
+        let (ballot, from, through) = (led.ballot, *from, *through);
+        let entries = led.log.chunk(next, through).to_vec();
+        out.send(
+            to,
+            Message::Sync {
+                ballot,
+                sync,
+                from,
+                through,
+                first: next,
+                entries,
+            },
+        );
+    }
+
+    /// The voter has this leader's log through `last`, durably.
+    pub(super) fn on_accepted(&mut self, last: Slot, led: &Led) {
+        assert!(
+            last <= led.log.last(),
+            "a vote for slot {last}, which was not proposed"
+        );
+        self.matched = self.matched.max(last);
+        if let Stage::Syncing { through, .. } = self.stage
+            && last >= through
+        {
+            self.stage = Stage::Streaming {
+                next: last.next(),
+                probe: None,
+            };
+        }
+    }
+
+    /// The voter, in sync, has answered a round.
+    pub(super) fn on_position(&mut self, round: Round, position: Position, led: &Led) {
+        assert!(
+            position.received <= led.log.last(),
+            "received slot {}, which was not proposed",
+            position.received
+        );
+        self.on_accepted(position.accepted, led);
+        self.round = self.round.max(round);
+        let wanted = position.received.next();
+        match &mut self.stage {
+            Stage::Streaming { next, probe } => {
+                if let Some(lost) = probe.take_if(|probe| round >= probe.round) {
+                    *next = if wanted < lost.next { wanted } else { *next };
+                }
+                *next = wanted.max(*next);
+            }
+            stage => {
+                *stage = Stage::Streaming {
+                    next: wanted,
+                    probe: None,
+                }
+            }
+        }
+    }
+
+    /// A heartbeat is about to be sent. Its answer will tell whether what was sent before has arrived.
+    pub(super) fn on_heartbeat(&mut self, led: &Led) {
+        self.told = self.told.max(led.decided);
+        if let Stage::Streaming { next, probe } = &mut self.stage {
+            probe.get_or_insert(Probe {
+                round: led.round,
+                next: *next,
+            });
+        }
+    }
+
+    /// Sends what the voter lacks, as far as the window allows, and what is decided.
+    pub(super) fn stream(&mut self, to: NodeId, led: &Led, options: &Options, out: &mut Outbox) {
+        let Stage::Streaming { next, .. } = &mut self.stage else {
+            return;
+        };
+        let mut told = self.told >= led.decided;
+        while *next <= led.log.last() {
+            let flying = next.previous().since(self.matched) as usize;
+            let bytes = led.log.weight(self.matched.next(), next.previous());
+            if flying >= options.window_entries || bytes >= options.window_bytes {
+                break;
+            }
+            let room = next.plus(options.window_entries - flying).previous();
+            let entries = led.log.chunk(*next, room);
+            let foreign = entries.iter().any(|entry| entry.ballot != led.ballot);
+            assert!(!foreign, "an entry of another ballot behind the barrier");
+            let payloads: Vec<_> = entries.iter().map(|entry| entry.payload.clone()).collect();
+            let first = *next;
+            *next = next.plus(payloads.len());
+            out.send(
+                to,
+                Message::Accept {
+                    ballot: led.ballot,
+                    first,
+                    payloads,
+                    decided: led.decided,
+                },
+            );
+            told = true;
+        }
+        if !told {
+            let (ballot, decided) = (led.ballot, led.decided);
+            out.send(
+                to,
+                Message::Accept {
+                    ballot,
+                    first: *next,
+                    payloads: Vec::new(),
+                    decided,
+                },
+            );
+        }
+        self.told = self.told.max(led.decided);
+    }
+}

@@ -1,0 +1,259 @@
+//! What a voter does on each message.
+
+use super::{Part, Replica};
+use crate::paxos::acceptor;
+use crate::paxos::candidate::Promise;
+use crate::paxos::leader::Report;
+use crate::paxos::outbox::Outbox;
+use crate::paxos::{Attempt, Ballot, Message, NodeId, Payload, Round, Slot};
+
+impl Replica {
+    pub(super) fn on_message(&mut self, from: NodeId, message: Message, out: &mut Outbox) {
+        if from == self.options.id || !self.options.membership.voters.contains(&from) {
+            return;
+        }
+        match message {
+            Message::Ask { attempt } => self.on_ask(from, attempt, out),
+            Message::Answer {
+                attempt,
+                support,
+                promised,
+            } => {
+                self.election.meet(promised, &self.options.membership);
+                self.election.on_answer(from, attempt, support);
+            }
+            Message::Prepare { ballot } => self.on_prepare(from, ballot, out),
+            Message::Pull { ballot, first } => {
+                if self.obeys(from, ballot, out) {
+                    self.election.hear(from, self.now, &mut self.random);
+                    self.acceptor.hand_over(from, ballot, first, out);
+                }
+            }
+            Message::Sync {
+                ballot,
+                sync,
+                from: begin,
+                through,
+                first,
+                entries,
+            } => {
+                if self.obeys(from, ballot, out) {
+                    self.hear_leader(from);
+                    let part = acceptor::Part {
+                        ballot,
+                        sync,
+                        from: begin,
+                        through,
+                        first,
+                        entries,
+                    };
+                    self.acceptor.stage(from, part, out);
+                }
+            }
+            Message::Accept {
+                ballot,
+                first,
+                payloads,
+                decided,
+            } => {
+                self.on_accept(from, ballot, first, payloads, decided, out);
+            }
+            Message::Heartbeat {
+                ballot,
+                round,
+                decided,
+            } => self.on_heartbeat(from, ballot, round, decided, out),
+            Message::Promise {
+                ballot,
+                synced,
+                log,
+            } => match &mut self.part {
+                Part::Candidate(candidate) if candidate.ballot() == ballot => {
+                    candidate.on_promise(
+                        from,
+                        Promise { synced, log },
+                        self.now,
+                        self.options.election_timeout,
+                    );
+                }
+                _ => self.report(from, ballot, Report::Summary(log), out),
+            },
+            Message::Chunk {
+                ballot,
+                first,
+                entries,
+            } => {
+                if let Part::Candidate(candidate) = &mut self.part
+                    && candidate.ballot() == ballot
+                {
+                    candidate.on_chunk(
+                        from,
+                        first,
+                        entries,
+                        self.now,
+                        self.options.election_timeout,
+                        out,
+                    );
+                }
+            }
+            Message::Behind { ballot, log } => self.report(from, ballot, Report::Summary(log), out),
+            Message::Staged { ballot, sync, next } => {
+                self.report(from, ballot, Report::Staged(sync, next), out)
+            }
+            Message::Accepted { ballot, last } => {
+                self.report(from, ballot, Report::Accepted(last), out)
+            }
+            Message::Heard {
+                ballot,
+                round,
+                position,
+            } => {
+                self.report(from, ballot, Report::Heard(round, position), out);
+            }
+            Message::Reject { ballot, promised } => self.on_reject(ballot, promised, out),
+        }
+    }
+
+    /// A report counts only for the leadership it names. (`acks_of_another_ballot_are_never_counted`)
+    fn report(&mut self, from: NodeId, ballot: Ballot, report: Report, out: &mut Outbox) {
+        self.lead(out, |leader, node| {
+            if leader.ballot() == ballot {
+                leader.on_report(from, report, node);
+            }
+        });
+    }
+
+    /// Whether `from` leads or stands by `ballot`, and nothing higher is promised; if it is, tells so.
+    ///
+    /// Ballots of another epoch are ignored: the way from one membership to the next is not built yet.
+    fn admits(&self, from: NodeId, ballot: Ballot, out: &mut Outbox) -> bool {
+        if ballot.node != Some(from) || ballot.epoch != self.options.membership.epoch {
+            return false;
+        }
+        let promised = self.acceptor.promised();
+        if ballot < promised {
+            out.send(from, Message::Reject { ballot, promised });
+        }
+        ballot >= promised
+    }
+
+    /// Whether `from` is the leader or candidate promised. One that is not promised yet makes itself known by a
+    /// [`Message::Prepare`] or [`Message::Heartbeat`]: no other message raises a promise.
+    fn obeys(&self, from: NodeId, ballot: Ballot, out: &mut Outbox) -> bool {
+        self.admits(from, ballot, out) && ballot == self.acceptor.promised()
+    }
+
+    fn on_ask(&mut self, from: NodeId, attempt: Attempt, out: &mut Outbox) {
+        let able = self.acceptor.synced().is_some() && matches!(self.part, Part::Follower { .. });
+        let support = able && self.election.supports(from, self.now);
+        out.send(
+            from,
+            Message::Answer {
+                attempt,
+                support,
+                promised: self.acceptor.promised(),
+            },
+        );
+    }
+
+    /// Phase 1, as voter. A damaged one promises nothing: it can not report what it accepted and lost.
+    /// (`a_damaged_voter_promises_and_accepts_nothing`)
+    fn on_prepare(&mut self, from: NodeId, ballot: Ballot, out: &mut Outbox) {
+        if !self.admits(from, ballot, out) {
+            return;
+        }
+        let Some(synced) = self.acceptor.synced() else {
+            return;
+        };
+        self.promise(from, ballot, out);
+        self.election.hear(from, self.now, &mut self.random);
+        // A repeated question of one who has won and synced this voter since has had its answer.
+        if synced < ballot {
+            let promise = Message::Promise {
+                ballot,
+                synced,
+                log: self.acceptor.summary(),
+            };
+            out.send_after(from, promise, self.acceptor.journal().barrier());
+        }
+    }
+
+    fn on_accept(
+        &mut self,
+        from: NodeId,
+        ballot: Ballot,
+        first: Slot,
+        payloads: Vec<Payload>,
+        decided: Slot,
+        out: &mut Outbox,
+    ) {
+        if self.obeys(from, ballot, out) {
+            self.hear_leader(from);
+            self.acceptor.accept(from, ballot, first, payloads, out);
+            self.learner.hear(ballot, decided, &mut self.acceptor, out);
+        }
+    }
+
+    /// The answer waits for nothing, so that a slow disk is not taken for a dead voter. To a leader not promised yet
+    /// the voter promises, and asks it for a sync once that is durable.
+    fn on_heartbeat(
+        &mut self,
+        from: NodeId,
+        ballot: Ballot,
+        round: Round,
+        decided: Slot,
+        out: &mut Outbox,
+    ) {
+        if !self.admits(from, ballot, out) {
+            return;
+        }
+        self.promise(from, ballot, out);
+        self.hear_leader(from);
+        let position = self.acceptor.position(ballot);
+        out.send(
+            from,
+            Message::Heard {
+                ballot,
+                round,
+                position,
+            },
+        );
+        if position.is_none() {
+            self.acceptor.ask_for_sync(from, out);
+        }
+        self.learner.hear(ballot, decided, &mut self.acceptor, out);
+    }
+
+    /// Raises the promise to the ballot of `from`, and ends a part of its own.
+    fn promise(&mut self, from: NodeId, ballot: Ballot, out: &mut Outbox) {
+        if ballot > self.acceptor.promised() {
+            self.resign(Some(from), out);
+            self.acceptor.promise(ballot, &mut self.random, out);
+        }
+    }
+
+    fn hear_leader(&mut self, leader: NodeId) {
+        assert!(
+            matches!(self.part, Part::Follower { .. }),
+            "follows {leader} in a ballot of its own"
+        );
+        self.part = Part::Follower {
+            leader: Some(leader),
+        };
+        self.election.hear(leader, self.now, &mut self.random);
+    }
+
+    /// Somebody has promised higher. That is no reason to promise it too, but one to try again, above it.
+    fn on_reject(&mut self, ballot: Ballot, promised: Ballot, out: &mut Outbox) {
+        self.election.meet(promised, &self.options.membership);
+        let mine = match &self.part {
+            Part::Follower { .. } => None,
+            Part::Candidate(candidate) => Some(candidate.ballot()),
+            Part::Leader(leader) => Some(leader.ballot()),
+        };
+        if mine == Some(ballot) && promised > ballot {
+            self.resign(None, out);
+            self.election.wait_briefly(self.now, &mut self.random);
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Scenarios of one voter as transcripts, of several on a network in memory, and random schedules of the same.
+
+mod disk;
+mod network;
+mod schedules;
