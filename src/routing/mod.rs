@@ -24,3 +24,6 @@ pub use cell::{SnapshotCache, SnapshotCell};
 pub use compile::{CompileError, check, compile};
 pub use explain::{BackendChances, Explanation, Judged, PoolChances, Question, explain};
 pub use snapshot::{PoolEntry, PoolMember, RouteEntry, Snapshot};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! What people and programs are told of a request.
+
+use super::*;
+use crate::routing::{Explanation, Question, explain};
+
+fn ask(snapshot: &Snapshot, host: &str, path: &str) -> Explanation {
+    let (method, host, path) = ("GET".to_owned(), host.to_owned(), path.to_owned());
+    explain(
+        snapshot,
+        Question {
+            method,
+            host,
+            path,
+            headers: Vec::new(),
+        },
+    )
+}
+
+fn shop() -> Arc<Config> {
+    config(&[
+        pool(
+            "web",
+            &[
+                (5, "ready"),
+                (1, "ready"),
+                (1, "drain"),
+                (1, "maint"),
+                (0, "ready"),
+            ],
+        ),
+        pool("canary", &[(1, "ready")]),
+        route("catch-all", &[], prefix("/")),
+        route("wild", &["*.example"], prefix("/")),
+        json!({"name": "shop", "match": {"hosts": ["shop.example"], "path": {"prefix": "/cart"}},
+               "to": [{"pool": "web", "weight": 95}, {"pool": "canary", "weight": 5}]}),
+        route("shop-younger", &["shop.example"], prefix("/cart/")),
+        route("shop-all", &["shop.example"], prefix("/")),
+        route("shop-old", &["shop.example"], prefix("/car")),
+        route("blog", &["blog.example"], prefix("/cart")),
+        route("far", &["far.example"], prefix("/far")),
+    ])
+}
+
+#[test]
+fn an_explanation_ends_an_argument() {
+    let publisher = publisher();
+    let snapshot = publisher.activate(compiled(&shop(), &publisher.registry, None).unwrap());
+    let _under_way = snapshot.pool("web").unwrap().members()[1].backend.begin();
+    let text = ask(&snapshot, "Shop.Example:8080", "/cart/7?x=1").to_string();
+    assert_eq!(text, "\
+GET Shop.Example:8080/cart/7?x=1 at revision 10
+goes to web or canary by route shop, to one of 3 eligible backends
+
+route shop: its host is exactly this and the path is /cart or below it; it comes before 4 other routes that match
+
+pool web (round_robin), 95% of the route
+  + a 127.0.0.1:8001  weight 5, 83.33%, 0 in flight; ready
+  + b 127.0.0.1:8002  weight 1, 16.67%, 1 in flight; ready
+  - c 127.0.0.1:8003  weight 1, 0%, 0 in flight; draining: finishes what it has, gets nothing new
+  - d 127.0.0.1:8004  weight 1, 0%, 0 in flight; in maintenance: gets nothing
+  - e 127.0.0.1:8005  weight 0, 0%, 0 in flight; weight 0: gets nothing
+
+pool canary (round_robin), 5% of the route
+  + a 127.0.0.1:8001  weight 1, 100%, 0 in flight; ready
+
+also matched:
+  shop-younger: matches, but it asks for the same and is younger
+  shop-all: matches, but its prefix is shorter
+  wild: matches, but its host is a wildcard, and an exact host comes first
+  catch-all: matches, but it takes any host, and an exact host comes first
+
+did not match:
+  shop-old: the path /cart/7 only begins like /car: prefixes match by whole segments
+  blog: the host Shop.Example:8080 is not blog.example
+
+1 more routes have nothing to do with it
+");
+}
+
+#[test]
+fn the_sentence_says_what_happens_to_the_request() {
+    let config = config(&[
+        pool("web", &[(0, "ready")]),
+        route("r", &["a.example"], prefix("/")),
+        json!({"name": "nowhere", "match": {"hosts": ["b.example"]}, "to": [{"pool": "web", "weight": 0}]}),
+    ]);
+    let snapshot = snapshot(&config);
+    for (host, sentence) in [
+        (
+            "a.example",
+            "goes to web by route r, which has no eligible backend: the proxy answers unavailable",
+        ),
+        (
+            "b.example",
+            "route nowhere has no pool with a weight above 0: the proxy answers unavailable",
+        ),
+        (
+            "c.example",
+            "no route matches: the proxy answers that nothing is found here",
+        ),
+    ] {
+        assert_eq!(ask(&snapshot, host, "/").verdict, sentence);
+    }
+}
+
+#[test]
+fn programs_get_the_same_as_json() {
+    let snapshot = snapshot(&shop());
+    let json = serde_json::to_value(ask(&snapshot, "blog.example", "/cart")).unwrap();
+    assert_eq!(json["revision"], 10);
+    assert_eq!(json["route"]["route"], "blog");
+    assert_eq!(json["pools"][0]["pool"], "web");
+    assert_eq!(json["pools"][0]["backends"][2]["state"], "drain");
+    assert_eq!(
+        json["pools"][0]["backends"][0]["why"],
+        "ready, but closed: its snapshot is not in force yet or any more"
+    );
+}
+
+#[test]
+fn thousands_of_losers_are_counted_not_listed() {
+    let mut resources = vec![pool("web", &[])];
+    resources.extend((0..300).map(|i| {
+        route(
+            &format!("r{i:03}"),
+            &["a.example"],
+            prefix(&format!("/{i}")),
+        )
+    }));
+    resources.extend((0..100).map(|i| route(&format!("s{i:03}"), &["a.example"], prefix("/7"))));
+    let explained = ask(&snapshot(&config(&resources)), "a.example", "/7");
+    assert_eq!(
+        (explained.outranked.len(), explained.missed.len()),
+        (50, 50)
+    );
+    assert_eq!(explained.others, 400 - 101);
+}
