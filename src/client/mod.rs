@@ -1,1 +1,264 @@
-//! Rust client of the admin API.
+//! Rust client of the admin API: one call, one answer, moving on to another node when one is dead.
+//!
+//! It knows the conventions (revision header, problem answers) and no resource; the command line and scripts build
+//! on it. A write that may have been carried out is repeated only under the idempotency key it was first sent with.
+
+mod connection;
+mod problem;
+
+use std::time::Duration;
+
+use http::{HeaderMap, Method, StatusCode};
+use serde_json::Value;
+
+pub use problem::{Fault, Problem};
+
+/// The admin addresses of one cluster, and how long a call may take.
+#[derive(Clone, Debug)]
+pub struct Client {
+    admins: Vec<Admin>,
+    timeout: Duration,
+}
+
+/// One node's admin address: `host:port`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Admin(String);
+
+/// One call of the API.
+#[derive(Clone, Debug)]
+pub struct Call {
+    method: Method,
+    path: String,
+    body: Option<Value>,
+    headers: Vec<(&'static str, String)>,
+}
+
+/// What a node answered, when it was a success.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// 200, 201 or 202.
+    pub status: StatusCode,
+    /// The config revision at that node, from `Synod-Revision`.
+    pub revision: Option<u64>,
+    /// The resource's revision, from `ETag`.
+    pub etag: Option<String>,
+    /// The body: JSON, or a string where the answer was text.
+    pub body: Value,
+}
+
+/// Why a call gave no answer; grouped by who is at fault.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address cannot be used.
+    #[error("`{url}` is not an admin address; write it as http://127.0.0.1:9900")]
+    Address {
+        /// As it was given.
+        url: String,
+    },
+    /// No node could be reached.
+    #[error("no admin address answers: {}; is a node running there? name others with --admin URL", .tried.join("; "))]
+    Unreachable {
+        /// Each address with its error.
+        tried: Vec<String>,
+    },
+    /// A node answered with an error.
+    #[error(transparent)]
+    Refused(Box<Problem>),
+    /// The connection ended, or the time did, after a write was sent: it may have been carried out.
+    #[error(
+        "{admin} gave no answer ({why}); the write may still be committed, repeat it with Idempotency-Key {key}"
+    )]
+    Unknown {
+        /// Which node was asked.
+        admin: String,
+        /// What happened.
+        why: String,
+        /// The key under which it may be repeated safely.
+        key: String,
+    },
+}
+
+impl Client {
+    /// A client of the nodes at these addresses, tried in this order. An address is `http://host:port`.
+    pub fn new<S: AsRef<str>>(
+        urls: impl IntoIterator<Item = S>,
+        timeout: Duration,
+    ) -> Result<Self, Error> {
+        let admins = urls
+            .into_iter()
+            .map(|url| Admin::parse(url.as_ref()))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { admins, timeout })
+    }
+
+    /// Asks the nodes in turn until one answers; an error answer is an answer, but for 503 from a node that proposed
+    /// nothing, after which the next is asked.
+    pub async fn call(&self, mut call: Call) -> Result<Answer, Error> {
+        let key = call.ensure_key();
+        let mut tried = Vec::new();
+        let mut refused = None;
+        for admin in &self.admins {
+            match tokio::time::timeout(self.timeout, connection::exchange(&admin.0, &call)).await {
+                Ok(Ok(reply)) => match reply.into_answer() {
+                    Err(problem) if problem.not_proposed() => refused = Some(problem),
+                    Err(problem) => return Err(Error::Refused(Box::new(problem))),
+                    Ok(answer) => return Ok(answer),
+                },
+                Ok(Err(connection::Broken::NotSent(error))) => {
+                    tried.push(format!("{}: {error}", admin.0))
+                }
+                Ok(Err(connection::Broken::Sent(error))) => match &key {
+                    None => tried.push(format!("{}: {error}", admin.0)),
+                    Some(key) if self.admins.len() == 1 => {
+                        return Err(unknown(admin, error.to_string(), key));
+                    }
+                    // The key makes the repetition at another node safe.
+                    Some(_) => tried.push(format!("{}: {error}", admin.0)),
+                },
+                Err(_) => match &key {
+                    Some(key) => {
+                        return Err(unknown(
+                            admin,
+                            format!("no answer in {:?}", self.timeout),
+                            key,
+                        ));
+                    }
+                    None => tried.push(format!("{}: no answer in {:?}", admin.0, self.timeout)),
+                },
+            }
+        }
+        match refused {
+            Some(problem) => Err(Error::Refused(Box::new(problem))),
+            None => Err(Error::Unreachable { tried }),
+        }
+    }
+}
+
+fn unknown(admin: &Admin, why: String, key: &str) -> Error {
+    Error::Unknown {
+        admin: admin.0.clone(),
+        why,
+        key: key.into(),
+    }
+}
+
+impl Admin {
+    fn parse(url: &str) -> Result<Self, Error> {
+        let wrong = || Error::Address { url: url.into() };
+        let rest = match url.split_once("://") {
+            Some(("http", rest)) => rest,
+            Some(_) => return Err(wrong()),
+            None => url,
+        };
+        let authority: http::uri::Authority =
+            rest.trim_end_matches('/').parse().map_err(|_| wrong())?;
+        match authority.port_u16() {
+            Some(_) => Ok(Self(authority.to_string())),
+            None => Ok(Self(format!("{authority}:9900"))),
+        }
+    }
+}
+
+impl Call {
+    /// A call without a body; `path` begins with `/` and holds the query.
+    pub fn new(method: Method, path: impl Into<String>) -> Self {
+        Self {
+            method,
+            path: path.into(),
+            body: None,
+            headers: Vec::new(),
+        }
+    }
+
+    /// Reads `path`.
+    pub fn get(path: impl Into<String>) -> Self {
+        Self::new(Method::GET, path)
+    }
+
+    /// With a JSON body.
+    pub fn json(mut self, body: Value) -> Self {
+        self.body = Some(body);
+        self
+    }
+
+    /// With one more header.
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Writes carry an idempotency key, so that repeating them is safe.
+    fn ensure_key(&mut self) -> Option<String> {
+        const KEY: &str = "idempotency-key";
+        if self.method == Method::GET {
+            return None;
+        }
+        if let Some((_, key)) = self.headers.iter().find(|(name, _)| *name == KEY) {
+            return Some(key.clone());
+        }
+        let key = uuid::Uuid::now_v7().to_string();
+        self.headers.push((KEY, key.clone()));
+        Some(key)
+    }
+}
+
+/// A whole HTTP answer, not yet judged.
+#[derive(Debug)]
+struct Reply {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Reply {
+    fn into_answer(self) -> Result<Answer, Problem> {
+        let text = |name: &str| {
+            let value = self.headers.get(name)?.to_str().ok()?;
+            Some(value.trim_matches('"').to_owned())
+        };
+        let body = serde_json::from_slice(&self.body)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&self.body).into_owned()));
+        if self.status.is_success() {
+            Ok(Answer {
+                status: self.status,
+                revision: text("synod-revision").and_then(|revision| revision.parse().ok()),
+                etag: text("etag"),
+                body,
+            })
+        } else {
+            Err(Problem::from_body(self.status, body))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_http_and_default_to_the_admin_port() {
+        for (url, address) in [
+            ("http://127.0.0.1:9900", Some("127.0.0.1:9900")),
+            ("http://127.0.0.1:9900/", Some("127.0.0.1:9900")),
+            ("lb.example", Some("lb.example:9900")),
+            ("[::1]:9900", Some("[::1]:9900")),
+            ("https://lb.example", None),
+            ("http://a b", None),
+        ] {
+            let parsed = Admin::parse(url).ok().map(|admin| admin.0);
+            assert_eq!(parsed.as_deref(), address, "{url}");
+        }
+    }
+
+    #[test]
+    fn every_write_has_a_key_and_keeps_the_one_it_was_given() {
+        let mut read = Call::get("/v1/pools");
+        assert_eq!(read.ensure_key(), None);
+        let mut write = Call::new(Method::PUT, "/v1/pools/web");
+        let key = write.ensure_key();
+        assert!(key.is_some());
+        assert_eq!(write.ensure_key(), key);
+        let mut named = Call::new(Method::PUT, "/v1/pools/web").header("idempotency-key", "mine");
+        assert_eq!(named.ensure_key().as_deref(), Some("mine"));
+    }
+}

@@ -1,0 +1,81 @@
+//! An error answer of the admin API: problem+json (RFC 9457), with all faults.
+
+use std::fmt;
+
+use http::StatusCode;
+use serde_json::Value;
+
+/// What a node answered instead of doing what was asked.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// The status it came with.
+    pub status: StatusCode,
+    /// What is wrong, in a few words.
+    pub title: String,
+    /// What is wrong with this very call.
+    pub detail: Option<String>,
+    /// Every fault of the body.
+    pub faults: Vec<Fault>,
+    /// The whole answer.
+    pub body: Value,
+}
+
+/// One fault of a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// JSON pointer (RFC 6901) into what was sent.
+    pub pointer: String,
+    /// What is wrong and what would be right.
+    pub detail: String,
+}
+
+impl Problem {
+    pub(super) fn from_body(status: StatusCode, body: Value) -> Self {
+        let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
+        let faults = body
+            .get("faults")
+            .and_then(Value::as_array)
+            .map_or(Vec::new(), |faults| {
+                faults
+                    .iter()
+                    .map(|fault| Fault {
+                        pointer: fault["pointer"].as_str().unwrap_or_default().into(),
+                        detail: fault["detail"].as_str().unwrap_or_default().into(),
+                    })
+                    .collect()
+            });
+        let reason = || status.canonical_reason().unwrap_or("error").to_owned();
+        Self {
+            status,
+            title: text("title").unwrap_or_else(reason),
+            detail: text("detail"),
+            faults,
+            body,
+        }
+    }
+
+    /// Whether the write was surely not carried out, for want of a quorum at that node.
+    pub fn not_proposed(&self) -> bool {
+        self.status == StatusCode::SERVICE_UNAVAILABLE && self.body["outcome"] == "not_proposed"
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.title, self.status.as_u16())?;
+        if let Some(detail) = &self.detail {
+            write!(f, ": {detail}")?;
+        }
+        for fault in &self.faults {
+            let place = if fault.pointer.is_empty() {
+                "(whole)"
+            } else {
+                &fault.pointer
+            };
+            write!(f, "\n  {place}: {}", fault.detail)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problem {}
