@@ -1,0 +1,94 @@
+//! `synod apply`: puts what a file names in one transaction; with `--replace`, makes the whole config equal to it.
+
+use std::path::PathBuf;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::remote::{Remote, Write};
+use super::{Failure, changes, file};
+use crate::client::{Answer, Call};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Config file: JSON, YAML or TOML; `-` is standard input
+    #[arg(short, long, value_name = "FILE")]
+    file: PathBuf,
+    /// Make the whole config equal to the file: what it does not name goes
+    #[arg(long)]
+    replace: bool,
+    /// Only show what would change
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    write: Write,
+}
+
+pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
+    let config = file::read(&args.file)?;
+    let planned = dry_run(remote, &config, args.replace)?;
+    if args.dry_run {
+        return remote
+            .output
+            .print(&planned, |answer| changes::text(&answer["diff"]));
+    }
+    let answer = if args.replace {
+        remote.write(Method::PUT, "/v1/config", Some(config), &args.write)?
+    } else {
+        remote.write(
+            Method::POST,
+            "/v1/transactions",
+            Some(operations(&config)?),
+            &args.write,
+        )?
+    };
+    remote.output.print(&answer.body, |_| {
+        let diff = changes::text(&planned["diff"]);
+        format!("{diff}\nrevision {}", revision(&answer))
+    })
+}
+
+/// What applying would change, by the node's own reckoning: an answer with `diff`.
+pub(super) fn dry_run(remote: &Remote, config: &Value, replace: bool) -> Result<Value, Failure> {
+    let call = if replace {
+        Call::new(Method::PUT, "/v1/config?dry_run=true").json(config.clone())
+    } else {
+        Call::new(Method::POST, "/v1/transactions?dry_run=true").json(operations(config)?)
+    };
+    Ok(remote.call(call)?.body)
+}
+
+/// The revision an answer carries, for people.
+pub(super) fn revision(answer: &Answer) -> String {
+    answer
+        .revision
+        .map_or_else(|| "unknown".into(), |revision| revision.to_string())
+}
+
+/// A put of every resource the file names. What is not of that shape goes to the node as it is, which tells all faults.
+fn operations(config: &Value) -> Result<Value, Failure> {
+    let Value::Object(fields) = config else {
+        return Err(
+            anyhow::anyhow!("a config file is {{\"pools\": [...], \"routes\": [...]}}").into(),
+        );
+    };
+    let mut operations = Vec::new();
+    for (kind, items) in fields {
+        if !matches!(kind.as_str(), "pools" | "routes") {
+            return Err(anyhow::anyhow!(
+                "unknown key `{kind}`; a config file has `pools` and `routes`"
+            )
+            .into());
+        }
+        let Value::Array(items) = items else {
+            return Err(anyhow::anyhow!("`{kind}` must be a list").into());
+        };
+        for (index, item) in items.iter().enumerate() {
+            let name = item["name"]
+                .as_str()
+                .ok_or_else(|| anyhow::anyhow!("/{kind}/{index} has no `name`"))?;
+            operations.push(json!({"op": "put", "path": format!("/{kind}/{name}"), "value": item}));
+        }
+    }
+    Ok(Value::Array(operations))
+}

@@ -1,0 +1,80 @@
+//! `synod weight`, `drain`, `ready` and `maint`: one backend, named POOL/BACKEND.
+
+use http::Method;
+use serde_json::json;
+
+use super::remote::{Remote, Write};
+use super::{Failure, apply};
+
+#[derive(clap::Args)]
+pub(super) struct Weight {
+    /// POOL/BACKEND
+    backend: String,
+    /// Its share, 0 to 65535; 0 gets nothing
+    weight: u16,
+    #[command(flatten)]
+    write: Write,
+}
+
+#[derive(clap::Args)]
+pub(super) struct State {
+    /// POOL/BACKEND
+    backend: String,
+    /// Answer only when its last request has ended
+    #[arg(long)]
+    wait: bool,
+    #[command(flatten)]
+    write: Write,
+}
+
+pub(super) fn weight(remote: &Remote, args: Weight) -> Result<(), Failure> {
+    let body = json!({"weight": args.weight});
+    let answer = remote.write(
+        Method::PATCH,
+        &path(&args.backend)?,
+        Some(body),
+        &args.write,
+    )?;
+    remote.output.print(&answer.body, |_| {
+        format!(
+            "{} has weight {} at revision {}",
+            args.backend,
+            args.weight,
+            apply::revision(&answer)
+        )
+    })
+}
+
+pub(super) fn state(remote: &Remote, state: &str, args: State) -> Result<(), Failure> {
+    let path = format!("{}/{state}", path(&args.backend)?);
+    let answer = if args.wait {
+        remote.write_until_empty(&path, &args.write)?
+    } else {
+        remote.write(Method::POST, &path, None, &args.write)?
+    };
+    remote.output.print(&answer.body, |_| {
+        let emptied = if args.wait {
+            ", and its last request has ended"
+        } else {
+            ""
+        };
+        format!(
+            "{} is {state} at revision {}{emptied}",
+            args.backend,
+            apply::revision(&answer)
+        )
+    })
+}
+
+/// The API path of POOL/BACKEND.
+pub(super) fn path(name: &str) -> Result<String, Failure> {
+    match name.split_once('/') {
+        Some((pool, backend)) if !pool.is_empty() && !backend.is_empty() => {
+            Ok(format!("/v1/pools/{pool}/backends/{backend}"))
+        }
+        _ => Err(anyhow::anyhow!(
+            "`{name}` is not a backend; name it POOL/BACKEND, such as web/b1"
+        )
+        .into()),
+    }
+}

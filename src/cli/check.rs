@@ -1,0 +1,56 @@
+//! `synod check FILE`: validates a settings or config file without a node.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+
+use super::{Failure, file};
+use crate::config::spec;
+use crate::settings::Settings;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Settings (TOML), or a config of pools and routes (JSON, YAML or TOML)
+    file: PathBuf,
+}
+
+pub(super) fn run(args: Args) -> Result<(), Failure> {
+    let name = args.file.display();
+    if is_settings(&args.file)? {
+        let (settings, source) = Settings::parse(&name.to_string(), &file::read_text(&args.file)?)?;
+        settings.check(Some(&source))?;
+        println!("{name}: settings of node {}, valid", settings.node);
+        return Ok(());
+    }
+    let value = file::read(&args.file)?;
+    match spec::parse_config(&value) {
+        Ok(config) => {
+            println!(
+                "{name}: config with {} pools and {} routes, valid",
+                config.pools.len(),
+                config.routes.len()
+            );
+            Ok(())
+        }
+        Err(faults) => {
+            let lines: Vec<String> = faults
+                .0
+                .iter()
+                .map(|fault| format!("\n  {}: {}", fault.pointer, fault.detail))
+                .collect();
+            Err(anyhow!("{name} is not a valid config:{}", lines.concat()).into())
+        }
+    }
+}
+
+/// Only TOML can be either; a config has pools or routes at its top, settings never do.
+fn is_settings(path: &Path) -> Result<bool, Failure> {
+    if path.extension().is_none_or(|extension| extension != "toml") {
+        return Ok(false);
+    }
+    let text = file::read_text(path)?;
+    let (table, _) = toml::de::DeTable::parse_recoverable(&text);
+    Ok(!["pools", "routes"]
+        .iter()
+        .any(|key| table.get_ref().contains_key(*key)))
+}

@@ -1,0 +1,155 @@
+//! `synod get KIND [NAME]`.
+
+use serde_json::Value;
+
+use super::Failure;
+use super::output::{cell, table};
+use super::remote::Remote;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// What to show
+    #[arg(value_enum)]
+    kind: Kind,
+    /// Only this one
+    name: Option<String>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Kind {
+    #[value(alias = "pool")]
+    Pools,
+    #[value(alias = "route")]
+    Routes,
+    #[value(alias = "node")]
+    Nodes,
+    #[value(alias = "revision")]
+    Revisions,
+    Config,
+}
+
+pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
+    let path = match args.kind {
+        Kind::Pools => "/v1/pools",
+        Kind::Routes => "/v1/routes",
+        Kind::Nodes => "/v1/nodes",
+        Kind::Revisions => "/v1/revisions",
+        Kind::Config => "/v1/config",
+    };
+    let answer = match &args.name {
+        Some(name) => remote.get(&format!("{path}/{name}"))?,
+        None => remote.get(path)?,
+    };
+    remote
+        .output
+        .print(&answer, |answer| match (args.kind, &args.name) {
+            (Kind::Pools, None) => pools(answer),
+            (Kind::Pools, Some(_)) => pool(answer),
+            (Kind::Routes, None) => routes(answer["items"].as_array().map_or(&[], Vec::as_slice)),
+            (Kind::Routes, Some(_)) => routes(std::slice::from_ref(answer)),
+            (Kind::Nodes, _) => super::nodes::text(answer),
+            (Kind::Revisions, None) => super::history::text(answer),
+            (Kind::Revisions | Kind::Config, _) => {
+                serde_json::to_string_pretty(answer).unwrap_or_default()
+            }
+        })
+}
+
+fn pools(answer: &Value) -> String {
+    let items = answer["items"].as_array().into_iter().flatten();
+    let rows = items
+        .map(|item| {
+            let backends = item["spec"]["backends"]
+                .as_array()
+                .map_or(&[][..], Vec::as_slice);
+            let ready = backends.iter().filter(|backend| is_ready(backend)).count();
+            vec![
+                cell(&item["spec"]["name"]),
+                cell(&item["spec"]["balance"]),
+                format!("{ready}/{}", backends.len()),
+                cell(&item["revision"]),
+            ]
+        })
+        .collect();
+    table(&["POOL", "BALANCE", "READY", "REVISION"], rows, "no pools")
+}
+
+fn is_ready(backend: &Value) -> bool {
+    matches!(backend["state"].as_str(), None | Some("ready")) && backend["weight"] != 0
+}
+
+fn pool(answer: &Value) -> String {
+    let spec = &answer["spec"];
+    let status = answer["status"]["backends"].as_array();
+    let rows = spec["backends"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|backend| {
+            let status = status
+                .and_then(|items| items.iter().find(|item| item["id"] == backend["id"]))
+                .unwrap_or(&Value::Null);
+            vec![
+                cell(&backend["id"]),
+                cell(&backend["address"]),
+                backend.get("weight").map_or("1".into(), cell),
+                backend.get("state").map_or("ready".into(), cell),
+                cell(&status["in_flight"]),
+            ]
+        });
+    let rows = table(
+        &["BACKEND", "ADDRESS", "WEIGHT", "STATE", "IN FLIGHT"],
+        rows.collect(),
+        "no backends",
+    );
+    format!(
+        "{} ({}), revision {}\n{rows}",
+        cell(&spec["name"]),
+        cell(&spec["balance"]),
+        cell(&answer["revision"])
+    )
+}
+
+fn routes(items: &[Value]) -> String {
+    let rows = items
+        .iter()
+        .map(|item| {
+            let spec = &item["spec"];
+            let hosts = spec["match"]["hosts"]
+                .as_array()
+                .map_or(&[][..], Vec::as_slice);
+            let hosts: Vec<String> = hosts.iter().map(cell).collect();
+            let path = match (
+                &spec["match"]["path"]["exact"],
+                &spec["match"]["path"]["prefix"],
+            ) {
+                (Value::String(exact), _) => format!("= {exact}"),
+                (_, Value::String(prefix)) => format!("{prefix}..."),
+                _ => "/...".into(),
+            };
+            let to = spec["to"].as_array().into_iter().flatten();
+            let to: Vec<String> = to
+                .map(|target| match &target["weight"] {
+                    Value::Null => cell(&target["pool"]),
+                    weight => format!("{}:{weight}", cell(&target["pool"])),
+                })
+                .collect();
+            vec![
+                cell(&spec["name"]),
+                if hosts.is_empty() {
+                    "*".into()
+                } else {
+                    hosts.join(" ")
+                },
+                path,
+                to.join(" "),
+                cell(&item["revision"]),
+            ]
+        })
+        .collect();
+    table(
+        &["ROUTE", "HOSTS", "PATH", "TO", "REVISION"],
+        rows,
+        "no routes",
+    )
+}

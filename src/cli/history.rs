@@ -1,0 +1,48 @@
+//! `synod history`: who changed what, when and why.
+
+use serde_json::Value;
+
+use super::output::{cell, table};
+use super::remote::Remote;
+use super::{Failure, changes};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Show what this revision changed
+    revision: Option<u64>,
+    /// How many, newest first
+    #[arg(long, default_value_t = 20)]
+    limit: u32,
+}
+
+pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
+    match args.revision {
+        None => {
+            let answer = remote.get(&format!("/v1/revisions?limit={}", args.limit))?;
+            remote.output.print(&answer, text)
+        }
+        Some(revision) => {
+            let answer = remote.get(&format!("/v1/revisions/{revision}/diff"))?;
+            remote
+                .output
+                .print(&answer, |answer| changes::text(&answer["diff"]))
+        }
+    }
+}
+
+/// Revisions as a table.
+pub(super) fn text(answer: &Value) -> String {
+    let items = answer["items"].as_array().into_iter().flatten();
+    let rows = items
+        .map(|item| {
+            ["revision", "time", "author", "comment"]
+                .map(|field| cell(&item[field]))
+                .into()
+        })
+        .collect();
+    table(
+        &["REVISION", "TIME", "AUTHOR", "COMMENT"],
+        rows,
+        "no revisions yet",
+    )
+}

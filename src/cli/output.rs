@@ -1,0 +1,57 @@
+//! How answers are printed: as a table for people, as JSON or YAML for programs.
+
+use comfy_table::{Table, presets};
+use serde_json::Value;
+
+use super::Failure;
+
+/// The `-o` flag.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Output {
+    /// For people
+    Table,
+    /// The API's own answer
+    Json,
+    /// The API's own answer, as YAML
+    Yaml,
+}
+
+impl Output {
+    /// Prints the answer itself, or what `table` makes of it.
+    pub(super) fn print(
+        self,
+        answer: &Value,
+        table: impl FnOnce(&Value) -> String,
+    ) -> Result<(), Failure> {
+        match self {
+            Self::Table => println!("{}", table(answer).trim_end()),
+            Self::Json => println!("{}", serde_json::to_string_pretty(answer)?),
+            Self::Yaml => print!("{}", serde_saphyr::to_string(answer)?),
+        }
+        Ok(())
+    }
+}
+
+/// Rows under a heading, aligned, without rules; `none` where there are no rows.
+pub(super) fn table(heading: &[&str], rows: Vec<Vec<String>>, none: &str) -> String {
+    if rows.is_empty() {
+        return none.into();
+    }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(heading.to_vec());
+    table.add_rows(rows);
+    let text = table.to_string();
+    text.lines()
+        .map(|line| format!("{}\n", line.trim()))
+        .collect()
+}
+
+/// A value as a table's cell.
+pub(super) fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".into(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,139 @@
+//! `synod serve`: one node, from its settings file and flags, until SIGTERM or Ctrl-C.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+
+use super::Failure;
+use super::remote::Remote;
+use crate::node::Node;
+use crate::settings::{AccessLog, Listener, Settings, Source};
+use crate::shutdown;
+
+/// Flags override the settings file; without either this is a one-voter node on loopback.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Settings file (TOML)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Data directory [default: ./synod-data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// This node's name
+    #[arg(long, value_name = "NAME")]
+    node: Option<String>,
+    /// Accept traffic here; repeatable [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<SocketAddr>,
+    /// Peer address of the Paxos group [default: 127.0.0.1:9901]
+    #[arg(long, value_name = "ADDR")]
+    peer: Option<SocketAddr>,
+    /// Peer address told to the others, where it differs from --peer
+    #[arg(long, value_name = "ADDR")]
+    advertise: Option<SocketAddr>,
+    /// JSON access log lines to this file, `-` for standard output [default: none]
+    #[arg(long, value_name = "FILE")]
+    access_log: Option<String>,
+    /// A first voter and its peer address; repeatable, the same list on each voter
+    #[arg(long = "voter", value_name = "NAME=PEERADDR", value_parser = parse_voter)]
+    voters: Vec<(String, SocketAddr)>,
+    /// Data-plane threads [default: one a core]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Let admin and peer addresses leave loopback in plaintext
+    #[arg(long)]
+    allow_plaintext: bool,
+}
+
+pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
+    let admin = own_admin(&remote.admin)?;
+    let (settings, source) = args.resolve(admin)?;
+    settings.check(source.as_ref())?;
+    crate::telemetry::init_tracing();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("synod-control")
+        .enable_all()
+        .build()
+        .context("cannot start the control-plane runtime")?;
+    runtime.block_on(async {
+        let mut shutdown = shutdown::on_signals().context("cannot listen for signals")?;
+        let node = Node::start(settings).await?;
+        for line in node.describe() {
+            println!("{line}");
+        }
+        shutdown.requested().await;
+        node.stop().await;
+        Ok(())
+    })
+}
+
+impl Args {
+    fn resolve(self, admin: Option<SocketAddr>) -> Result<(Settings, Option<Source>), Failure> {
+        let (mut settings, source) = match &self.config {
+            Some(path) => {
+                let name = path.display().to_string();
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("cannot read the settings file {name}"))?;
+                let (settings, source) = Settings::parse(&name, &text)?;
+                (settings, Some(source))
+            }
+            None => (Settings::default(), None),
+        };
+        if !self.voters.is_empty() {
+            settings.voters.clear();
+        }
+        for (name, address) in self.voters {
+            if settings.voters.insert(name.clone(), address).is_some() {
+                return Err(anyhow::anyhow!(
+                    "--voter {name} is given twice; each voter has one name"
+                )
+                .into());
+            }
+        }
+        if !self.listen.is_empty() {
+            settings.listeners = self.listen.into_iter().map(Listener::at).collect();
+        }
+        settings.data = self.data.unwrap_or(settings.data);
+        settings.node = self.node.unwrap_or(settings.node);
+        settings.admin = admin.unwrap_or(settings.admin);
+        settings.peer = self.peer.unwrap_or(settings.peer);
+        settings.advertise = self.advertise.or(settings.advertise);
+        settings.threads = self.threads.unwrap_or(settings.threads);
+        settings.access_log = self
+            .access_log
+            .as_deref()
+            .map(AccessLog::parse)
+            .or(settings.access_log);
+        settings.allow_plaintext |= self.allow_plaintext;
+        Ok((settings, source))
+    }
+}
+
+/// The one flag that clients and nodes share: here it is the address to listen on.
+fn own_admin(given: &[String]) -> anyhow::Result<Option<SocketAddr>> {
+    match given {
+        [] => Ok(None),
+        [address] => match address.trim_start_matches("http://").parse() {
+            Ok(address) => Ok(Some(address)),
+            Err(_) => anyhow::bail!(
+                "--admin `{address}` is not an address with a port, such as 127.0.0.1:9900"
+            ),
+        },
+        _ => anyhow::bail!(
+            "--admin is given {} times; a node has one admin address",
+            given.len()
+        ),
+    }
+}
+
+fn parse_voter(text: &str) -> Result<(String, SocketAddr), String> {
+    let (name, address) = text
+        .split_once('=')
+        .ok_or("expected NAME=PEERADDR, such as a=127.0.0.1:9901")?;
+    let address = address.parse().map_err(|_| {
+        format!("`{address}` is not an address with a port, such as 127.0.0.1:9901")
+    })?;
+    Ok((name.into(), address))
+}
