@@ -1,0 +1,89 @@
+//! Acknowledged writes a second: three Synod voters beside three etcd members, on loopback, in one run.
+//!
+//! `cargo bench --bench commits` needs `etcd` on the PATH (Debian's `etcd-server`). Both are asked in JSON over
+//! keep-alive HTTP by the very same client code, one and 64 clients spread over the three nodes, in interleaved
+//! rounds; both keep their data on the same disk. The time of one sync of that disk is measured beside them.
+
+mod clusters;
+mod load;
+
+use std::time::{Duration, Instant};
+
+use clusters::Cluster;
+
+const ROUNDS: usize = 3;
+const SECONDS: Duration = Duration::from_secs(5);
+
+fn main() {
+    let folder = tempfile::Builder::new()
+        .prefix("commits")
+        .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+        .expect("a directory on the disk of the build");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    println!(
+        "one sync of 512 bytes: p50 {:.3} ms\n",
+        sync_p50(folder.path()).as_secs_f64() * 1e3
+    );
+    let mut clusters = vec![Cluster::synod(folder.path())];
+    clusters.extend(Cluster::etcd(folder.path()));
+    for clients in [1, 64] {
+        let mut ratios = Vec::new();
+        for round in 0..ROUNDS {
+            let mut rates = Vec::new();
+            for cluster in &clusters {
+                let syncs = cluster.syncs();
+                let mut latencies = runtime.block_on(load::run(cluster, clients, SECONDS));
+                latencies.sort_unstable();
+                let rate = latencies.len() as f64 / SECONDS.as_secs_f64();
+                let p50 = latencies[latencies.len() / 2];
+                let p99 = latencies[latencies.len() * 99 / 100];
+                print!(
+                    "{clients:3} clients  round {round}  {:6} {rate:7.0}/s  p50 {:6.2} ms  p99 {:6.2} ms",
+                    cluster.name(),
+                    p50.as_secs_f64() * 1e3,
+                    p99.as_secs_f64() * 1e3
+                );
+                match cluster.syncs().zip(syncs) {
+                    Some((after, before)) => println!(
+                        "  {:.3} syncs a commit on the leader",
+                        (after - before) / latencies.len() as f64
+                    ),
+                    None => println!(),
+                }
+                rates.push(rate);
+            }
+            if let [own, peer] = rates[..] {
+                ratios.push(own / peer);
+            }
+        }
+        ratios.sort_by(f64::total_cmp);
+        if let Some(ratio) = ratios.get(ratios.len() / 2) {
+            println!(
+                "{clients:3} clients: {ratio:.2} times etcd's writes a second, median of the rounds' ratios\n"
+            );
+        }
+    }
+}
+
+fn sync_p50(folder: &std::path::Path) -> Duration {
+    use std::io::{Seek as _, Write as _};
+    let mut file = std::fs::File::create(folder.join("sync")).expect("the folder is writable");
+    file.write_all(&[0; 4096])
+        .and_then(|()| file.sync_all())
+        .expect("a sync");
+    let mut times: Vec<Duration> = (0..500u32)
+        .map(|turn| {
+            file.rewind()
+                .and_then(|()| file.write_all(&[turn as u8; 512]))
+                .expect("a write");
+            let began = Instant::now();
+            file.sync_data().expect("a sync");
+            began.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    times[times.len() / 2]
+}
