@@ -35,8 +35,11 @@ struct Known {
 #[derive(Debug, Default)]
 struct Pool {
     runtime: Weak<PoolRuntime>,
-    backends: HashMap<(Name, SocketAddr), Weak<Backend>>,
+    backends: Backends,
 }
+
+/// Of one pool, by id and address.
+type Backends = HashMap<(Name, SocketAddr), Weak<Backend>>;
 
 impl Registry {
     /// An empty registry, whose backends and routes count into `metrics`.
@@ -126,13 +129,7 @@ impl Registry {
 }
 
 impl Known {
-    fn pool(
-        &mut self,
-        name: &Name,
-    ) -> (
-        Arc<PoolRuntime>,
-        &mut HashMap<(Name, SocketAddr), Weak<Backend>>,
-    ) {
+    fn pool(&mut self, name: &Name) -> (Arc<PoolRuntime>, &mut Backends) {
         if !self.pools.contains_key(name) {
             self.entries += 1;
         }

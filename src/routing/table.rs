@@ -18,6 +18,8 @@ pub(super) struct Table {
     exact: FastMap<Paths>,
     /// By what is behind `*.`.
     wildcard: FastMap<Paths>,
+    /// Bytes of the longest suffix in there: no longer one is looked for.
+    longest_wildcard: usize,
     any: Paths,
 }
 
@@ -33,7 +35,10 @@ impl Table {
             for host in &route.matches.hosts {
                 let paths = match host {
                     HostPattern::Exact(host) => table.exact.entry(host.as_ref().into()),
-                    HostPattern::Wildcard(suffix) => table.wildcard.entry(suffix.as_ref().into()),
+                    HostPattern::Wildcard(suffix) => {
+                        table.longest_wildcard = table.longest_wildcard.max(suffix.len());
+                        table.wildcard.entry(suffix.as_ref().into())
+                    }
                 };
                 paths.or_default().add(path, index);
             }
@@ -57,9 +62,10 @@ impl Table {
         if exact.is_some() || self.wildcard.is_empty() {
             return exact;
         }
-        let mut wildcards = host
+        let suffixes = host
             .suffixes()
-            .filter_map(|suffix| self.wildcard.get(suffix));
+            .filter(|suffix| suffix.len() <= self.longest_wildcard);
+        let mut wildcards = suffixes.filter_map(|suffix| self.wildcard.get(suffix));
         wildcards.find_map(|paths| paths.find(path))
     }
 }

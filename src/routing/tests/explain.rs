@@ -73,7 +73,7 @@ did not match:
   shop-old: the path /cart/7 only begins like /car: prefixes match by whole segments
   blog: the host Shop.Example:8080 is not blog.example
 
-1 more routes have nothing to do with it
+1 other route is not listed
 ");
 }
 

@@ -3,16 +3,20 @@
 //! It judges every route by itself, by the rules that `table` words, and so is also what the table is tested against.
 //! As JSON for the API, as text for people. Not for the request path.
 
+mod rank;
+
+mod text;
+
 use std::cmp::Reverse;
-use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use self::rank::{PathRank, Rank, fits, host_misses, host_rank, loses, path_misses, path_rank};
 use super::host::Host;
 use super::snapshot::{PoolEntry, PoolMember, RouteEntry, Snapshot};
 use super::table::without_query;
-use crate::config::{Balance, HostPattern, Name, PathMatch, Revision, State};
+use crate::config::{Balance, Name, Revision, State};
 
 /// More losers than this are counted, not listed.
 const LISTED: usize = 50;
@@ -46,7 +50,7 @@ pub struct Explanation {
     pub outranked: Vec<Judged>,
     /// Routes that match by host or by path, but not by both; first those of the host.
     pub missed: Vec<Judged>,
-    /// Routes that are not listed: of the above, and those that neither host nor path speaks for.
+    /// Routes that are not listed: those that neither host nor path speaks for, and what is over 50 in a list.
     pub others: usize,
     /// The pools of the route.
     pub pools: Vec<PoolChances>,
@@ -93,22 +97,6 @@ pub struct BackendChances {
     pub in_flight: u32,
     /// Why it can or cannot be picked.
     pub why: String,
-}
-
-/// How well a route fits; the greatest wins.
-type Rank = (HostRank, PathRank, Reverse<(Revision, Name)>);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum HostRank {
-    Any,
-    Wildcard(usize),
-    Exact,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum PathRank {
-    Prefix(usize),
-    Exact,
 }
 
 /// Why `question` goes where it goes in `snapshot`.
@@ -167,108 +155,6 @@ fn judged(route: &RouteEntry, why: String) -> Judged {
     Judged {
         route: route.name.clone(),
         why,
-    }
-}
-
-/// The best of the route's host patterns for this host.
-fn host_rank(route: &RouteEntry, host: Option<&Host>) -> Option<HostRank> {
-    let patterns = &route.spec().matches.hosts;
-    if patterns.is_empty() {
-        return Some(HostRank::Any);
-    }
-    let host = host?.as_str();
-    let rank = |pattern: &HostPattern| match pattern {
-        HostPattern::Exact(exact) => (exact.as_ref() == host).then_some(HostRank::Exact),
-        HostPattern::Wildcard(suffix) => {
-            let label = host.strip_suffix(suffix.as_ref())?;
-            label
-                .ends_with('.')
-                .then_some(HostRank::Wildcard(suffix.len()))
-        }
-    };
-    patterns.iter().filter_map(rank).max()
-}
-
-fn path_rank(route: &RouteEntry, path: &str) -> Option<PathRank> {
-    match &route.spec().matches.path {
-        PathMatch::Exact(exact) => (exact == path).then_some(PathRank::Exact),
-        PathMatch::Prefix(prefix) => {
-            let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
-            let rest = path.strip_prefix(prefix)?;
-            let whole_segment = rest.is_empty() || rest.starts_with('/') || prefix.is_empty();
-            whole_segment.then_some(PathRank::Prefix(prefix.len()))
-        }
-    }
-}
-
-fn path_misses(route: &RouteEntry, path: &str) -> String {
-    match &route.spec().matches.path {
-        PathMatch::Exact(exact) => format!("the path {path} is not exactly {exact}"),
-        PathMatch::Prefix(prefix) if path.starts_with(prefix.as_str()) => {
-            format!("the path {path} only begins like {prefix}: prefixes match by whole segments")
-        }
-        PathMatch::Prefix(prefix) => format!("the path {path} is not {prefix} or below it"),
-    }
-}
-
-fn host_misses(route: &RouteEntry, host: &str) -> String {
-    let patterns: Vec<String> = route
-        .spec()
-        .matches
-        .hosts
-        .iter()
-        .map(HostPattern::to_string)
-        .collect();
-    let host = if host.is_empty() { "(none)" } else { host };
-    format!("the host {host} is not {}", patterns.join(" or "))
-}
-
-fn fits(route: &RouteEntry, host: HostRank, path: PathRank, fitting: usize) -> String {
-    let host = match host {
-        HostRank::Exact => "its host is exactly this".to_owned(),
-        HostRank::Wildcard(_) => "its wildcard holds this host".to_owned(),
-        HostRank::Any => "it takes any host".to_owned(),
-    };
-    let path = match (path, &route.spec().matches.path) {
-        (PathRank::Exact, _) => "its path is exactly this".to_owned(),
-        (PathRank::Prefix(_), PathMatch::Prefix(prefix) | PathMatch::Exact(prefix)) => {
-            format!("the path is {prefix} or below it")
-        }
-    };
-    let over = match fitting {
-        1 => "no other route does".to_owned(),
-        2 => "it comes before the other route that matches".to_owned(),
-        many => format!("it comes before {} other routes that match", many - 1),
-    };
-    format!("{host} and {path}; {over}")
-}
-
-/// Why the rank `lost` is below the rank `won`.
-fn loses(lost: &Rank, won: &Rank) -> &'static str {
-    match (lost.0, won.0) {
-        (HostRank::Any, HostRank::Exact) => {
-            return "it takes any host, and an exact host comes first";
-        }
-        (HostRank::Any, HostRank::Wildcard(_)) => {
-            return "it takes any host, and a wildcard for this one comes first";
-        }
-        (HostRank::Wildcard(_), HostRank::Exact) => {
-            return "its host is a wildcard, and an exact host comes first";
-        }
-        (HostRank::Wildcard(a), HostRank::Wildcard(b)) if a < b => return "its wildcard is shorter",
-        _ => {}
-    }
-    match (lost.1, won.1) {
-        (PathRank::Prefix(_), PathRank::Exact) => {
-            return "its path is a prefix, and an exact path comes first";
-        }
-        (PathRank::Prefix(a), PathRank::Prefix(b)) if a < b => return "its prefix is shorter",
-        _ => {}
-    }
-    if lost.2.0.0 != won.2.0.0 {
-        "it asks for the same and is younger"
-    } else {
-        "it asks for the same, is as old, and its name comes later"
     }
 }
 
@@ -355,63 +241,4 @@ fn verdict(route: Option<&Arc<RouteEntry>>, pools: &[PoolChances]) -> String {
         names.join(" or "),
         route.name
     )
-}
-
-impl fmt::Display for Explanation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Question {
-            method, host, path, ..
-        } = &self.request;
-        writeln!(f, "{method} {host}{path} at revision {}", self.revision)?;
-        writeln!(f, "{}", self.verdict)?;
-        if let Some(Judged { route, why }) = &self.route {
-            writeln!(f, "\nroute {route}: {why}")?;
-        }
-        for pool in &self.pools {
-            let balance = match pool.balance {
-                Balance::RoundRobin => "round_robin",
-                Balance::LeastConnections => "least_connections",
-            };
-            writeln!(
-                f,
-                "\npool {} ({balance}), {}% of the route",
-                pool.pool, pool.share
-            )?;
-            for backend in &pool.backends {
-                let mark = if backend.eligible { '+' } else { '-' };
-                let BackendChances {
-                    id,
-                    address,
-                    weight,
-                    share,
-                    in_flight,
-                    why,
-                    ..
-                } = backend;
-                writeln!(
-                    f,
-                    "  {mark} {id} {address}  weight {weight}, {share}%, {in_flight} in flight; {why}"
-                )?;
-            }
-        }
-        for (title, routes) in [
-            ("also matched", &self.outranked),
-            ("did not match", &self.missed),
-        ] {
-            if !routes.is_empty() {
-                writeln!(f, "\n{title}:")?;
-            }
-            for Judged { route, why } in routes {
-                writeln!(f, "  {route}: {why}")?;
-            }
-        }
-        if self.others > 0 {
-            writeln!(
-                f,
-                "\n{} more routes have nothing to do with it",
-                self.others
-            )?;
-        }
-        Ok(())
-    }
 }
