@@ -4,13 +4,14 @@
 //! tells it to the others; who knows all makes the membership durable and says so; nobody votes before all have said
 //! so. Otherwise a minority that founded in haste could meet another that did the same.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use prost::Message;
 
 use super::frame::{Hello, Refusal};
-use super::group::{Group, Met};
+use super::group::Group;
 use super::log::chain;
 use super::shared::{Event, Shared};
 use super::status::State;
@@ -80,8 +81,8 @@ pub(super) struct Founding {
 
 struct Keeper {
     store: Box<dyn Fn(&Group) -> Result<(), Error> + Send>,
-    /// Who has said that the membership is durable there.
-    agreed: BTreeSet<NodeId>,
+    /// The cluster each peer last said is durable there. It may have known all before this node did.
+    said: BTreeMap<NodeId, Bytes>,
 }
 
 /// A hello was accepted.
@@ -97,7 +98,7 @@ impl Founding {
         let store = Box::new(move |group: &Group| store(&disk, group));
         let keeper = Mutex::new(Keeper {
             store,
-            agreed: BTreeSet::new(),
+            said: BTreeMap::new(),
         });
         Self { shared, keeper }
     }
@@ -107,13 +108,11 @@ impl Founding {
         let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.shared.group();
         let mut group = Group::clone(&before);
-        let Met { peer, .. } = group.meet(hello)?;
+        let peer = group.meet(hello)?;
         let settled = group.settle();
-        if !group.cluster.is_empty() && hello.cluster == group.cluster {
-            keeper.agreed.insert(peer);
-        }
-        let others = group.members.len() - 1;
-        group.complete |= !group.cluster.is_empty() && keeper.agreed.len() == others;
+        keeper.said.insert(peer, hello.cluster.clone());
+        let waiting = waiting(&group, &keeper.said);
+        group.complete |= waiting.is_empty();
         if group != *before {
             (keeper.store)(&group).map_err(|error| Refusal {
                 wiped: false,
@@ -132,7 +131,6 @@ impl Founding {
             );
             let _ = self.shared.inbox.push(Event::Founded);
         } else if !group.complete {
-            let waiting = waiting(&group, &keeper.agreed);
             self.shared.stand(|standing| {
                 if matches!(standing.state, State::Founding { .. }) {
                     standing.state = State::Founding { waiting };
@@ -151,9 +149,12 @@ impl Founding {
     }
 }
 
-/// The names of those that have not said that they know the membership.
-pub(super) fn waiting(group: &Group, agreed: &BTreeSet<NodeId>) -> Vec<String> {
-    let absent = |id: u32| id != group.me && !agreed.contains(&NodeId(id));
-    let absent = group.members.iter().filter(|member| absent(member.id));
+/// The names of those that have not said that this very membership is durable with them.
+pub(super) fn waiting(group: &Group, said: &BTreeMap<NodeId, Bytes>) -> Vec<String> {
+    let agrees = |id: u32| {
+        let cluster = said.get(&NodeId(id));
+        id == group.me || cluster.is_some_and(|said| !said.is_empty() && *said == group.cluster)
+    };
+    let absent = group.members.iter().filter(|member| !agrees(member.id));
     absent.map(|member| member.name.clone()).collect()
 }

@@ -52,16 +52,6 @@ pub(super) struct Member {
     pub(super) process: u64,
 }
 
-/// Whom a hello was accepted from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Met {
-    pub(super) peer: NodeId,
-    /// The record changed: it must be durable before anything is answered.
-    pub(super) changed: bool,
-    /// It says that this very membership is durable with it.
-    pub(super) agrees: bool,
-}
-
 impl Group {
     /// A cluster of one, which may grow.
     pub(super) fn alone(name: &str, cluster: [u8; 16], instance: [u8; 16]) -> Self {
@@ -168,8 +158,8 @@ impl Group {
         changed
     }
 
-    /// Accepts who calls, remembering what must never go back, or says why not.
-    pub(super) fn meet(&mut self, hello: &Hello) -> Result<Met, Refusal> {
+    /// Accepts who calls, or says why not. Where the record changed, it must be durable before anything is answered.
+    pub(super) fn meet(&mut self, hello: &Hello) -> Result<NodeId, Refusal> {
         let refuse = |wiped, reason| Refusal {
             wiped,
             reason,
@@ -192,15 +182,10 @@ impl Group {
                 format!("`{}` is no voter of this cluster", hello.name),
             ));
         };
-        let before = member.clone();
         member.instance = hello.instance.clone();
         member.incarnation = hello.incarnation;
         member.process = hello.process;
-        Ok(Met {
-            peer: NodeId(member.id),
-            changed: *member != before,
-            agrees: !cluster.is_empty() && hello.cluster == cluster,
-        })
+        Ok(NodeId(member.id))
     }
 
     /// Whether the caller belongs here at all.

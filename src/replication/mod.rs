@@ -56,3 +56,6 @@ pub struct Options {
     /// The shortest silence of a leader after which another stands.
     pub election_timeout: Duration,
 }
+
+#[cfg(test)]
+mod tests;

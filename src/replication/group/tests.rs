@@ -38,23 +38,15 @@ fn all_who_met_settle_on_one_cluster() {
     let [a, mut b, c] = founded();
     assert_eq!((&a.cluster, a.cluster.len()), (&c.cluster, 16));
     assert_eq!((a.me, b.me, c.me), (1, 2, 3));
-    assert_eq!(
-        b.meet(&a.hello("b")),
-        Ok(Met {
-            peer: NodeId(1),
-            changed: false,
-            agrees: true
-        })
-    );
+    assert_eq!(b.meet(&a.hello("b")), Ok(NodeId(1)));
 }
 
 #[test]
-fn a_member_that_does_not_know_the_cluster_yet_is_met_but_does_not_agree() {
+fn a_member_that_does_not_know_the_cluster_yet_is_met() {
     let [mut a, ..] = founded();
-    assert_eq!(
-        a.meet(&started("b", 2).hello("a")).map(|met| met.agrees),
-        Ok(false)
-    );
+    let before = a.clone();
+    assert_eq!(a.meet(&started("b", 2).hello("a")), Ok(NodeId(2)));
+    assert_eq!(a, before, "nothing of it was news");
 }
 
 #[test]
@@ -80,10 +72,10 @@ fn a_wiped_or_rolled_back_voter_is_refused_as_such() {
         incarnation: 2,
         ..b.hello("a")
     };
-    assert_eq!(a.meet(&next).map(|met| met.changed), Ok(true));
+    assert_eq!(a.meet(&next), Ok(NodeId(2)));
     assert_eq!(
-        a.meet(&next).map(|met| met.changed),
-        Ok(false),
+        a.meet(&next),
+        Ok(NodeId(2)),
         "a reconnect of the same process"
     );
     assert!(
