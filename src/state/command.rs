@@ -1,12 +1,11 @@
 //! Commands: what is proposed, decided and applied. Encoded by prost, so that fields can be added.
 
-use std::fmt;
-use std::sync::Arc;
-
 use bytes::Bytes;
 use prost::Message;
+use sha2::{Digest as _, Sha256};
 
-use crate::config::{Transaction, limits};
+use super::Key;
+use crate::config::Transaction;
 
 /// The feature level this build knows. A command of a higher one stops the machine, which says so.
 pub const LEVEL: u32 = 1;
@@ -14,45 +13,6 @@ pub const LEVEL: u32 = 1;
 /// Milliseconds since 1970 as a leader's clock had them; the machine has no other time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stamp(pub u64);
-
-/// What makes a retry the same write: 1 to 128 printable ASCII characters.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key(Arc<str>);
-
-/// The text is not a [`Key`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an idempotency key must be 1 to 128 printable ASCII characters")]
-pub struct BadKey;
-
-impl Key {
-    /// Checks length and characters.
-    pub fn new(text: &str) -> Result<Self, BadKey> {
-        let fits = (1..=limits::KEY_BYTES).contains(&text.len())
-            && text.bytes().all(|b| (b' '..=b'~').contains(&b));
-        if fits {
-            Ok(Self(text.into()))
-        } else {
-            Err(BadKey)
-        }
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
 
 /// One entry of the log that does something.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,10 +38,22 @@ pub enum Body {
     Config(Transaction),
 }
 
-/// The bytes are no command.
+/// The bytes are no command that this build knows.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a command: {0}")]
-pub struct DecodeError(pub(super) String);
+pub enum DecodeError {
+    /// They are no command.
+    #[error("not a command: {0}")]
+    Malformed(String),
+    /// They are one of a later build.
+    #[error("needs feature level {level}, and this build knows {LEVEL}")]
+    UnknownLevel {
+        /// The level it needs.
+        level: u32,
+    },
+}
+
+/// SHA-256 of a command's body: a retry has the same, whatever its stamp.
+pub(super) type BodyDigest = [u8; 32];
 
 #[derive(Clone, PartialEq, Message)]
 struct Wire {
@@ -101,7 +73,7 @@ struct Wire {
 }
 
 impl Command {
-    /// As the log keeps it.
+    /// As the log keeps it. Whoever proposes it keeps it within [`crate::config::limits::COMMAND_BYTES`].
     pub fn encode(&self) -> Bytes {
         let Body::Config(transaction) = &self.body;
         let wire = Wire {
@@ -117,22 +89,29 @@ impl Command {
 
     /// Reads what [`Command::encode`] wrote; total over all bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let wire = Wire::decode(bytes).map_err(|error| DecodeError(error.to_string()))?;
-        let key = Key::new(&wire.key).map_err(|error| DecodeError(error.to_string()))?;
-        let json = wire
-            .config
-            .ok_or_else(|| DecodeError("it has no body".to_owned()))?;
-        let value =
-            serde_json::from_slice(&json).map_err(|error| DecodeError(error.to_string()))?;
-        let transaction =
-            Transaction::from_json(value).map_err(|faults| DecodeError(faults.to_string()))?;
-        Ok(Self {
+        Self::decode_with_digest(bytes).map(|(command, _)| command)
+    }
+
+    /// The same, with what tells its body from another.
+    pub(super) fn decode_with_digest(bytes: &[u8]) -> Result<(Self, BodyDigest), DecodeError> {
+        let malformed = |error: &dyn std::fmt::Display| DecodeError::Malformed(error.to_string());
+        let wire = Wire::decode(bytes).map_err(|error| malformed(&error))?;
+        // Before anything else of it is judged: a later build may have other keys and bodies.
+        if wire.level > LEVEL {
+            return Err(DecodeError::UnknownLevel { level: wire.level });
+        }
+        let key = Key::new(&wire.key).map_err(|error| malformed(&error))?;
+        let json = wire.config.ok_or_else(|| malformed(&"it has no body"))?;
+        let value = serde_json::from_slice(&json).map_err(|error| malformed(&error))?;
+        let transaction = Transaction::from_json(value).map_err(|faults| malformed(&faults))?;
+        let command = Self {
             key,
             stamp: Stamp(wire.stamp),
             level: wire.level,
             author: wire.author,
             comment: wire.comment,
             body: Body::Config(transaction),
-        })
+        };
+        Ok((command, Sha256::digest(&json).into()))
     }
 }

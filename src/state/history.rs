@@ -1,10 +1,17 @@
-//! The audit trail: who changed what, when and why, each entry chained to the one before by SHA-256. Bounded.
+//! The audit trail: who changed what, when and why. Bounded; the oldest go first.
+//!
+//! Each entry is chained to the one before: its digest is the SHA-256 of the digest before (32 zero bytes before the
+//! first) followed by its record, the compact JSON `{"revision","stamp","author","comment","changes"}`. Only changes
+//! are kept; an older config is the newest one with later changes taken back.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
 use super::Stamp;
-use crate::config::{Change, Config, Revision};
+use crate::config::{Change, Config, Revision, Undo, diff, limits};
 
 /// One change of the config.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,15 +24,18 @@ pub struct Entry {
     pub author: String,
     /// Why.
     pub comment: String,
-    /// SHA-256 over the digest before and this entry.
+    /// SHA-256 over the digest before and this entry's record.
     pub digest: [u8; 32],
-    /// What, as JSON.
+    /// What, as JSON: a tree of values would take many times the room.
     changes: Box<str>,
+    /// Of its record.
+    bytes: usize,
 }
 
 impl Entry {
     /// What changed.
     pub fn changes(&self) -> Vec<Change> {
+        // It was written from such a list; an empty one is the total answer to what cannot be.
         serde_json::from_str(&self.changes).unwrap_or_default()
     }
 }
@@ -44,8 +54,16 @@ pub enum At<T> {
 /// All changes that are kept. A clone is cheap, so readers take one and let the machine go on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
+    /// Oldest first.
     entries: VecDeque<Arc<Entry>>,
-    head: Arc<Config>,
+    /// The config after the last of them.
+    newest: Arc<Config>,
+    /// The revision of the last entry dropped; 0 if none was.
+    compacted: Revision,
+    /// Of all records.
+    bytes: usize,
+    /// Of the last entry ever made.
+    digest: [u8; 32],
 }
 
 impl History {
@@ -54,18 +72,123 @@ impl History {
         self.entries.iter().rev()
     }
 
-    /// The entry that made exactly this revision.
-    pub fn entry(&self, revision: Revision) -> At<&Arc<Entry>> {
-        let _ = revision;
-        At::Unknown
+    /// Of the last entry ever made, and through it of all: 32 zero bytes before the first.
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
     }
 
-    /// The config as it was at this revision, or between it and the next.
-    pub fn config_at(&self, revision: Revision) -> At<Config> {
-        if revision == self.head.revision {
-            At::Found((*self.head).clone())
-        } else {
-            At::Unknown
+    /// The newest revision that is no longer kept; 0 if all are. A config is known from this revision on, an entry
+    /// only after it.
+    pub fn compacted(&self) -> Revision {
+        self.compacted
+    }
+
+    /// The entry that made exactly this revision.
+    pub fn entry(&self, revision: Revision) -> At<&Arc<Entry>> {
+        match self
+            .entries
+            .binary_search_by_key(&revision, |entry| entry.revision)
+        {
+            Ok(index) => At::Found(&self.entries[index]),
+            Err(_) if revision > Revision(0) && revision <= self.compacted => At::Compacted,
+            Err(_) => At::Unknown,
         }
     }
+
+    /// What the command that made exactly this revision changed.
+    pub fn diff(&self, revision: Revision) -> At<Vec<Change>> {
+        match self.entry(revision) {
+            At::Found(entry) => At::Found(entry.changes()),
+            At::Compacted => At::Compacted,
+            At::Unknown => At::Unknown,
+        }
+    }
+
+    /// The config as it was at this revision; of a number between two, as the earlier one left it. Costs as much as
+    /// there are changes since: take a clone of the history, and ask that.
+    pub fn config_at(&self, revision: Revision) -> At<Config> {
+        if revision > self.newest.revision {
+            return At::Unknown;
+        }
+        if revision < self.compacted {
+            return At::Compacted;
+        }
+        let mut undo = Undo::new(&self.newest);
+        for entry in self
+            .newest_first()
+            .take_while(|entry| entry.revision > revision)
+        {
+            entry
+                .changes()
+                .into_iter()
+                .for_each(|change| undo.take_back(change));
+        }
+        let made = self
+            .entries
+            .iter()
+            .rev()
+            .map(|entry| entry.revision)
+            .find(|made| *made <= revision);
+        At::Found(undo.finish(made.unwrap_or(self.compacted)))
+    }
+
+    /// Notes that `config` follows the newest.
+    pub(super) fn push(&mut self, config: Arc<Config>, stamp: Stamp, author: &str, comment: &str) {
+        let changes = diff(&self.newest, &config);
+        let author = cut(author, limits::AUTHOR_BYTES);
+        let comment = cut(comment, limits::COMMENT_BYTES);
+        let record = Record {
+            revision: config.revision.0,
+            stamp: stamp.0,
+            author,
+            comment,
+            changes: &changes,
+        };
+        let record = json(&record);
+        let digest: [u8; 32] = Sha256::new()
+            .chain_update(self.digest)
+            .chain_update(&record)
+            .finalize()
+            .into();
+        let entry = Entry {
+            revision: config.revision,
+            stamp,
+            author: author.to_owned(),
+            comment: comment.to_owned(),
+            digest,
+            changes: json(&changes).into(),
+            bytes: record.len(),
+        };
+        self.newest = config;
+        self.digest = digest;
+        self.bytes += entry.bytes;
+        self.entries.push_back(Arc::new(entry));
+        while let Some(oldest) = self.entries.front()
+            && (self.entries.len() > limits::REVISIONS || self.bytes > limits::HISTORY_BYTES)
+        {
+            self.compacted = oldest.revision;
+            self.bytes -= oldest.bytes;
+            self.entries.pop_front();
+        }
+    }
+}
+
+/// What an entry's digest is over.
+#[derive(Serialize)]
+struct Record<'a> {
+    revision: u64,
+    stamp: u64,
+    author: &'a str,
+    comment: &'a str,
+    changes: &'a [Change],
+}
+
+fn json<T: Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value)
+        .expect("records have string keys and nothing that fails to serialise")
+}
+
+/// The first characters of `text` that fit into `bytes`.
+fn cut(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
 }

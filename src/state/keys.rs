@@ -1,1 +1,179 @@
 //! Exactly once: what became of each command, by its key, for as long as a retry may come.
+//!
+//! A key is remembered for 24 hours of state time. The number of keys and the bytes of their outcomes are bounded;
+//! past a bound the oldest in log order go first. A key that shows its age (a UUIDv7) and is older than what is
+//! remembered is refused: it may have been applied. Every node forgets the same keys at the same slot.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::Hasher;
+
+use bytes::Bytes;
+use twox_hash::XxHash3_64;
+
+use super::command::BodyDigest;
+use super::{Key, Outcome, Stamp};
+use crate::config::limits;
+
+/// The table of keys.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Keys {
+    /// Oldest first; the one in front has number `first`.
+    remembered: VecDeque<Remembered>,
+    first: u64,
+    /// The number of each key.
+    numbers: BTreeMap<Key, u64>,
+    /// Of all outcomes.
+    bytes: usize,
+    /// The sum of what is remembered, each hashed: kept up as keys come and go.
+    digest: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Remembered {
+    key: Key,
+    /// State time when it was applied.
+    at: Stamp,
+    body: BodyDigest,
+    outcome: Bytes,
+}
+
+impl Keys {
+    /// The answer to a command that is not to be applied: it was before, or its key cannot be trusted to be new.
+    pub(super) fn answer(&self, key: &Key, body: &BodyDigest, now: Stamp) -> Option<Outcome> {
+        let Some(number) = self.numbers.get(key) else {
+            let expired = key.drawn().is_some_and(|drawn| age(drawn, now) > MAX_AGE);
+            return expired.then_some(Outcome::KeyExpired);
+        };
+        let index = usize::try_from(number - self.first).ok()?;
+        let remembered = self.remembered.get(index)?;
+        if remembered.body != *body {
+            return Some(Outcome::KeyReused);
+        }
+        Outcome::decode(&remembered.outcome).ok()
+    }
+
+    /// Remembers what became of a command whose key is new.
+    pub(super) fn remember(&mut self, key: Key, body: BodyDigest, at: Stamp, outcome: &Outcome) {
+        let remembered = Remembered {
+            key,
+            at,
+            body,
+            outcome: outcome.encode(),
+        };
+        self.bytes += remembered.outcome.len();
+        self.digest = self.digest.wrapping_add(remembered.digest());
+        self.numbers.insert(
+            remembered.key.clone(),
+            self.first + self.remembered.len() as u64,
+        );
+        self.remembered.push_back(remembered);
+    }
+
+    /// Forgets what is too old or too much.
+    pub(super) fn forget(&mut self, now: Stamp) {
+        while let Some(oldest) = self.remembered.front()
+            && (age(oldest.at, now) > MAX_AGE
+                || self.remembered.len() > limits::KEYS
+                || self.bytes > limits::KEYS_BYTES)
+        {
+            self.bytes -= oldest.outcome.len();
+            self.digest = self.digest.wrapping_sub(oldest.digest());
+            self.numbers.remove(&oldest.key);
+            self.remembered.pop_front();
+            self.first += 1;
+        }
+    }
+
+    /// Over all that is remembered.
+    pub(super) fn digest(&self) -> u64 {
+        self.digest
+    }
+}
+
+impl Remembered {
+    fn digest(&self) -> u64 {
+        let mut hasher = XxHash3_64::with_seed(self.at.0);
+        hasher.write(&self.body);
+        hasher.write(&(self.outcome.len() as u64).to_le_bytes());
+        hasher.write(&self.outcome);
+        hasher.write(self.key.as_str().as_bytes());
+        hasher.finish()
+    }
+}
+
+const MAX_AGE: u64 = limits::KEY_AGE.as_millis() as u64;
+
+/// Milliseconds from `then` to `now`; none if `then` is later.
+fn age(then: Stamp, now: Stamp) -> u64 {
+    now.0.saturating_sub(then.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Revision;
+
+    fn done(revision: u64) -> Outcome {
+        Outcome::Done {
+            revision: Revision(revision),
+            changed: true,
+            effects: Vec::new(),
+        }
+    }
+
+    fn key(number: usize) -> Key {
+        Key::new(&format!("key-{number}")).unwrap()
+    }
+
+    #[test]
+    fn a_key_is_forgotten_after_its_time_and_not_before() {
+        let mut keys = Keys::default();
+        keys.remember(key(1), [1; 32], Stamp(1_000), &done(1));
+        keys.forget(Stamp(1_000 + MAX_AGE));
+        assert_eq!(keys.answer(&key(1), &[1; 32], Stamp(1_000)), Some(done(1)));
+        assert_eq!(
+            keys.answer(&key(1), &[2; 32], Stamp(1_000)),
+            Some(Outcome::KeyReused)
+        );
+        keys.forget(Stamp(1_001 + MAX_AGE));
+        assert_eq!(keys.answer(&key(1), &[1; 32], Stamp(1_000)), None);
+        assert_eq!(
+            (keys.digest(), keys.bytes, keys.numbers.len()),
+            (0, 0, 0),
+            "nothing is left of it"
+        );
+    }
+
+    #[test]
+    fn past_the_bound_the_oldest_in_log_order_go() {
+        let mut keys = Keys::default();
+        for number in 0..limits::KEYS + 10 {
+            keys.remember(key(number), [0; 32], Stamp(5), &done(number as u64));
+            keys.forget(Stamp(5));
+        }
+        assert_eq!(keys.remembered.len(), limits::KEYS);
+        assert_eq!(keys.answer(&key(9), &[0; 32], Stamp(5)), None);
+        assert_eq!(keys.answer(&key(10), &[0; 32], Stamp(5)), Some(done(10)));
+        let last = limits::KEYS + 9;
+        assert_eq!(
+            keys.answer(&key(last), &[0; 32], Stamp(5)),
+            Some(done(last as u64))
+        );
+    }
+
+    #[test]
+    fn a_key_that_shows_an_age_beyond_memory_is_refused() {
+        let (keys, drawn) = (Keys::default(), Stamp(1_763_850_000_000));
+        let key = Key::fresh(drawn, [3; 10]);
+        assert_eq!(keys.answer(&key, &[0; 32], Stamp(drawn.0 + MAX_AGE)), None);
+        assert_eq!(
+            keys.answer(&key, &[0; 32], Stamp(drawn.0 + MAX_AGE + 1)),
+            Some(Outcome::KeyExpired)
+        );
+        assert_eq!(
+            keys.answer(&key, &[0; 32], Stamp(0)),
+            None,
+            "a clock ahead is no fault"
+        );
+    }
+}

@@ -1,8 +1,13 @@
 //! The machine: decided commands in, state and outcomes out; total, deterministic, single-threaded.
 
+use std::hash::Hasher;
 use std::sync::Arc;
 
-use super::{Body, Command, DecodeError, History, Key, LEVEL, Outcome, Stamp};
+use twox_hash::XxHash3_64;
+
+use super::command::BodyDigest;
+use super::keys::Keys;
+use super::{Body, Command, DecodeError, History, Key, Outcome, Stamp};
 use crate::config::{Config, Revision};
 
 /// What applying one entry of the log came to.
@@ -29,6 +34,7 @@ pub enum Applied {
 pub struct Machine {
     config: Arc<Config>,
     history: History,
+    keys: Keys,
     applied: u64,
     now: Stamp,
 }
@@ -41,13 +47,9 @@ impl Machine {
 
     /// Applies the command decided at `slot`, which follows the last one.
     pub fn apply(&mut self, slot: u64, command: &[u8]) -> Applied {
-        let command = match Command::decode(command) {
-            Ok(command) if command.level > LEVEL => {
-                return Applied::UnknownLevel {
-                    level: command.level,
-                };
-            }
-            Ok(command) => command,
+        let (command, body) = match Command::decode_with_digest(command) {
+            Ok(decoded) => decoded,
+            Err(DecodeError::UnknownLevel { level }) => return Applied::UnknownLevel { level },
             Err(error) => {
                 self.skip(slot);
                 return Applied::Undecodable(error);
@@ -55,19 +57,8 @@ impl Machine {
         };
         self.skip(slot);
         self.now = self.now.max(command.stamp);
-        let Body::Config(transaction) = &command.body;
-        let outcome = match self.config.apply(Revision(slot), transaction) {
-            Ok(next) => {
-                let changed = next.config.revision != self.config.revision;
-                self.config = Arc::new(next.config);
-                Outcome::Done {
-                    revision: self.config.revision,
-                    changed,
-                    effects: next.effects,
-                }
-            }
-            Err(rejection) => Outcome::Rejected(rejection),
-        };
+        self.keys.forget(self.now);
+        let outcome = self.once(&command, body);
         Applied::Command {
             key: command.key,
             outcome,
@@ -82,6 +73,41 @@ impl Machine {
             "slots are applied one after the other, each once"
         );
         self.applied = slot;
+    }
+
+    /// Runs a command unless it ran before.
+    fn once(&mut self, command: &Command, body: BodyDigest) -> Outcome {
+        if let Some(outcome) = self.keys.answer(&command.key, &body, self.now) {
+            return outcome;
+        }
+        let outcome = self.run(command);
+        self.keys
+            .remember(command.key.clone(), body, self.now, &outcome);
+        self.keys.forget(self.now);
+        outcome
+    }
+
+    fn run(&mut self, command: &Command) -> Outcome {
+        let Body::Config(transaction) = &command.body;
+        let next = match self.config.apply(Revision(self.applied), transaction) {
+            Ok(next) => next,
+            Err(rejection) => return Outcome::Rejected(rejection),
+        };
+        let changed = next.config.revision != self.config.revision;
+        if changed {
+            self.config = Arc::new(next.config);
+            self.history.push(
+                Arc::clone(&self.config),
+                self.now,
+                &command.author,
+                &command.comment,
+            );
+        }
+        Outcome::Done {
+            revision: self.config.revision,
+            changed,
+            effects: next.effects,
+        }
     }
 
     /// The config now.
@@ -111,6 +137,17 @@ impl Machine {
 
     /// Over the whole state: equal on every node at equal slots.
     pub fn digest(&self) -> u64 {
-        self.config.digest()
+        let mut hasher = XxHash3_64::with_seed(0);
+        for number in [
+            self.applied,
+            self.now.0,
+            self.config.digest(),
+            self.history.compacted().0,
+            self.keys.digest(),
+        ] {
+            hasher.write(&number.to_le_bytes());
+        }
+        hasher.write(&self.history.digest());
+        hasher.finish()
     }
 }

@@ -5,12 +5,17 @@
 //! decided, make it panic.
 
 mod command;
+mod key;
+mod outcome;
+
 mod history;
 mod keys;
 mod machine;
-mod outcome;
+#[cfg(test)]
+mod tests;
 
-pub use command::{BadKey, Body, Command, DecodeError, Key, LEVEL, Stamp};
+pub use command::{Body, Command, DecodeError, LEVEL, Stamp};
 pub use history::{At, Entry, History};
+pub use key::{BadKey, Key};
 pub use machine::{Applied, Machine};
 pub use outcome::Outcome;

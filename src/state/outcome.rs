@@ -37,6 +37,6 @@ impl Outcome {
 
     /// Reads what [`Outcome::encode`] wrote; total over all bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        serde_json::from_slice(bytes).map_err(|error| DecodeError(error.to_string()))
+        serde_json::from_slice(bytes).map_err(|error| DecodeError::Malformed(error.to_string()))
     }
 }
