@@ -39,7 +39,8 @@ pub struct Batch {
     pub promised: Option<Ballot>,
     /// Changes the log.
     pub log: Option<LogChange>,
-    /// Raises what is known decided. Losing it is harmless: it is learned again.
+    /// Raises what is known decided. Losing it is harmless, for it is learned again; so a batch of nothing else may be
+    /// held back for a moment to share the sync of the next.
     pub decided: Option<Slot>,
 }
 

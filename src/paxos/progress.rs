@@ -198,8 +198,9 @@ impl Progress {
         let mut told = self.told >= led.decided;
         while *next <= led.log.last() {
             let flying = next.previous().since(self.matched) as usize;
-            let bytes = led.log.weight(self.matched.next(), next.previous());
-            if flying >= options.window_entries || bytes >= options.window_bytes {
+            let full = flying >= options.window_entries
+                || led.log.weight(self.matched.next(), next.previous()) >= options.window_bytes;
+            if full {
                 break;
             }
             let room = next.plus(options.window_entries - flying).previous();

@@ -20,7 +20,7 @@ impl Random {
     /// Uniform in `[low, high)`.
     pub(super) fn between(&mut self, low: Duration, high: Duration) -> Duration {
         let width = high.saturating_sub(low).as_nanos().max(1);
-        let offset = u128::from(self.draw()) * width >> 64;
+        let offset = (u128::from(self.draw()) * width) >> 64;
         low + Duration::from_nanos(u64::try_from(offset).unwrap_or(u64::MAX))
     }
 }

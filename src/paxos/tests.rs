@@ -2,4 +2,7 @@
 
 mod disk;
 mod network;
+mod transcript;
+
+mod acceptor;
 mod schedules;

@@ -108,7 +108,7 @@ impl Replica {
                 }
             }
             Part::Leader(leader) => {
-                if leader.heartbeat_at() <= now && !leader.in_reach(now, &self.options) {
+                if !leader.in_reach(now, &self.options) {
                     self.resign(None, out);
                     self.election.wait(now, &mut self.random);
                 } else if leader.heartbeat_at() <= now {

@@ -63,7 +63,7 @@ fn step(network: &mut Network, mix: &Mix, random: &mut Random) {
         }
         96 => {
             let peer = pick(random, &ids).expect("a node");
-            let open = random.draw() % 3 > 0;
+            let open = !random.draw().is_multiple_of(3);
             network.input(
                 id,
                 if open {
@@ -94,7 +94,7 @@ fn crash(network: &mut Network, mix: &Mix, id: NodeId, random: &mut Random) {
         .hosts
         .values()
         .all(|host| host.disk.0.synced.is_some());
-    if mix.damage && sound && random.draw() % 3 == 0 {
+    if mix.damage && sound && random.draw().is_multiple_of(3) {
         let disk = &mut network.hosts.get_mut(&id).expect("a host").disk;
         let keep = below(random, disk.0.entries.len() + 1);
         disk.damage(keep);
