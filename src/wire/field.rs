@@ -70,56 +70,54 @@ impl Known {
     /// What the field `name` is; the case of letters does not matter.
     pub fn of(name: &[u8]) -> Known {
         use Known::*;
-        let candidates: &[(&[u8], Known)] = match name.len() {
-            2 => &[(b"te", Te)],
-            3 => &[(b"via", Via)],
-            4 => &[(b"host", Host), (b"date", Date)],
-            6 => &[(b"cookie", Cookie), (b"expect", Expect)],
-            7 => &[(b"upgrade", Upgrade), (b"trailer", Trailer)],
-            9 => &[(b"forwarded", Forwarded)],
-            10 => &[
-                (b"connection", Connection),
-                (b"keep-alive", KeepAlive),
-                (b"set-cookie", SetCookie),
-            ],
-            12 => &[
-                (b"content-type", ContentType),
-                (b"x-request-id", XRequestId),
-            ],
-            13 => &[
-                (b"authorization", Authorization),
-                (b"cache-control", CacheControl),
-            ],
-            14 => &[
-                (b"content-length", ContentLength),
-                (b"http2-settings", Http2Settings),
-            ],
-            15 => &[(b"x-forwarded-for", XForwardedFor)],
-            16 => &[
-                (b"x-forwarded-host", XForwardedHost),
-                (b"proxy-connection", ProxyConnection),
-            ],
-            17 => &[
-                (b"x-forwarded-proto", XForwardedProto),
-                (b"transfer-encoding", TransferEncoding),
-            ],
-            18 => &[(b"proxy-authenticate", ProxyAuthenticate)],
-            19 => &[(b"proxy-authorization", ProxyAuthorization)],
-            _ => &[],
+        let Some(first) = name.first() else {
+            return Other;
         };
-        for (lower, known) in candidates {
-            match alike(name, lower) {
-                Alike::Same => return *known,
-                Alike::Underscored => return Imposter,
-                Alike::Different => {}
-            }
+        // Length and first letter leave one candidate.
+        let (lower, known): (&[u8], Known) = match (name.len(), first.to_ascii_lowercase()) {
+            (2, b't') => (b"te", Te),
+            (3, b'v') => (b"via", Via),
+            (4, b'd') => (b"date", Date),
+            (4, b'h') => (b"host", Host),
+            (6, b'c') => (b"cookie", Cookie),
+            (6, b'e') => (b"expect", Expect),
+            (7, b't') => (b"trailer", Trailer),
+            (7, b'u') => (b"upgrade", Upgrade),
+            (9, b'f') => (b"forwarded", Forwarded),
+            (10, b'c') => (b"connection", Connection),
+            (10, b'k') => (b"keep-alive", KeepAlive),
+            (10, b's') => (b"set-cookie", SetCookie),
+            (12, b'c') => (b"content-type", ContentType),
+            (12, b'x') => (b"x-request-id", XRequestId),
+            (13, b'a') => (b"authorization", Authorization),
+            (13, b'c') => (b"cache-control", CacheControl),
+            (14, b'c') => (b"content-length", ContentLength),
+            (14, b'h') => (b"http2-settings", Http2Settings),
+            (15, b'x') => (b"x-forwarded-for", XForwardedFor),
+            (16, b'p') => (b"proxy-connection", ProxyConnection),
+            (16, b'x') => (b"x-forwarded-host", XForwardedHost),
+            (17, b't') => (b"transfer-encoding", TransferEncoding),
+            (17, b'x') => (b"x-forwarded-proto", XForwardedProto),
+            (18, b'p') => (b"proxy-authenticate", ProxyAuthenticate),
+            (19, b'p') => (b"proxy-authorization", ProxyAuthorization),
+            (_, b'x') => return x_forwarded(name),
+            _ => return Other,
+        };
+        match alike(name, lower) {
+            Alike::Same => known,
+            Alike::Underscored => Imposter,
+            Alike::Different => x_forwarded(name),
         }
-        const PREFIX: &[u8] = b"x-forwarded-";
-        match name.get(..PREFIX.len()).map(|start| alike(start, PREFIX)) {
-            Some(Alike::Same) => XForwarded,
-            Some(Alike::Underscored) => Imposter,
-            _ => Other,
-        }
+    }
+}
+
+/// Any other field of that family.
+fn x_forwarded(name: &[u8]) -> Known {
+    const PREFIX: &[u8] = b"x-forwarded-";
+    match name.get(..PREFIX.len()).map(|start| alike(start, PREFIX)) {
+        Some(Alike::Same) => Known::XForwarded,
+        Some(Alike::Underscored) => Known::Imposter,
+        _ => Known::Other,
     }
 }
 
@@ -131,20 +129,20 @@ enum Alike {
 
 /// Compares a name with a lower-case one of the same length, taking `_` for `-`.
 fn alike(name: &[u8], lower: &[u8]) -> Alike {
-    let mut underscored = false;
-    for (&byte, &wanted) in name.iter().zip(lower) {
-        if byte.to_ascii_lowercase() == wanted {
-            continue;
-        }
-        if byte != b'_' || wanted != b'-' {
-            return Alike::Different;
-        }
-        underscored = true;
+    if name.eq_ignore_ascii_case(lower) {
+        return Alike::Same;
     }
+    let pairs = || {
+        name.iter()
+            .map(u8::to_ascii_lowercase)
+            .zip(lower.iter().copied())
+    };
+    let underscored =
+        pairs().all(|(byte, wanted)| byte == wanted || (byte == b'_' && wanted == b'-'));
     if underscored {
         Alike::Underscored
     } else {
-        Alike::Same
+        Alike::Different
     }
 }
 

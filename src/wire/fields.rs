@@ -6,6 +6,9 @@
 
 use super::field::{Known, KnownSet};
 
+/// Bytes that a cleared value holds at most.
+const KEPT: usize = 8 * 1024;
+
 /// The header fields of one message.
 #[derive(Debug, Default)]
 pub struct Fields {
@@ -49,9 +52,12 @@ pub struct Field<'a> {
 pub struct InvalidField;
 
 impl Fields {
-    /// Forgets all fields and keeps the buffers.
+    /// Forgets all fields and keeps the buffers, but no more of them than ordinary heads need.
     pub fn clear(&mut self) {
         self.bytes.clear();
+        if self.bytes.capacity() > KEPT {
+            self.bytes.shrink_to(KEPT);
+        }
         self.lines.clear();
         self.appended.clear();
         self.present = KnownSet::EMPTY;

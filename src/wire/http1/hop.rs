@@ -48,16 +48,28 @@ pub(super) fn skip_nominated(fields: &mut Fields) -> Result<(), Reason> {
     if !fields.has(Known::Connection) {
         return Ok(());
     }
+    // What nearly every sender says, if anything.
+    let plain = |value: &[u8]| {
+        value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close")
+    };
+    if fields.values(Known::Connection).all(plain) {
+        return Ok(());
+    }
     let nominates = |option: &&[u8]| match Known::of(option) {
         Known::Other => !option.eq_ignore_ascii_case(b"close"),
         known => !HOP_BY_HOP.contains(known) && !END_TO_END.contains(known),
     };
     let options = || fields.values(Known::Connection).flat_map(members);
+    let (mut count, mut due) = (0, false);
+    for option in options() {
+        count += 1;
+        due |= nominates(&option);
+    }
     // Each option costs a look at each field.
-    if options().count() > MAX_FIELDS {
+    if count > MAX_FIELDS {
         return Err(Reason::TooManyOptions);
     }
-    if !options().any(|option| nominates(&option)) {
+    if !due {
         return Ok(());
     }
     let named: Vec<Vec<u8>> = options().filter(nominates).map(<[u8]>::to_vec).collect();

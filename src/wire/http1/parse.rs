@@ -78,12 +78,12 @@ fn request(buffer: &[u8], scan: &mut Scan, head: &mut RequestHead) -> Result<Par
     } else {
         Version::Http11
     };
-    // Exactly "method target HTTP/1.x\r\n", so that the fields start where they are taken to start.
+    // Each line ends in CRLF, says the scan, so the fields start here and nowhere else.
     let block = method.len() + 1 + target.len() + " HTTP/1.1\r\n".len();
-    let strict_line = bytes
+    let exact = bytes
         .get(..block)
-        .is_some_and(|line| line.ends_with(b"\r\n") && !line[..block - 2].contains(&b'\n'));
-    if !strict_line
+        .is_some_and(|line| line.ends_with(b"\r\n"));
+    if !exact
         || !head
             .fields
             .fill(&bytes[block..bytes.len() - 2], parsed.headers)
@@ -131,10 +131,11 @@ fn name_host(head: &mut RequestHead, target: &str, asked: Option<&str>) -> Resul
         (None, None) => None,
         (Some(value), None) => Some(std::str::from_utf8(value).map_err(|_| Reason::BadHost)?),
     };
-    for authority in [named, asked].into_iter().flatten() {
-        target::host_of(authority)?;
-    }
+    head.authority.clear();
+    head.host.clear();
     if let (Some(named), Some(asked)) = (named, asked) {
+        target::host_of(asked)?;
+        target::host_of(named)?;
         let https = target
             .as_bytes()
             .get(4)
@@ -143,8 +144,6 @@ fn name_host(head: &mut RequestHead, target: &str, asked: Option<&str>) -> Resul
             return Err(Reason::HostMismatch);
         }
     }
-    head.authority.clear();
-    head.host.clear();
     if let Some(authority) = named.or(asked) {
         let host = target::host_of(authority)?;
         head.authority.push_str(authority);

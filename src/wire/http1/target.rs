@@ -19,7 +19,7 @@ pub(super) fn parse<'a>(method: &str, target: &'a str) -> Result<Target<'a>, Rea
     if target.len() > MAX_TARGET {
         return Err(Reason::TargetTooLong);
     }
-    if !target.bytes().all(is_target_byte) {
+    if !target.bytes().all(|byte| TARGET[byte as usize]) {
         return Err(Reason::TargetByte);
     }
     let query = memchr::memchr(b'?', target.as_bytes()).unwrap_or(target.len());
@@ -65,9 +65,27 @@ fn scheme_len(target: &str) -> Option<usize> {
 
 /// What may stand in a target unescaped: RFC 3986, and what browsers and scripts send besides it and every server
 /// takes. Not `#`: what is behind it never goes on the wire.
-const fn is_target_byte(byte: u8) -> bool {
-    matches!(byte, b'!'..=b'~') && !matches!(byte, b'#' | b'"' | b'<' | b'>')
-}
+const TARGET: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = b'!';
+    while byte <= b'~' {
+        table[byte as usize] = !matches!(byte, b'#' | b'"' | b'<' | b'>');
+        byte += 1;
+    }
+    table
+};
+
+/// What a host's name is made of.
+const NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = b'!';
+    while byte <= b'~' {
+        table[byte as usize] =
+            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+        byte += 1;
+    }
+    table
+};
 
 /// Whether two valid authorities name one place: the case of letters and a default port left out do not matter.
 pub(super) fn same_place(one: &str, other: &str, https: bool) -> bool {
@@ -94,11 +112,13 @@ pub(super) fn host_of(authority: &str) -> Result<&str, Reason> {
             }
             authority.split_at(close + 2)
         }
-        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+        None => {
+            let end = authority.bytes().position(|byte| !NAME[byte as usize]);
+            authority.split_at(end.unwrap_or(authority.len()))
+        }
     };
-    let name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-    let good_host =
-        host.starts_with('[') || (host.bytes().all(name) && host.bytes().any(|byte| byte != b'.'));
+    // Dots alone name nothing.
+    let good_host = host.bytes().any(|byte| byte != b'.');
     let good_port = match port.strip_prefix(':') {
         None => port.is_empty(),
         Some("") => true,

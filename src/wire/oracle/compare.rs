@@ -17,7 +17,7 @@ use super::wire::http1::{BodyReader, Parsed, Scan, parse_request};
 
 /// A request as one of the two understood it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub(super) struct Seen {
     method: String,
     /// Path and query.
     target: String,
@@ -26,7 +26,7 @@ pub struct Seen {
 }
 
 /// Where the two differ in a way that matters: something we would forward that hyper reads otherwise, or refuses.
-pub fn disagreement(bytes: &[u8]) -> Option<String> {
+pub(super) fn disagreement(bytes: &[u8]) -> Option<String> {
     let ours = ours(bytes);
     if ours.is_empty() {
         return None;
@@ -133,6 +133,5 @@ fn theirs(bytes: &[u8]) -> Vec<Seen> {
             let (_, ()) = tokio::join!(serve, feed);
         });
     });
-    let seen = seen.borrow().clone();
-    seen
+    seen.take()
 }

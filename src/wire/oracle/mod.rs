@@ -1,7 +1,9 @@
 //! hyper as a second opinion: whatever we would forward, it must understand in the same way.
 //!
-//! Where hyper refuses we must refuse; where we refuse it may repair. The exceptions are listed in [`compare`].
+//! Where hyper refuses we must refuse; where we refuse it may repair. The exceptions are listed in [`compare`]. The
+//! checks themselves are shared with `tests/fuzz`.
 
+pub(super) mod coherence;
 mod compare;
 
 use proptest::prelude::*;
@@ -35,7 +37,8 @@ const TARGETS: &[&str] = &[
 ];
 
 const VERSIONS: &[&str] = &[
-    "HTTP/1.1", "HTTP/1.1", "HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "HTTP/1.2", "http/1.1",
+    "HTTP/1.1", "HTTP/1.1", "HTTP/1.1", "HTTP/1.1", "HTTP/1.1", "HTTP/1.1", "HTTP/1.0", "HTTP/1.0",
+    "HTTP/2.0",
 ];
 
 const LINES: &[&str] = &[
