@@ -31,6 +31,7 @@ mod transactions;
 
 mod dashboard;
 mod metrics;
+mod openapi;
 mod probes;
 
 #[cfg(test)]
@@ -93,6 +94,7 @@ pub fn router(state: AdminState) -> Router {
         .route("/metrics", get(metrics::get))
         .route("/livez", get(probes::live))
         .route("/readyz", get(probes::ready))
+        .route("/openapi.json", get(openapi::get))
         .merge(dashboard::routes())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
