@@ -11,15 +11,23 @@ use tokio_util::task::AbortOnDropHandle;
 use super::AdminState;
 use super::problem::{Kind, Problem};
 use crate::config::Revision;
+use crate::replication::NodeRole;
 
 /// The revision of the config: the one the answer is of, or else this node's when it was sent.
 pub(super) const SYNOD_REVISION: HeaderName = HeaderName::from_static("synod-revision");
+
+/// Of a local read: how long ago this node heard of its leader; what is newer than that it may not know.
+const SYNOD_AGE_MS: HeaderName = HeaderName::from_static("synod-age-ms");
 
 pub(super) async fn guard(
     State(state): State<AdminState>,
     request: Request,
     next: Next,
 ) -> Response {
+    let local = request
+        .uri()
+        .query()
+        .is_some_and(|query| query.contains("consistency=local"));
     let mut response = match same_origin(request.method(), request.headers()) {
         Ok(()) => without_panic(next.run(request)).await,
         Err(problem) => problem.into_response(),
@@ -30,11 +38,23 @@ pub(super) async fn guard(
             .headers_mut()
             .insert(SYNOD_REVISION, revision_value(revision));
     }
+    if local {
+        response.headers_mut().insert(SYNOD_AGE_MS, age(&state));
+    }
     response
 }
 
 pub(super) fn revision_value(revision: Revision) -> HeaderValue {
     HeaderValue::from(revision.0)
+}
+
+fn age(state: &AdminState) -> HeaderValue {
+    let nodes = state.replication.nodes();
+    let leader = nodes.iter().find(|node| node.role == NodeRole::Leader);
+    match leader.and_then(|leader| leader.heard) {
+        Some(ago) => HeaderValue::from(ago.as_millis() as u64),
+        None => HeaderValue::from_static("unknown"),
+    }
 }
 
 /// On a task of its own, so that a panic ends this request and not its connection; dropped with the request.

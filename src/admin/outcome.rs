@@ -1,9 +1,9 @@
 //! What became of a write, as the one place that turns it into a status.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::problem::{Kind, Problem};
-use crate::config::{Effect, Rejection, Revision};
+use crate::config::{Effect, Expected, Rejection, Revision};
 use crate::replication::ProposeError;
 use crate::state::{Key, Outcome};
 
@@ -54,11 +54,20 @@ pub(super) fn rejected(rejection: Rejection) -> Problem {
             actual,
         } => Problem::new(Kind::LostRace, detail)
             .with("path", path)
-            .with("expected", json!(expected))
+            .with("expected", expectation(expected))
             .with("actual", json!(actual)),
         Rejection::Referred { path, by } => Problem::new(Kind::Referred, detail)
             .with("path", path)
             .with("by", by),
+    }
+}
+
+/// The revision, or `present` or `absent`.
+fn expectation(expected: Expected) -> Value {
+    match expected {
+        Expected::Revision(revision) => json!(revision),
+        Expected::Present => json!("present"),
+        Expected::Absent => json!("absent"),
     }
 }
 

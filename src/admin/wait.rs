@@ -133,10 +133,11 @@ async fn applied(
             return Ok(nodes.into_iter().map(|node| node.name).collect());
         }
         let hopeless = laggards.iter().all(|laggard| laggard.why == "rejected");
-        // Cancelling the wait loses nothing: the reports are read afresh.
-        if hopeless || !matches!(timeout_at(until, changed.changed()).await, Ok(Ok(()))) {
+        if hopeless || Instant::now() >= until {
             return Err(laggards);
         }
+        // Cancelling the wait loses nothing: the reports are read afresh, and once more when the time is up.
+        let _ = timeout_at(until, changed.changed()).await;
     }
 }
 
