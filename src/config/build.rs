@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::diff::same_ids;
 use super::spec::WHOLE;
 use super::{Backend, Faults, Name, Pool, Pools, Resource, Revision, Route, Routes, limits};
 
@@ -16,16 +17,35 @@ pub(super) fn pools(
     revision: Revision,
 ) -> Arc<Pools> {
     next(base, written, revision, |pool, old| {
-        let old = old.map(|old| (old, by_id(&old.spec.backends)));
-        let part = |backend: &Backend| {
-            let unchanged = old
-                .as_ref()
-                .filter(|(_, backends)| backends.get(&backend.id) == Some(&backend))
-                .and_then(|(old, _)| old.part(&backend.id));
-            (backend.id.clone(), unchanged.unwrap_or(revision))
-        };
-        pool.backends.iter().map(part).collect()
+        parts(&pool.backends, old, revision)
     })
+}
+
+/// When each backend last changed: now, unless it was there and is equal.
+fn parts(
+    backends: &[Backend],
+    old: Option<&Resource<Pool>>,
+    revision: Revision,
+) -> BTreeMap<Name, Revision> {
+    let changed_now = |backend: &Backend| (backend.id.clone(), revision);
+    let Some(old) = old else {
+        return backends.iter().map(changed_now).collect();
+    };
+    let before = &old.spec.backends;
+    if same_ids(before, backends) {
+        let pairs = before.iter().zip(backends);
+        let changed = pairs.filter(|(before, after)| before != after);
+        let mut parts = old.parts().clone();
+        parts.extend(changed.map(|(_, after)| changed_now(after)));
+        return parts;
+    }
+    let before = by_id(before);
+    let part = |backend: &Backend| {
+        let unchanged = before.get(&backend.id) == Some(&backend);
+        let part = unchanged.then(|| old.part(&backend.id)).flatten();
+        (backend.id.clone(), part.unwrap_or(revision))
+    };
+    backends.iter().map(part).collect()
 }
 
 /// The next routes.

@@ -102,7 +102,15 @@ fn field<T: PartialEq + Serialize>(
 }
 
 fn backends(path: &str, old: &[Backend], new: &[Backend], changes: &mut Vec<Change>) {
-    if old == new {
+    if same_ids(old, new) {
+        for (old, new) in old.iter().zip(new).filter(|(old, new)| old != new) {
+            let path = format!("{path}/backends/{}", new.id);
+            changes.push(Change {
+                path,
+                before: Some(to_json(old)),
+                after: Some(to_json(new)),
+            });
+        }
         return;
     }
     let by_id = |list: &'_ [Backend]| -> BTreeMap<Name, usize> {
@@ -140,6 +148,12 @@ fn backends(path: &str, old: &[Backend], new: &[Backend], changes: &mut Vec<Chan
             after: ids(new),
         });
     }
+}
+
+/// Whether both have the same ids in the same order, as after a change of weights or states.
+pub(super) fn same_ids(old: &[Backend], new: &[Backend]) -> bool {
+    let ids = |list| <[Backend]>::iter(list).map(|backend| &backend.id);
+    ids(old).eq(ids(new))
 }
 
 /// Whether the order of `to` is the one that changing `from` id by id gives: those that stay in their order, then

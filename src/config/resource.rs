@@ -72,6 +72,11 @@ impl<T: Serialize> Resource<T> {
 }
 
 impl<T> Resource<T> {
+    /// When each nested resource last changed.
+    pub(super) fn parts(&self) -> &BTreeMap<Name, Revision> {
+        &self.parts
+    }
+
     /// When that nested resource last changed; `None` if it is not there.
     pub fn part(&self, id: &Name) -> Option<Revision> {
         self.parts.get(id).copied()
