@@ -5,4 +5,6 @@ mod network;
 mod transcript;
 
 mod acceptor;
+mod election;
+mod leader;
 mod schedules;

@@ -165,16 +165,23 @@ impl Voter {
 
     /// It hears nobody, asks, and voter 2 supports it.
     pub(super) fn stands(&mut self) -> Vec<String> {
-        self.now = self.wake_at.take().expect("wants to be woken");
-        let outputs = self.replica.handle(self.now, Input::Tick);
-        let attempt = outputs.into_iter().find_map(|output| match output {
-            Output::Send {
-                message: Message::Ask { attempt },
-                ..
-            } => Some(attempt),
-            _ => None,
-        });
-        let attempt = attempt.expect("asks before it stands");
+        let attempt = loop {
+            self.now = self.wake_at.take().expect("wants to be woken");
+            let outputs = self.replica.handle(self.now, Input::Tick);
+            let mut attempt = None;
+            for output in outputs {
+                match output {
+                    Output::Send {
+                        message: Message::Ask { attempt: asked },
+                        ..
+                    } => attempt = Some(asked),
+                    other => drop(self.show(other)),
+                }
+            }
+            if let Some(attempt) = attempt {
+                break attempt;
+            }
+        };
         self.gets(
             2,
             Message::Answer {
