@@ -9,7 +9,7 @@
 pub enum Known {
     /// Any field the proxy has no rule for.
     Other,
-    /// The name of a framing or forwarding field with `_` for `-`, which CGI-like backends cannot tell from the real
+    /// The name of a field below with `_` for `-`, which CGI-like backends cannot tell from the real
     /// one (`X_Forwarded_For`). Never forwarded.
     Imposter,
     /// `Authorization`
@@ -28,6 +28,9 @@ pub enum Known {
     Date,
     /// `Expect`
     Expect,
+    /// A name that is Content-Length or Transfer-Encoding but for its marks (`Transfer_Encoding`,
+    /// `Content--Length`): nobody sends it who does not want two readers to differ.
+    FalseFraming,
     /// `Forwarded`
     Forwarded,
     /// `Host`
@@ -101,13 +104,34 @@ impl Known {
             (18, b'p') => (b"proxy-authenticate", ProxyAuthenticate),
             (19, b'p') => (b"proxy-authorization", ProxyAuthorization),
             (_, b'x') => return x_forwarded(name),
-            _ => return Other,
+            _ => return false_framing(name),
         };
         match alike(name, lower) {
             Alike::Same => known,
+            Alike::Underscored if matches!(known, ContentLength | TransferEncoding) => FalseFraming,
             Alike::Underscored => Imposter,
-            Alike::Different => x_forwarded(name),
+            Alike::Different if *first | 0x20 == b'x' => x_forwarded(name),
+            Alike::Different => false_framing(name),
         }
+    }
+}
+
+fn false_framing(name: &[u8]) -> Known {
+    let letters = || {
+        name.iter()
+            .filter(|byte| byte.is_ascii_alphanumeric())
+            .map(u8::to_ascii_lowercase)
+    };
+    let long = name.len() > "contentlengt".len();
+    let framing: &[&[u8]] = &[b"contentlength", b"transferencoding"];
+    if long
+        && framing
+            .iter()
+            .any(|wanted| letters().eq(wanted.iter().copied()))
+    {
+        Known::FalseFraming
+    } else {
+        Known::Other
     }
 }
 
@@ -210,15 +234,33 @@ mod tests {
 
     #[test]
     fn underscores_for_dashes_make_an_imposter() {
-        for name in ["X_Forwarded_For", "Content_Length", "transfer-encoding_"] {
-            let expected = if name.ends_with('_') {
-                Known::Other
-            } else {
-                Known::Imposter
-            };
-            assert_eq!(Known::of(name.as_bytes()), expected, "{name}");
-        }
+        assert_eq!(Known::of(b"X_Forwarded_For"), Known::Imposter);
+        assert_eq!(Known::of(b"Host_"), Known::Other);
         assert_eq!(Known::of(b"x_forwarded_port"), Known::Imposter);
         assert_eq!(Known::of(b"my_header"), Known::Other);
+    }
+
+    #[test]
+    fn framing_with_other_marks_is_false() {
+        for name in [
+            "Content_Length",
+            "ContentLength",
+            "content--length",
+            "Transfer_Encoding",
+            "Transfer___Encoding",
+            "transfer-encoding_",
+            "_Transfer-Encoding",
+            "T-ransferEncoding",
+        ] {
+            assert_eq!(Known::of(name.as_bytes()), Known::FalseFraming, "{name}");
+        }
+        for name in [
+            "Content-Encoding",
+            "X-Content-Length",
+            "Content-Lengths",
+            "Content-Language",
+        ] {
+            assert_eq!(Known::of(name.as_bytes()), Known::Other, "{name}");
+        }
     }
 }

@@ -28,6 +28,7 @@ const FORBIDDEN_TRAILERS: KnownSet = KnownSet::of(&[
     Known::ContentLength,
     Known::Cookie,
     Known::Expect,
+    Known::FalseFraming,
     Known::Forwarded,
     Known::Host,
     Known::Http2Settings,

@@ -9,6 +9,7 @@ use crate::wire::fields::{Fields, members};
 /// Upgrade anew where they are due.
 pub(super) const HOP_BY_HOP: KnownSet = KnownSet::of(&[
     Known::Connection,
+    Known::FalseFraming,
     Known::Http2Settings,
     Known::Imposter,
     Known::KeepAlive,

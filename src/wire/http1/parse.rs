@@ -90,6 +90,9 @@ fn request(buffer: &[u8], scan: &mut Scan, head: &mut RequestHead) -> Result<Par
     {
         return Err(strict::broken_rule(bytes, strict::Start::Request));
     }
+    if head.fields.has(Known::FalseFraming) {
+        return Err(Reason::FalseFraming);
+    }
     start_request(head, method, target, version)?;
     head.body = framing::declared(version, &head.fields)?.unwrap_or(BodyKind::None);
     head.keep_alive = framing::persists(version, &head.fields);

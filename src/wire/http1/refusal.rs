@@ -119,6 +119,9 @@ reasons! {
     HostMismatch = 400 "host_mismatch",
     /// Content-Length and Transfer-Encoding in one message.
     LengthAndCoding = 400 "length_and_coding",
+    /// A field that could be taken for Content-Length or Transfer-Encoding, and is neither (requests only; a response
+    /// goes on without it).
+    FalseFraming = 400 "false_framing",
     /// Content-Length more than once, equal or not.
     RepeatedLength = 400 "repeated_length",
     /// A Content-Length that is no number, or beyond 2^63 - 1.

@@ -57,7 +57,7 @@ fn fields_for_one_hop_stay_here() {
     let sent = forwarded(
         "POST / HTTP/1.1\r\nConnection: close, X-Secret\r\nHost: a\r\nKeep-Alive: 5\r\nProxy-Connection: x\r\n\
          Proxy-Authorization: x\r\nx-secret: 1\r\nTE: gzip, trailers\r\nTrailer: X\r\nTransfer-Encoding: Chunked\r\n\
-         Upgrade: websocket\r\nHTTP2-Settings: x\r\nContent_Length: 7\r\nX-SECRET: 2\r\nLast: 1\r\n\r\n",
+         Upgrade: websocket\r\nHTTP2-Settings: x\r\nKeep_Alive: 7\r\nX-SECRET: 2\r\nLast: 1\r\n\r\n",
         &Forward {
             request_id: "",
             ..FORWARD
