@@ -51,18 +51,7 @@ pub fn compile(
         };
         pools.insert(name.clone(), entry);
     }
-    let mut routes = Vec::with_capacity(config.routes.len());
-    for resource in config.routes.values() {
-        let targets = targets(&resource.spec, &pools)?;
-        let kept = previous.and_then(|previous| previous.route_entry(&resource.spec.name));
-        let entry = match kept
-            .filter(|kept| same(&kept.resource, resource) && same_pools(&kept.pools, &targets))
-        {
-            Some(kept) => kept.clone(),
-            None => Arc::new(route_entry(resource, targets, registry)),
-        };
-        routes.push(entry);
-    }
+    let routes = routes(config, &pools, registry, previous)?;
     let table =
         match previous.filter(|previous| Arc::ptr_eq(&previous.config.routes, &config.routes)) {
             Some(previous) => previous.table.clone(),
@@ -76,6 +65,30 @@ pub fn compile(
         routes,
         pools,
     })
+}
+
+/// Both lists are in the order of names, so one walk finds what to keep.
+fn routes(
+    config: &Config,
+    pools: &BTreeMap<Name, Arc<PoolEntry>>,
+    registry: &Registry,
+    previous: Option<&Snapshot>,
+) -> Result<Vec<Arc<RouteEntry>>, CompileError> {
+    let before = previous.map_or(&[][..], |previous| &previous.routes);
+    let mut before = before.iter().peekable();
+    let mut routes = Vec::with_capacity(config.routes.len());
+    for (name, resource) in config.routes.iter() {
+        while before.next_if(|route| route.name < *name).is_some() {}
+        let kept = before.next_if(|route| route.name == *name);
+        let targets = targets(&resource.spec, pools)?;
+        let entry = match kept.filter(|kept| same(&kept.resource, resource)) {
+            Some(kept) if same_pools(&kept.pools, &targets) => kept.clone(),
+            Some(kept) => Arc::new(kept.with_pools(targets)),
+            None => Arc::new(route_entry(resource, targets, registry)),
+        };
+        routes.push(entry);
+    }
+    Ok(routes)
 }
 
 /// Whether `config` can be served: compiles it against a registry of its own. For those who are about to propose it.

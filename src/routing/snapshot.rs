@@ -86,6 +86,18 @@ impl RouteEntry {
         }
     }
 
+    /// The same route over newer states of its pools.
+    pub(super) fn with_pools(&self, pools: Box<[Arc<PoolEntry>]>) -> Self {
+        Self {
+            name: self.name.clone(),
+            metrics: self.metrics.clone(),
+            resource: self.resource.clone(),
+            pools,
+            split: self.split.clone(),
+            cursor: self.cursor.clone(),
+        }
+    }
+
     /// What the config says of it.
     pub fn spec(&self) -> &Route {
         &self.resource.spec

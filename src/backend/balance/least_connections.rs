@@ -1,6 +1,6 @@
 //! The member with the fewest requests in flight for its weight; equals take turns by weight.
 //!
-//! Up to 64 members are looked at one by one, which is exact and as fast as anything. Above that a [`LoadTree`] keeps
+//! Up to 32 members are looked at one by one, which is exact and as fast as anything. Above that a [`LoadTree`] keeps
 //! the lightest of each group at hand, so that a pick and an end of a request cost the logarithm of the members.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::backend::member::Backend;
 use crate::backend::runtime::PoolRuntime;
 
 /// Pools above this have a tree.
-const SCANNED: usize = 64;
+const SCANNED: usize = 32;
 
 /// A pick is made anew this often when another thread took the same turn at the same time.
 const REPICKS: usize = 3;

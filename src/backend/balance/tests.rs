@@ -97,7 +97,7 @@ fn counts(picks: impl IntoIterator<Item = usize>) -> BTreeMap<usize, usize> {
 fn weights() -> impl Strategy<Value = Vec<u16>> {
     prop_oneof![
         prop::collection::vec(0_u16..8, 1..12),
-        prop::collection::vec(0_u16..4, 60..150)
+        prop::collection::vec(0_u16..4, 30..150)
     ]
 }
 
