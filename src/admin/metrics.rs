@@ -168,7 +168,7 @@ fn commit_latency(encoder: &mut DescriptorEncoder, status: &Status) -> Result<()
     let bounds = LATENCY_BOUNDS
         .iter()
         .map(|micros| *micros as f64 / 1e6)
-        .chain([f64::MAX]);
+        .chain([f64::INFINITY]);
     let buckets: Vec<(f64, u64)> = bounds.zip(latency.buckets).collect();
     let count = buckets.iter().map(|(_, hits)| hits).sum();
     let help = "From a proposal's arrival at this node as leader to its answer";

@@ -103,7 +103,7 @@ fn quantile(buckets: &[(f64, u64)], count: u64, q: f64) -> Option<f64> {
     let (mut below, mut lower) = (0.0, 0.0);
     for (upper, hits) in buckets.iter().map(|(upper, hits)| (*upper, *hits as f64)) {
         if hits > 0.0 && below + hits >= wanted {
-            let width = if upper == f64::MAX {
+            let width = if upper >= f64::MAX {
                 0.0
             } else {
                 upper - lower
@@ -123,10 +123,13 @@ mod tests {
 
     #[test]
     fn quantiles_are_linear_inside_a_bucket() {
-        let buckets = [(0.001, 50), (0.002, 50), (f64::MAX, 0)];
+        let buckets = [(0.001, 50), (0.002, 50), (f64::INFINITY, 0)];
         assert_eq!(quantile(&buckets, 100, 0.5), Some(1.0));
         assert_eq!(quantile(&buckets, 100, 0.75), Some(1.5));
         assert_eq!(quantile(&[(0.001, 0)], 0, 0.5), None);
-        assert_eq!(quantile(&[(0.001, 0), (f64::MAX, 3)], 3, 0.99), Some(1.0));
+        assert_eq!(
+            quantile(&[(0.001, 0), (f64::INFINITY, 3)], 3, 0.99),
+            Some(1.0)
+        );
     }
 }
