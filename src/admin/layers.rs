@@ -19,8 +19,11 @@ pub(super) const SYNOD_REVISION: HeaderName = HeaderName::from_static("synod-rev
 /// Of a local read: how long ago this node heard of its leader; what is newer than that it may not know.
 const SYNOD_AGE_MS: HeaderName = HeaderName::from_static("synod-age-ms");
 
+/// Which node answers; a client behind an address that several nodes share cannot know otherwise.
+pub(super) const SYNOD_NODE: HeaderName = HeaderName::from_static("synod-node");
+
 pub(super) async fn guard(
-    State(state): State<AdminState>,
+    State((state, node)): State<(AdminState, HeaderValue)>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -38,6 +41,7 @@ pub(super) async fn guard(
             .headers_mut()
             .insert(SYNOD_REVISION, revision_value(revision));
     }
+    response.headers_mut().insert(SYNOD_NODE, node);
     if local {
         response.headers_mut().insert(SYNOD_AGE_MS, age(&state));
     }

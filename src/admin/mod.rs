@@ -17,6 +17,7 @@ mod layers;
 mod read;
 
 mod outcome;
+mod peers;
 mod preflight;
 mod wait;
 mod write;
@@ -44,7 +45,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
-use http::{Method, Uri};
+use http::{HeaderValue, Method, Uri};
 
 pub use self::metrics::GroupCollector;
 use self::options::StateOptions;
@@ -81,6 +82,8 @@ pub fn router(state: AdminState) -> Router {
         cell: state.cell.clone(),
     };
     state.metrics.register(Arc::new(group));
+    let name = state.replication.status().name;
+    let node = HeaderValue::try_from(name).unwrap_or(HeaderValue::from_static(""));
     resources()
         .route("/v1/transactions", post(transactions::post))
         .route("/v1/validate", post(transactions::validate))
@@ -98,7 +101,7 @@ pub fn router(state: AdminState) -> Router {
         .merge(dashboard::routes())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
-        .layer(from_fn_with_state(state.clone(), layers::guard))
+        .layer(from_fn_with_state((state.clone(), node), layers::guard))
         .with_state(state)
 }
 

@@ -40,7 +40,7 @@ pub(super) enum Wait {
     Committed,
     /// Served by every live node.
     Applied,
-    /// Served by every live node, and the backend's last request on this node has ended.
+    /// Served by every live node, and the backend's last request has ended, on every node that can be asked.
     Empty,
 }
 

@@ -23,12 +23,23 @@ pub(super) fn of(state: &AdminState, config: &Config, path: &ResourcePath) -> Va
                 .pool(pool.as_str())
                 .map(|pool| pool.members())
                 .unwrap_or_default();
-            members
-                .iter()
-                .find(|member| member.backend.id == *id)
-                .map_or(Value::Null, member)
+            let Some(found) = members.iter().find(|member| member.backend.id == *id) else {
+                return Value::Null;
+            };
+            let mut status = member(found);
+            status["in_flight"] = json!(in_flight(state, pool, id));
+            status
         }
     }
+}
+
+/// Requests of the backend on this node, at whatever address it had when they began.
+pub(super) fn in_flight(state: &AdminState, pool: &Name, id: &Name) -> u64 {
+    let backends = state.registry.backends(pool, id);
+    backends
+        .iter()
+        .map(|backend| u64::from(backend.in_flight()))
+        .sum()
 }
 
 fn pool(config: &Config, snapshot: &Snapshot, name: &Name) -> Value {

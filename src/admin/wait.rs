@@ -8,17 +8,17 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::AdminState;
 use super::layers::{SYNOD_REVISION, revision_value};
 use super::options::{Wait, WriteOptions};
 use super::problem::{Kind, Problem};
+use super::{AdminState, peers, status};
 use crate::config::{Name, ResourcePath, Revision};
 use crate::replication::NodeReport;
 
 /// A node not heard for longer than this is called unreachable: three of its periods.
 pub(super) const SILENT: Duration = Duration::from_secs(3);
 /// Between two looks at requests in flight, which tell nobody when they end.
-const LOOK: Duration = Duration::from_millis(10);
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Waits, once `revision` is committed, for what the request asked; tells what was waited for.
 pub(super) async fn after(
@@ -56,14 +56,23 @@ pub(super) async fn after(
     })?;
     match (options.wait, path) {
         (Wait::Empty, Some(ResourcePath::Backend(pool, id))) => {
-            empty(state, pool, id, until).await.map_err(|in_flight| {
-                not_in_time(format!(
-                    "{pool}/{id} still has {in_flight} requests on this node"
-                ))
-                .with("in_flight", in_flight)
+            let emptied = empty(state, pool, id, until).await.map_err(|left| {
+                let detail = format!(
+                    "{pool}/{id} still has {} requests on {}",
+                    left.in_flight, left.node
+                );
+                not_in_time(detail)
+                    .with("node", left.node)
+                    .with("in_flight", left.in_flight)
             })?;
-            let here = state.replication.status().name;
-            Ok(Some(json!({"applied": applied, "empty": [here]})))
+            let unknown = emptied
+                .unknown
+                .iter()
+                .map(|(name, why)| json!({"name": name, "why": why}));
+            let unknown: Vec<Value> = unknown.collect();
+            Ok(Some(
+                json!({"applied": applied, "empty": emptied.names, "unknown": unknown}),
+            ))
         }
         _ => Ok(Some(json!({"applied": applied}))),
     }
@@ -141,20 +150,48 @@ async fn applied(
     }
 }
 
-/// Waits for the last request of the backend on this node, at whatever address it had; how many are left if in vain.
-async fn empty(state: &AdminState, pool: &Name, id: &Name, until: Instant) -> Result<(), u64> {
-    loop {
-        let backends = state.registry.backends(pool, id);
-        let in_flight: u64 = backends
-            .iter()
-            .map(|backend| u64::from(backend.in_flight()))
-            .sum();
-        if in_flight == 0 {
-            return Ok(());
+/// Where the backend's last request has ended, and of which nodes that cannot be told.
+#[derive(Default)]
+struct Emptied {
+    names: Vec<String>,
+    unknown: Vec<(String, peers::Why)>,
+}
+
+/// Requests that are left when the time is up.
+struct Left {
+    node: String,
+    in_flight: u64,
+}
+
+/// Waits for the last request of the backend, at whatever address it had, on one node after the other: none gets new
+/// ones any more. A node that cannot be asked is not waited for, and is named.
+async fn empty(
+    state: &AdminState,
+    pool: &Name,
+    id: &Name,
+    until: Instant,
+) -> Result<Emptied, Left> {
+    let here = state.replication.status().id;
+    let mut emptied = Emptied::default();
+    for node in state.replication.nodes() {
+        loop {
+            let asked = match node.admin {
+                _ if Some(node.id) == here => Ok(status::in_flight(state, pool, id)),
+                Some(admin) => peers::in_flight(&node.name, admin, pool, id).await,
+                None => Err("it did not tell where its admin API listens"),
+            };
+            match asked {
+                Ok(0) => break emptied.names.push(node.name),
+                Ok(in_flight) if Instant::now() >= until => {
+                    return Err(Left {
+                        node: node.name,
+                        in_flight,
+                    });
+                }
+                Ok(_) => sleep(LOOK).await,
+                Err(why) => break emptied.unknown.push((node.name, why)),
+            }
         }
-        if Instant::now() >= until {
-            return Err(in_flight);
-        }
-        sleep(LOOK).await;
     }
+    Ok(emptied)
 }

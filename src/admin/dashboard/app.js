@@ -54,7 +54,7 @@ function updateBackend(tr, backend) {
 function createPool() {
   const head = element("tr", {}, ...["Backend", "Address", "Weight", "State", "Now"].map((text) => element("th", { textContent: text })),
     ...["In flight", "Requests", "p99"].map((text) => element("th", { textContent: text, className: "n" })));
-  return element("details", { open: true },
+  return element("details", { open: latest.pools.items.length <= 10 },
     element("summary", {}, element("b"), element("span"), element("span", { className: "faint" })),
     element("div", { className: "scroll" }, element("table", {}, element("thead", {}, head), element("tbody"))));
 }
@@ -81,7 +81,7 @@ function createRevision(entry) {
     $("diff-body").replaceChildren(...diffElements(answer.items));
     $("diff").showModal();
   }));
-  const back = element("button", { textContent: "Roll back to" });
+  const back = element("button", { textContent: "Roll back to this" });
   back.addEventListener("click", () => {
     if (confirm(`Make a new revision with the content of revision ${entry.revision}?`)) {
       act(() => call("POST", "/v1/rollback", { revision: entry.revision }));
@@ -93,6 +93,7 @@ function createRevision(entry) {
 
 function updateRevision(tr, entry) {
   const time = entry.time ? new Date(entry.time).toLocaleString() : "";
+  tr.children[5].lastChild.hidden = entry.revision === latest.revisions.revision;
   fill(tr, [[entry.revision, "n"], time, entry.author, entry.comment, String(entry.digest ?? "").slice(0, 8)]);
 }
 
@@ -100,10 +101,11 @@ function draw() {
   if (!latest) return;
   const { nodes, pools, routes, revisions } = latest;
   const leader = nodes.items.find((node) => node.role === "leader");
-  $("summary").textContent = `${leader ? `${leader.name} leads` : "no leader: traffic flows, changes wait"}, ${nodes.items.length} nodes, revision ${count(revisions.revision)}`;
+  $("summary").textContent = `${leader ? `${leader.name} leads` : "no leader: traffic flows, changes wait"}, ${nodes.items.length} ${nodes.items.length === 1 ? "node" : "nodes"}, revision ${count(revisions.revision)}`;
   $("summary").className = leader ? "" : "bad";
   keyed($("nodes"), nodes.items, (node) => String(node.id), row(7), (tr, node) => fill(tr, nodeCells(node)));
   const shown = pools.items.filter(({ spec }) => wanted(spec.name, ...(spec.backends ?? []).flatMap((b) => [b.id, b.address])));
+  $("more").hidden = !pools.next && !routes.next;
   keyed($("pools"), shown, ({ spec }) => spec.name, createPool, updatePool);
   keyed($("routes"), routes.items.filter(({ spec }) => wanted(spec.name, ...(spec.match?.hosts ?? []), ...(spec.to ?? []).map((t) => t.pool))),
     ({ spec }) => spec.name, row(5), (tr, route) => fill(tr, routeCells(route)));

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{Node, pool};
+use crate::config::Name;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_node_takes_writes_and_reads_what_was_written_elsewhere() {
@@ -65,4 +66,30 @@ async fn a_dead_node_is_named_and_the_others_go_on() {
         "{:?}",
         local.headers
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn empty_is_on_every_node() {
+    let nodes = Node::group(&["n1", "n2", "n3"]).await;
+    nodes[0].put("/v1/pools/web?wait=applied", pool(&[1])).await;
+    let (pool, id) = (Name::new("web").unwrap(), Name::new("b1").unwrap());
+    let request = nodes[2]
+        .state
+        .registry
+        .backends(&pool, &id)
+        .pop()
+        .unwrap()
+        .begin();
+    let drain = "POST /v1/pools/web/backends/b1/drain?wait=empty&timeout=1s";
+    let busy = nodes[0].call(drain, None).await;
+    assert_eq!(busy.status, 504, "{}", busy.body);
+    assert_eq!(
+        (&busy.body["node"], &busy.body["in_flight"]),
+        (&json!("n3"), &json!(1))
+    );
+    drop(request);
+    let empty = nodes[0].call(drain, None).await;
+    assert_eq!(empty.status, 200, "{}", empty.body);
+    assert_eq!(empty.body["waited_for"]["empty"], json!(["n1", "n2", "n3"]));
+    assert_eq!(empty.header("synod-node"), "n1");
 }

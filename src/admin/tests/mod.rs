@@ -94,7 +94,7 @@ impl Node {
         if !others.is_empty() {
             voters.insert("n1".to_owned(), listener.local_addr().unwrap());
         }
-        Self::voter("n1", voters, listener).await
+        Self::voter("n1", voters, listener, None).await
     }
 
     /// Voters that serve what is committed.
@@ -110,7 +110,11 @@ impl Node {
             .collect();
         let mut nodes = Vec::new();
         for (name, listener) in names.iter().zip(listeners) {
-            let node = Self::voter(name, voters.clone(), listener).await;
+            let admin = bind();
+            let node = Self::voter(name, voters.clone(), listener, admin.local_addr().ok()).await;
+            admin.set_nonblocking(true).unwrap();
+            let admin = tokio::net::TcpListener::from_std(admin).unwrap();
+            tokio::spawn(axum::serve(admin, node.router.clone()).into_future());
             node.serve();
             nodes.push(node);
         }
@@ -129,6 +133,7 @@ impl Node {
         name: &str,
         voters: BTreeMap<String, SocketAddr>,
         listener: TcpListener,
+        admin: Option<SocketAddr>,
     ) -> Self {
         let data = tempfile::tempdir().unwrap();
         let options = Options {
@@ -136,7 +141,7 @@ impl Node {
             name: name.to_owned(),
             listener: Some(listener).filter(|_| !voters.is_empty()),
             voters,
-            admin: None,
+            admin,
             heartbeat: Duration::from_millis(20),
             election_timeout: Duration::from_millis(200),
         };

@@ -96,7 +96,7 @@ async fn empty_is_when_the_last_request_has_ended() {
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert_eq!(
         answer.body["waited_for"],
-        json!({"applied": ["n1"], "empty": ["n1"]})
+        json!({"applied": ["n1"], "empty": ["n1"], "unknown": []})
     );
 }
 
