@@ -5,7 +5,7 @@ use prost::Message;
 use sha2::{Digest as _, Sha256};
 
 use super::Key;
-use crate::config::Transaction;
+use crate::config::{Faults, Transaction};
 
 /// The feature level this build knows. A command of a higher one stops the machine, which says so.
 pub const LEVEL: u32 = 1;
@@ -52,9 +52,6 @@ pub enum DecodeError {
     },
 }
 
-/// SHA-256 of a command's body: a retry has the same, whatever its stamp.
-pub(super) type BodyDigest = [u8; 32];
-
 #[derive(Clone, PartialEq, Message)]
 struct Wire {
     #[prost(string, tag = "1")]
@@ -89,29 +86,63 @@ impl Command {
 
     /// Reads what [`Command::encode`] wrote; total over all bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        Self::decode_with_digest(bytes).map(|(command, _)| command)
+        let envelope = Envelope::decode(bytes)?;
+        let body = envelope
+            .body()
+            .map_err(|faults| DecodeError::Malformed(faults.to_string()))?;
+        Ok(Self {
+            key: envelope.key,
+            stamp: envelope.stamp,
+            level: envelope.level,
+            author: envelope.author,
+            comment: envelope.comment,
+            body,
+        })
     }
+}
 
-    /// The same, with what tells its body from another.
-    pub(super) fn decode_with_digest(bytes: &[u8]) -> Result<(Self, BodyDigest), DecodeError> {
+/// A command whose body is not read yet: a retry is answered without, and a body that cannot be read is refused
+/// under the command's key, so that whoever waits for it hears of it.
+pub(super) struct Envelope {
+    pub(super) key: Key,
+    pub(super) stamp: Stamp,
+    level: u32,
+    pub(super) author: String,
+    pub(super) comment: String,
+    json: Bytes,
+}
+
+/// SHA-256 of a command's body: a retry has the same, whatever its stamp.
+pub(super) type BodyDigest = [u8; 32];
+
+impl Envelope {
+    /// Reads all but the body; total over all bytes.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let malformed = |error: &dyn std::fmt::Display| DecodeError::Malformed(error.to_string());
         let wire = Wire::decode(bytes).map_err(|error| malformed(&error))?;
         // Before anything else of it is judged: a later build may have other keys and bodies.
         if wire.level > LEVEL {
             return Err(DecodeError::UnknownLevel { level: wire.level });
         }
-        let key = Key::new(&wire.key).map_err(|error| malformed(&error))?;
-        let json = wire.config.ok_or_else(|| malformed(&"it has no body"))?;
-        let value = serde_json::from_slice(&json).map_err(|error| malformed(&error))?;
-        let transaction = Transaction::from_json(value).map_err(|faults| malformed(&faults))?;
-        let command = Self {
-            key,
+        Ok(Self {
+            key: Key::new(&wire.key).map_err(|error| malformed(&error))?,
             stamp: Stamp(wire.stamp),
             level: wire.level,
             author: wire.author,
             comment: wire.comment,
-            body: Body::Config(transaction),
-        };
-        Ok((command, Sha256::digest(&json).into()))
+            json: wire.config.ok_or_else(|| malformed(&"it has no body"))?,
+        })
+    }
+
+    /// What tells its body from another.
+    pub(super) fn digest(&self) -> BodyDigest {
+        Sha256::digest(&self.json).into()
+    }
+
+    /// Reads the body.
+    pub(super) fn body(&self) -> Result<Body, Faults> {
+        let value = serde_json::from_slice(&self.json)
+            .map_err(|error| Faults::one("", format!("cannot be read: {error}")))?;
+        Transaction::from_json(value).map(Body::Config)
     }
 }

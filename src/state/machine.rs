@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use twox_hash::XxHash3_64;
 
-use super::command::BodyDigest;
+use super::command::Envelope;
 use super::keys::Keys;
-use super::{Body, Command, DecodeError, History, Key, Outcome, Stamp};
-use crate::config::{Config, Revision};
+use super::{Body, DecodeError, History, Key, Outcome, Stamp};
+use crate::config::{Config, Rejection, Revision};
 
 /// What applying one entry of the log came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,8 +47,8 @@ impl Machine {
 
     /// Applies the command decided at `slot`, which follows the last one.
     pub fn apply(&mut self, slot: u64, command: &[u8]) -> Applied {
-        let (command, body) = match Command::decode_with_digest(command) {
-            Ok(decoded) => decoded,
+        let command = match Envelope::decode(command) {
+            Ok(command) => command,
             Err(DecodeError::UnknownLevel { level }) => return Applied::UnknownLevel { level },
             Err(error) => {
                 self.skip(slot);
@@ -58,7 +58,7 @@ impl Machine {
         self.skip(slot);
         self.now = self.now.max(command.stamp);
         self.keys.forget(self.now);
-        let outcome = self.once(&command, body);
+        let outcome = self.once(&command);
         Applied::Command {
             key: command.key,
             outcome,
@@ -76,23 +76,24 @@ impl Machine {
     }
 
     /// Runs a command unless it ran before.
-    fn once(&mut self, command: &Command, body: BodyDigest) -> Outcome {
+    fn once(&mut self, command: &Envelope) -> Outcome {
+        let body = command.digest();
         if let Some(outcome) = self.keys.answer(&command.key, &body, self.now) {
             return outcome;
         }
-        let outcome = self.run(command);
+        let outcome = match self.run(command) {
+            Ok(done) => done,
+            Err(rejection) => Outcome::Rejected(rejection),
+        };
         self.keys
             .remember(command.key.clone(), body, self.now, &outcome);
         self.keys.forget(self.now);
         outcome
     }
 
-    fn run(&mut self, command: &Command) -> Outcome {
-        let Body::Config(transaction) = &command.body;
-        let next = match self.config.apply(Revision(self.applied), transaction) {
-            Ok(next) => next,
-            Err(rejection) => return Outcome::Rejected(rejection),
-        };
+    fn run(&mut self, command: &Envelope) -> Result<Outcome, Rejection> {
+        let Body::Config(transaction) = command.body().map_err(Rejection::Invalid)?;
+        let next = self.config.apply(Revision(self.applied), &transaction)?;
         let changed = next.config.revision != self.config.revision;
         if changed {
             self.config = Arc::new(next.config);
@@ -103,11 +104,11 @@ impl Machine {
                 &command.comment,
             );
         }
-        Outcome::Done {
+        Ok(Outcome::Done {
             revision: self.config.revision,
             changed,
             effects: next.effects,
-        }
+        })
     }
 
     /// The config now.

@@ -144,6 +144,23 @@ fn what_is_no_command_is_passed_over_and_what_a_later_build_wrote_stops_the_mach
 }
 
 #[test]
+fn a_body_that_cannot_be_read_is_refused_under_its_key() {
+    let mut machine = Machine::new();
+    let mut nested = json!(1);
+    for _ in 0..200 {
+        nested = json!({ "health": nested });
+    }
+    let deep = Transaction::of(Operation::patch("/pools/web".parse().unwrap(), nested));
+    let outcome = apply(&mut machine, &command("a", 1, deep.clone()));
+    assert!(
+        matches!(outcome, Outcome::Rejected(Rejection::Invalid(_))),
+        "{outcome:?}"
+    );
+    assert_eq!(apply(&mut machine, &command("a", 1, deep)), outcome);
+    assert_eq!(machine.applied(), 2);
+}
+
+#[test]
 fn history_tells_who_when_why_and_what_and_is_a_chain() {
     let mut machine = Machine::new();
     apply(&mut machine, &command("a", 10, put(1)));
