@@ -2,7 +2,7 @@
 //!
 //! The safety of the group rests on these rules, each kept by one function below:
 //! a promise never falls ([`Acceptor::promise`]); an entry is accepted only from the leader promised and synced with
-//! ([`Acceptor::accept`]); a log is replaced only whole, atomically, and once a ballot ([`Acceptor::stage`]).
+//! ([`Acceptor::accept`]); a log is replaced only whole, atomically, and once a ballot (`adoption`).
 
 use super::journal::{Held, Journal};
 use super::log::Log;
@@ -13,6 +13,11 @@ use super::{
     Slot, Summary, SyncId,
 };
 
+mod adoption;
+
+pub(super) use adoption::Part;
+use adoption::Staging;
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Acceptor {
     promised: Ballot,
@@ -22,24 +27,6 @@ pub(super) struct Acceptor {
     log: Log,
     staging: Option<Staging>,
     journal: Journal,
-}
-
-/// The part of a sync that has arrived.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Staging {
-    from: Slot,
-    through: Slot,
-    entries: Vec<Entry>,
-}
-
-/// A part of a sync, as in [`Message::Sync`].
-pub(super) struct Part {
-    pub(super) ballot: Ballot,
-    pub(super) sync: SyncId,
-    pub(super) from: Slot,
-    pub(super) through: Slot,
-    pub(super) first: Slot,
-    pub(super) entries: Vec<Entry>,
 }
 
 impl Acceptor {
@@ -164,23 +151,6 @@ impl Acceptor {
         })
     }
 
-    /// Answers a leader it is not in sync with: where its sync stands, or that it needs one.
-    pub(super) fn ask_for_sync(&self, leader: NodeId, out: &mut Outbox) {
-        let ballot = self.promised;
-        let message = match &self.staging {
-            Some(staging) => Message::Staged {
-                ballot,
-                sync: self.sync,
-                next: staging.next(),
-            },
-            None => Message::Behind {
-                ballot,
-                log: self.summary(),
-            },
-        };
-        out.send_after(leader, message, self.journal.barrier());
-    }
-
     /// Accepts what continues the log of the leader promised *and* synced with.
     ///
     /// Promised alone is not enough: the log below would not be that leader's, and a later phase 1, which takes one log
@@ -247,116 +217,6 @@ impl Acceptor {
         )
     }
 
-    /// Takes a part of a sync, and adopts the leader's log when it was the last one.
-    ///
-    /// - Not twice in a ballot: once in sync this log only grows, so a late copy can not take back what was
-    ///   acknowledged since. (`a_sync_of_the_same_ballot_never_truncates`)
-    /// - Only if it answers this voter as it is since it started and promised: a sync sent before it lost its log would
-    ///   end before entries it had acknowledged. (`a_damaged_voter_is_not_made_whole_by_an_old_sync`)
-    /// - In one batch, at the end: half a sync is a log that no leader ever had. (`a_sync_counts_whole_or_not_at_all`)
-    pub(super) fn stage(&mut self, leader: NodeId, part: Part, out: &mut Outbox) {
-        let Part {
-            ballot,
-            sync,
-            from,
-            through,
-            first,
-            entries,
-        } = part;
-        if self.promised != ballot || self.synced == Some(ballot) || self.sync != sync {
-            return;
-        }
-        if from < self.log.start()
-            || from > self.log.last().next()
-            || through < from
-            || entries.is_empty()
-        {
-            return;
-        }
-        let same = self
-            .staging
-            .as_ref()
-            .is_some_and(|staging| (staging.from, staging.through) == (from, through));
-        if !same {
-            self.staging = Some(Staging {
-                from,
-                through,
-                entries: Vec::new(),
-            });
-        }
-        let Some(staging) = &mut self.staging else {
-            return;
-        };
-        if first != staging.next() || first.plus(entries.len()).previous() > through {
-            return;
-        }
-        staging.entries.extend(entries);
-        let next = staging.next();
-        if next <= through {
-            out.send(leader, Message::Staged { ballot, sync, next });
-        } else if let Some(staging) = self.staging.take() {
-            let id = self.adopt(staging.from, staging.entries, out);
-            out.send_after(
-                leader,
-                Message::Accepted {
-                    ballot,
-                    last: through,
-                },
-                Some(id),
-            );
-        }
-    }
-
-    /// Makes this log identical with that of the leader of the ballot promised, through the end of `entries`.
-    ///
-    /// No decided entry is lost by it or changed: it is in the log of every later leader.
-    pub(super) fn adopt(
-        &mut self,
-        first: Slot,
-        entries: Vec<Entry>,
-        out: &mut Outbox,
-    ) -> PersistId {
-        assert!(
-            self.synced < Some(self.promised),
-            "adopts a log twice in one ballot"
-        );
-        assert!(
-            first <= self.log.last().next() && !entries.is_empty(),
-            "adopts a log with a gap, or nothing"
-        );
-        let mut slot = first;
-        while slot <= self.journal.decided() {
-            let entry = entries.get(slot.since(first) as usize);
-            assert_eq!(
-                entry,
-                self.log.get(slot),
-                "the decided slot {slot} is lost or changed by {}",
-                self.promised
-            );
-            slot = slot.next();
-        }
-        self.log.cut(first);
-        entries
-            .iter()
-            .for_each(|entry| self.log.append(entry.clone()));
-        self.synced = Some(self.promised);
-        self.staging = None;
-        let change = LogChange::Adopt {
-            first,
-            entries,
-            synced: self.promised,
-        };
-        let held = self.held();
-        self.journal.persist(
-            Batch {
-                log: Some(change),
-                ..Batch::default()
-            },
-            held,
-            out,
-        )
-    }
-
     /// Hands a part of the log to the candidate promised, and to no other: once a higher ballot is promised, the log
     /// may have moved on from what the promise reported. A damaged log is handed to nobody.
     pub(super) fn hand_over(
@@ -380,11 +240,5 @@ impl Acceptor {
                 },
             );
         }
-    }
-}
-
-impl Staging {
-    fn next(&self) -> Slot {
-        self.from.plus(self.entries.len())
     }
 }

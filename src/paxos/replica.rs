@@ -31,13 +31,13 @@ pub struct Replica {
     acceptor: Acceptor,
     learner: Learner,
     election: Election,
-    part: Part,
+    state: State,
     told: Told,
 }
 
 /// The part it plays beside that of a voter.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Part {
+enum State {
     Follower { leader: Option<NodeId> },
     Candidate(Candidate),
     Leader(Leader),
@@ -83,7 +83,7 @@ impl Replica {
             leader: None,
             wake_at: None,
         };
-        let part = Part::Follower { leader: None };
+        let state = State::Follower { leader: None };
         Replica {
             options,
             now,
@@ -91,7 +91,7 @@ impl Replica {
             acceptor,
             learner,
             election,
-            part,
+            state,
             told,
         }
     }
@@ -123,19 +123,19 @@ impl Replica {
 
     /// What this voter is doing.
     pub fn role(&self) -> Role {
-        match &self.part {
-            Part::Follower { .. } => Role::Follower,
-            Part::Candidate(_) => Role::Candidate,
-            Part::Leader(_) => Role::Leader,
+        match &self.state {
+            State::Follower { .. } => Role::Follower,
+            State::Candidate(_) => Role::Candidate,
+            State::Leader(_) => Role::Leader,
         }
     }
 
     /// The leader this voter follows or is.
     pub fn leader(&self) -> Option<NodeId> {
-        match &self.part {
-            Part::Follower { leader } => *leader,
-            Part::Candidate(_) => None,
-            Part::Leader(_) => Some(self.options.id),
+        match &self.state {
+            State::Follower { leader } => *leader,
+            State::Candidate(_) => None,
+            State::Leader(_) => Some(self.options.id),
         }
     }
 
@@ -161,6 +161,6 @@ impl Replica {
 
     /// Whether this voter leads and its barrier is decided: it holds all that was ever acknowledged.
     pub fn ready(&self) -> bool {
-        matches!(&self.part, Part::Leader(leader) if leader.ready(&self.learner))
+        matches!(&self.state, State::Leader(leader) if leader.ready(&self.learner))
     }
 }

@@ -1,11 +1,11 @@
 //! What a voter does on each message.
 
-use super::{Part, Replica};
-use crate::paxos::acceptor;
+use super::{Replica, State};
+use crate::paxos::acceptor::Part;
 use crate::paxos::candidate::Promise;
 use crate::paxos::leader::Report;
 use crate::paxos::outbox::Outbox;
-use crate::paxos::{Attempt, Ballot, Message, NodeId, Payload, Round, Slot};
+use crate::paxos::{Attempt, Ballot, Entry, Message, NodeId, Payload, Round, Slot};
 
 impl Replica {
     pub(super) fn on_message(&mut self, from: NodeId, message: Message, out: &mut Outbox) {
@@ -23,12 +23,7 @@ impl Replica {
                 self.election.on_answer(from, attempt, support);
             }
             Message::Prepare { ballot } => self.on_prepare(from, ballot, out),
-            Message::Pull { ballot, first } => {
-                if self.obeys(from, ballot, out) {
-                    self.election.hear(from, self.now, &mut self.random);
-                    self.acceptor.hand_over(from, ballot, first, out);
-                }
-            }
+            Message::Pull { ballot, first } => self.on_pull(from, ballot, first, out),
             Message::Sync {
                 ballot,
                 sync,
@@ -37,18 +32,15 @@ impl Replica {
                 first,
                 entries,
             } => {
-                if self.obeys(from, ballot, out) {
-                    self.hear_leader(from);
-                    let part = acceptor::Part {
-                        ballot,
-                        sync,
-                        from: begin,
-                        through,
-                        first,
-                        entries,
-                    };
-                    self.acceptor.stage(from, part, out);
-                }
+                let part = Part {
+                    ballot,
+                    sync,
+                    from: begin,
+                    through,
+                    first,
+                    entries,
+                };
+                self.on_sync(from, part, out);
             }
             Message::Accept {
                 ballot,
@@ -67,35 +59,14 @@ impl Replica {
                 ballot,
                 synced,
                 log,
-            } => match &mut self.part {
-                Part::Candidate(candidate) if candidate.ballot() == ballot => {
-                    candidate.on_promise(
-                        from,
-                        Promise { synced, log },
-                        self.now,
-                        self.options.election_timeout,
-                    );
-                }
-                _ => self.report(from, ballot, Report::Summary(log), out),
-            },
+            } => {
+                self.on_promise(from, ballot, Promise { synced, log }, out);
+            }
             Message::Chunk {
                 ballot,
                 first,
                 entries,
-            } => {
-                if let Part::Candidate(candidate) = &mut self.part
-                    && candidate.ballot() == ballot
-                {
-                    candidate.on_chunk(
-                        from,
-                        first,
-                        entries,
-                        self.now,
-                        self.options.election_timeout,
-                        out,
-                    );
-                }
-            }
+            } => self.on_chunk(from, ballot, first, entries, out),
             Message::Behind { ballot, log } => self.report(from, ballot, Report::Summary(log), out),
             Message::Staged { ballot, sync, next } => {
                 self.report(from, ballot, Report::Staged(sync, next), out)
@@ -111,6 +82,52 @@ impl Replica {
                 self.report(from, ballot, Report::Heard(round, position), out);
             }
             Message::Reject { ballot, promised } => self.on_reject(ballot, promised, out),
+        }
+    }
+
+    fn on_pull(&mut self, from: NodeId, ballot: Ballot, first: Slot, out: &mut Outbox) {
+        if self.obeys(from, ballot, out) {
+            self.election.hear(from, self.now, &mut self.random);
+            self.acceptor.hand_over(from, ballot, first, out);
+        }
+    }
+
+    fn on_sync(&mut self, from: NodeId, part: Part, out: &mut Outbox) {
+        if self.obeys(from, part.ballot, out) {
+            self.hear_leader(from);
+            self.acceptor.stage(from, part, out);
+        }
+    }
+
+    /// A promise that comes after phase 1 tells what its voter must be synced from.
+    fn on_promise(&mut self, from: NodeId, ballot: Ballot, promise: Promise, out: &mut Outbox) {
+        match &mut self.state {
+            State::Candidate(candidate) if candidate.ballot() == ballot => {
+                candidate.on_promise(from, promise, self.now, self.options.election_timeout);
+            }
+            _ => self.report(from, ballot, Report::Summary(promise.log), out),
+        }
+    }
+
+    fn on_chunk(
+        &mut self,
+        from: NodeId,
+        ballot: Ballot,
+        first: Slot,
+        entries: Vec<Entry>,
+        out: &mut Outbox,
+    ) {
+        if let State::Candidate(candidate) = &mut self.state
+            && candidate.ballot() == ballot
+        {
+            candidate.on_chunk(
+                from,
+                first,
+                entries,
+                self.now,
+                self.options.election_timeout,
+                out,
+            );
         }
     }
 
@@ -144,7 +161,7 @@ impl Replica {
     }
 
     fn on_ask(&mut self, from: NodeId, attempt: Attempt, out: &mut Outbox) {
-        let able = self.acceptor.synced().is_some() && matches!(self.part, Part::Follower { .. });
+        let able = self.acceptor.synced().is_some() && matches!(self.state, State::Follower { .. });
         let support = able && self.election.supports(from, self.now);
         out.send(
             from,
@@ -234,10 +251,10 @@ impl Replica {
 
     fn hear_leader(&mut self, leader: NodeId) {
         assert!(
-            matches!(self.part, Part::Follower { .. }),
+            matches!(self.state, State::Follower { .. }),
             "follows {leader} in a ballot of its own"
         );
-        self.part = Part::Follower {
+        self.state = State::Follower {
             leader: Some(leader),
         };
         self.election.hear(leader, self.now, &mut self.random);
@@ -246,10 +263,10 @@ impl Replica {
     /// Somebody has promised higher. That is no reason to promise it too, but one to try again, above it.
     fn on_reject(&mut self, ballot: Ballot, promised: Ballot, out: &mut Outbox) {
         self.election.meet(promised, &self.options.membership);
-        let mine = match &self.part {
-            Part::Follower { .. } => None,
-            Part::Candidate(candidate) => Some(candidate.ballot()),
-            Part::Leader(leader) => Some(leader.ballot()),
+        let mine = match &self.state {
+            State::Follower { .. } => None,
+            State::Candidate(candidate) => Some(candidate.ballot()),
+            State::Leader(leader) => Some(leader.ballot()),
         };
         if mine == Some(ballot) && promised > ballot {
             self.resign(None, out);

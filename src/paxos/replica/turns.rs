@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Part, Replica};
+use super::{Replica, State};
 use crate::paxos::candidate::{Candidate, Won};
 use crate::paxos::leader::{Leader, Node};
 use crate::paxos::outbox::Outbox;
@@ -11,7 +11,7 @@ use crate::paxos::{MAX_COMMAND_BYTES, NodeId, Output, ProposalId, ReadId, Refusa
 impl Replica {
     /// Lets the leader act, if this node leads.
     pub(super) fn lead(&mut self, out: &mut Outbox, act: impl FnOnce(&mut Leader, &mut Node)) {
-        if let Part::Leader(leader) = &mut self.part {
+        if let State::Leader(leader) = &mut self.state {
             let (acceptor, learner) = (&mut self.acceptor, &mut self.learner);
             act(
                 leader,
@@ -32,7 +32,7 @@ impl Replica {
                 id,
                 reason: Refusal::TooLarge,
             });
-        } else if let Part::Leader(_) = self.part {
+        } else if let State::Leader(_) = self.state {
             self.lead(out, |leader, node| leader.propose(id, command, node));
         } else {
             out.push(Output::Refused {
@@ -45,7 +45,7 @@ impl Replica {
     }
 
     pub(super) fn on_read(&mut self, id: ReadId, out: &mut Outbox) {
-        if let Part::Leader(_) = self.part {
+        if let State::Leader(_) = self.state {
             self.lead(out, |leader, node| leader.read(id, node));
         } else {
             out.push(Output::ReadRefused {
@@ -60,7 +60,7 @@ impl Replica {
             return;
         }
         let whole = self.election.connect(peer, &self.options.membership);
-        if whole && matches!(self.part, Part::Follower { .. }) && self.election.hears_nobody() {
+        if whole && matches!(self.state, State::Follower { .. }) && self.election.hears_nobody() {
             self.election.wait_briefly(self.now, &mut self.random);
         }
         self.lead(out, |leader, node| leader.on_connected(peer, node));
@@ -69,8 +69,8 @@ impl Replica {
     /// A closed connection to the leader counts as not hearing it: no need to wait for the timeout.
     pub(super) fn on_disconnected(&mut self, peer: NodeId) {
         self.election.disconnect(peer);
-        if matches!(self.part, Part::Follower { .. }) && self.election.awaits(peer) {
-            self.part = Part::Follower { leader: None };
+        if matches!(self.state, State::Follower { .. }) && self.election.awaits(peer) {
+            self.state = State::Follower { leader: None };
             self.election.forget();
             self.election.wait_briefly(self.now, &mut self.random);
         }
@@ -78,10 +78,10 @@ impl Replica {
 
     pub(super) fn on_tick(&mut self, out: &mut Outbox) {
         let now = self.now;
-        match &mut self.part {
-            Part::Follower { .. } if self.acceptor.synced().is_none() => {}
-            Part::Follower { .. } if self.options.membership.voters.len() == 1 => self.stand(out),
-            Part::Follower { leader } => {
+        match &mut self.state {
+            State::Follower { .. } if self.acceptor.synced().is_none() => {}
+            State::Follower { .. } if self.options.membership.voters.len() == 1 => self.stand(out),
+            State::Follower { leader } => {
                 if self
                     .election
                     .deadline(&self.options.membership)
@@ -93,7 +93,7 @@ impl Replica {
                         .ask(now, self.options.id, &mut self.random, out);
                 }
             }
-            Part::Candidate(candidate) => {
+            State::Candidate(candidate) => {
                 if candidate.give_up_at <= now {
                     self.resign(None, out);
                     self.election.wait_briefly(now, &mut self.random);
@@ -107,7 +107,7 @@ impl Replica {
                     );
                 }
             }
-            Part::Leader(leader) => {
+            State::Leader(leader) => {
                 if !leader.in_reach(now, &self.options) {
                     self.resign(None, out);
                     self.election.wait(now, &mut self.random);
@@ -137,15 +137,15 @@ impl Replica {
         candidate.prepare(membership, id, &self.acceptor, out);
         self.election.forget();
         self.election.wait(self.now, &mut self.random);
-        self.part = Part::Candidate(candidate);
+        self.state = State::Candidate(candidate);
     }
 
     /// Does what the input just handled has made possible.
     pub(super) fn advance(&mut self, out: &mut Outbox) {
         let (id, membership) = (self.options.id, &self.options.membership);
-        if matches!(self.part, Part::Follower { .. }) && self.election.supported(membership) {
+        if matches!(self.state, State::Follower { .. }) && self.election.supported(membership) {
             self.stand(out);
-        } else if let Part::Candidate(candidate) = &mut self.part {
+        } else if let State::Candidate(candidate) = &mut self.state {
             let ballot = candidate.ballot();
             assert_eq!(
                 ballot,
@@ -171,13 +171,13 @@ impl Replica {
             out,
         };
         let ballot = node.acceptor.promised();
-        self.part = Part::Leader(Leader::new(ballot, &won.promises, node));
+        self.state = State::Leader(Leader::new(ballot, &won.promises, node));
     }
 
     /// Follows again, if it led or stood.
     pub(super) fn resign(&mut self, leader: Option<NodeId>, out: &mut Outbox) {
-        if let Part::Leader(old) =
-            std::mem::replace(&mut self.part, Part::Follower { leader: None })
+        if let State::Leader(old) =
+            std::mem::replace(&mut self.state, State::Follower { leader: None })
         {
             old.resign(leader, out);
         }
@@ -204,11 +204,11 @@ impl Replica {
     }
 
     fn deadline(&self) -> Option<Time> {
-        match &self.part {
-            Part::Follower { .. } if self.acceptor.synced().is_none() => None,
-            Part::Follower { .. } => self.election.deadline(&self.options.membership),
-            Part::Candidate(candidate) => Some(candidate.resend_at.min(candidate.give_up_at)),
-            Part::Leader(leader) => Some(leader.heartbeat_at()),
+        match &self.state {
+            State::Follower { .. } if self.acceptor.synced().is_none() => None,
+            State::Follower { .. } => self.election.deadline(&self.options.membership),
+            State::Candidate(candidate) => Some(candidate.resend_at.min(candidate.give_up_at)),
+            State::Leader(leader) => Some(leader.heartbeat_at()),
         }
     }
 }
