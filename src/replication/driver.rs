@@ -13,15 +13,14 @@ use tokio::sync::oneshot;
 
 use super::apply::Applier;
 use super::calls::Attempt;
-use super::codec;
-use super::frame::Body;
 use super::log::Log;
+use super::outbox::Outbox;
 use super::proposals::Proposals;
 use super::shared::{Event, Shared};
 use super::status::State;
 use crate::paxos::{
-    Batch, Entry, Input, Message, NodeId, Options, Output, PersistId, ProposalId, ReadId,
-    Recovered, Refusal, Replica, Role, Slot, Time,
+    Batch, Input, NodeId, Options, Output, PersistId, ProposalId, ReadId, Recovered, Refusal,
+    Replica, Role, Time,
 };
 
 /// What the driver is started with.
@@ -48,11 +47,10 @@ pub(super) fn run(mut start: Start) {
             return finish(&shared, end, &mut Proposals::default());
         }
     }
-    let heartbeat = start.options.heartbeat;
     let mut proposals = Proposals::default();
     // The broken parts are dropped below; what is shared is left as after the last whole step.
     let end = catch_unwind(AssertUnwindSafe(|| {
-        Driver::new(start, &mut proposals).serve(connected, heartbeat, ready)
+        Driver::new(start, &mut proposals).serve(connected, ready)
     }));
     let end = end.unwrap_or_else(|panic| End::Failed(format!("it broke: {}", message(&*panic))));
     finish(&shared, end, &mut proposals);
@@ -89,81 +87,62 @@ fn found(shared: &Shared, connected: &mut Vec<NodeId>) -> Result<(), End> {
 struct Driver<'a> {
     shared: Arc<Shared>,
     replica: Replica,
-    log: Log,
+    outbox: Outbox,
     applier: Applier,
     proposals: &'a mut Proposals,
     reads: BTreeMap<ReadId, oneshot::Sender<Option<u64>>>,
-    /// Messages that wait until a batch is durable.
-    parked: VecDeque<(PersistId, NodeId, Message)>,
-    persisted: PersistId,
-    /// Which batch carries which decided slot.
-    decided: VecDeque<(PersistId, Slot)>,
     questions: u64,
     origin: Instant,
     wake: Option<Time>,
+    /// How long to apply before looking at events again; also what counts as waking late.
+    patience: Duration,
     full: bool,
+    damaged: bool,
 }
 
 impl<'a> Driver<'a> {
     fn new(start: Start, proposals: &'a mut Proposals) -> Self {
-        let Start {
-            shared,
-            options,
-            recovered,
-            log,
-            ..
-        } = start;
-        shared.durable.send_replace(recovered.decided.0);
-        let damaged = recovered.synced.is_none();
-        let state = if damaged {
-            State::Damaged
-        } else {
-            State::Running
-        };
-        shared.stand(|standing| standing.state = state);
+        let shared = start.shared;
+        shared.durable.send_replace(start.recovered.decided.0);
+        let damaged = start.recovered.synced.is_none();
+        shared.stand(|standing| {
+            standing.state = if damaged {
+                State::Damaged
+            } else {
+                State::Running
+            };
+        });
         Self {
+            outbox: Outbox::new(shared.clone(), start.log),
             applier: Applier::new(shared.clone()),
-            replica: Replica::new(Time::default(), options, recovered),
+            patience: start.options.heartbeat / 2,
+            replica: Replica::new(Time::default(), start.options, start.recovered),
             shared,
-            log,
             proposals,
             reads: BTreeMap::new(),
-            parked: VecDeque::new(),
-            persisted: PersistId::default(),
-            decided: VecDeque::new(),
             questions: 0,
             origin: Instant::now(),
             wake: None,
             full: false,
+            damaged,
         }
     }
 
-    fn serve(
-        &mut self,
-        connected: Vec<NodeId>,
-        heartbeat: Duration,
-        ready: Option<oneshot::Sender<()>>,
-    ) -> End {
+    fn serve(&mut self, connected: Vec<NodeId>, mut ready: Option<oneshot::Sender<()>>) -> End {
         let mut outputs = self.replica.handle(self.now(), Input::Tick);
         for peer in connected {
             outputs.extend(self.replica.handle(self.now(), Input::Connected(peer)));
         }
         self.perform(outputs);
-        if let Some(ready) = ready {
-            let _ = ready.send(());
-        }
         loop {
-            let mut events = self
-                .shared
-                .inbox
-                .take(self.wake.map(|wake| self.origin + wake.0));
-            if events.is_empty() && self.late() > heartbeat {
-                // After a pause of the whole process the messages that wait are still in the sockets: time passed,
-                // but nobody was silent. Let the transport hand them in first.
-                events = self.shared.inbox.take(Some(Instant::now() + heartbeat / 2));
+            self.apply();
+            if self.applier.idle()
+                && let Some(ready) = ready.take()
+            {
+                let _ = ready.send(());
             }
             let mut outputs = Vec::new();
-            for event in events {
+            for event in self.wait() {
                 match self.take(event) {
                     Ok(more) => outputs.extend(more),
                     Err(end) => return end,
@@ -174,6 +153,12 @@ impl<'a> Driver<'a> {
                 outputs.extend(self.replica.handle(self.now(), Input::Tick));
             }
             self.perform(outputs);
+            if self.damaged && self.replica.synced().is_some() {
+                tracing::info!("a leader has synced the damaged log: this node votes again");
+                self.damaged = false;
+                self.shared
+                    .stand(|standing| standing.state = State::Running);
+            }
         }
     }
 
@@ -181,10 +166,22 @@ impl<'a> Driver<'a> {
         Time(self.origin.elapsed())
     }
 
-    /// How long ago the replica wanted to be woken.
-    fn late(&self) -> Duration {
-        self.wake
-            .map_or(Duration::ZERO, |wake| self.now().since(wake))
+    /// The events that wait; if there is nothing else to do, those that come until the replica wants to be woken.
+    fn wait(&self) -> VecDeque<Event> {
+        let inbox = &self.shared.inbox;
+        if !self.applier.idle() {
+            return inbox.take(Some(Instant::now()));
+        }
+        let events = inbox.take(self.wake.map(|wake| self.origin + wake.0));
+        let late = self
+            .wake
+            .is_some_and(|wake| self.now().since(wake) > self.patience);
+        if events.is_empty() && late {
+            // After a pause of the whole process the messages that wait are still in the sockets: time passed, but
+            // nobody was silent. Let the transport hand them in before the tick.
+            return inbox.take(Some(Instant::now() + self.patience));
+        }
+        events
     }
 
     /// Hands one event to the core.
@@ -193,36 +190,30 @@ impl<'a> Driver<'a> {
             Event::Message { from, message } => Input::Message { from, message },
             Event::Connected(peer) => Input::Connected(peer),
             Event::Disconnected(peer) => Input::Disconnected(peer),
-            Event::Propose { reply, .. } if self.full || self.applier.stopped() => {
-                let why = if self.full {
-                    "the leader's disk is full"
-                } else {
-                    "the leader must be upgraded"
-                };
-                let _ = reply.send(Attempt::NotProposed(why.to_owned()));
-                return Ok(Vec::new());
-            }
-            Event::Propose { command, reply } => {
-                self.questions += 1;
-                let id = ProposalId(self.questions);
-                self.proposals.begin(id, command.clone(), reply);
-                Input::Propose { id, command }
-            }
+            Event::Propose { command, reply } => match self.admits() {
+                Ok(()) => {
+                    let id = ProposalId(self.question());
+                    self.proposals.begin(id, command.clone(), reply);
+                    Input::Propose { id, command }
+                }
+                Err(why) => {
+                    let _ = reply.send(Attempt::NotProposed(why.to_owned()));
+                    return Ok(Vec::new());
+                }
+            },
             Event::Read { reply } => {
-                self.questions += 1;
-                let id = ReadId(self.questions);
+                let id = ReadId(self.question());
                 self.reads.insert(id, reply);
                 Input::Read { id }
             }
             Event::Persisted(id) => {
-                self.persisted(id);
+                self.outbox.persisted(id);
                 Input::Persisted(id)
             }
             Event::DiskFull(full) => {
                 self.full = full;
-                self.shared.stand(|standing| {
-                    standing.state = if full { State::Full } else { State::Running };
-                });
+                let state = if full { State::Full } else { State::Running };
+                self.shared.stand(|standing| standing.state = state);
                 return Ok(Vec::new());
             }
             Event::Founded => return Ok(Vec::new()),
@@ -232,53 +223,44 @@ impl<'a> Driver<'a> {
         Ok(self.replica.handle(self.now(), input))
     }
 
-    /// All up to `id` is durable: what waited for it may leave now.
-    fn persisted(&mut self, id: PersistId) {
-        self.persisted = id;
-        while let Some((_, to, message)) = self.parked.pop_front_if(|(after, ..)| *after <= id) {
-            self.send(to, &message);
-        }
-        while let Some((_, slot)) = self.decided.pop_front_if(|(batch, _)| *batch <= id) {
-            self.shared.durable.send_if_modified(|durable| {
-                let news = slot.0 > *durable;
-                *durable = slot.0.max(*durable);
-                news
-            });
+    fn question(&mut self) -> u64 {
+        self.questions += 1;
+        self.questions
+    }
+
+    /// Whether a command may be proposed, apart from what the core says.
+    fn admits(&self) -> Result<(), &'static str> {
+        match () {
+            () if self.full => Err("the leader's disk is full"),
+            () if self.applier.stopped() => Err("the leader must be upgraded"),
+            () => Ok(()),
         }
     }
 
-    /// Does what the core asked for, in order, but for the batches: they go to the log together.
+    /// Does what the core asked for. Batches and messages go first: disk and peers then work while this thread does
+    /// the rest, which only tells this node.
     fn perform(&mut self, outputs: Vec<Output>) {
         let mut batches: Vec<(PersistId, Batch)> = Vec::new();
+        let mut rest = Vec::new();
         for output in outputs {
             match output {
-                Output::Persist { id, batch } => {
-                    self.decided.extend(batch.decided.map(|slot| (id, slot)));
-                    batches.push((id, batch));
-                }
-                Output::Send { to, message, after } => match after {
-                    Some(after) if after > self.persisted => {
-                        self.parked.push_back((after, to, message));
-                    }
-                    _ => self.send(to, &message),
-                },
-                Output::Decided { first, entries } => self.decide(first, entries),
+                Output::Persist { id, batch } => batches.push((id, batch)),
+                Output::Send { to, message, after } => self.outbox.send(to, message, after),
+                output => rest.push(output),
+            }
+        }
+        self.outbox.persist(batches);
+        for output in rest {
+            match output {
+                Output::Decided { first, entries } => self.applier.decide(first, entries),
                 Output::Refused { id, reason } => self.proposals.refuse(id, refusal(reason)),
                 Output::ReadReady { id, slot } => self.answer(id, Some(slot.0)),
                 Output::ReadRefused { id, .. } => self.answer(id, None),
                 Output::RoleChanged { role, leader } => self.change(role, leader),
                 Output::WakeAt(time) => self.wake = Some(time),
+                Output::Persist { .. } | Output::Send { .. } => {}
             }
         }
-        if !batches.is_empty() {
-            self.log.persist(batches);
-        }
-    }
-
-    fn send(&self, to: NodeId, message: &Message) {
-        self.shared
-            .links
-            .send(to, Body::Paxos(codec::encode(message)));
     }
 
     fn answer(&mut self, id: ReadId, slot: Option<u64>) {
@@ -287,21 +269,11 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn decide(&mut self, first: Slot, entries: Vec<Entry>) {
-        self.shared
-            .decided
-            .send_replace(Slot(first.0 + entries.len() as u64 - 1));
-        for (command, outcome) in self.applier.apply(first, entries) {
+    fn apply(&mut self) {
+        for (command, outcome) in self.applier.apply(self.patience) {
             if let Some(took) = self.proposals.decide(&command, outcome) {
                 self.shared.counters.observe(took);
             }
-        }
-        if self.replica.synced().is_some() {
-            self.shared.stand(|standing| {
-                if standing.state == State::Damaged {
-                    standing.state = State::Running;
-                }
-            });
         }
     }
 

@@ -171,7 +171,6 @@ impl Group {
         if let Err(reason) = self.remembers(hello) {
             return Err(refuse(true, reason));
         }
-        let cluster = self.cluster.clone();
         let Some(member) = self
             .members
             .iter_mut()

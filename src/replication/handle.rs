@@ -76,11 +76,12 @@ impl Handle {
                 Ok(Leader::Nobody) => Attempt::NotProposed(self.leaderless()),
                 Ok(Leader::Here) => {
                     let reply = self.0.propose(command.clone());
-                    self.attempt(reply, &mut standing, deadline).await
+                    let me = NodeId(self.0.group().me);
+                    self.attempt(me, reply, &mut standing, deadline).await
                 }
                 Ok(Leader::At(peer)) => {
                     let (request, reply) = self.forward(peer, &command);
-                    let attempt = self.attempt(reply, &mut standing, deadline).await;
+                    let attempt = self.attempt(peer, reply, &mut standing, deadline).await;
                     self.0.calls.forget(peer, request);
                     attempt
                 }
@@ -218,11 +219,11 @@ impl Handle {
     /// Waits for what an attempt comes to: not beyond the deadline, nor beyond the leadership it was made under.
     async fn attempt(
         &self,
+        asked: NodeId,
         reply: oneshot::Receiver<Attempt>,
         standing: &mut watch::Receiver<Standing>,
         deadline: Instant,
     ) -> Attempt {
-        let asked = standing.borrow().leader;
         // Cancelling any of these loses only an answer, and then the fate is said to be unknown.
         let unknown = tokio::select! {
             biased;
@@ -230,7 +231,7 @@ impl Handle {
                 Ok(attempt) => return attempt,
                 Err(_) => "the leader was lost before it answered",
             },
-            _ = standing.wait_for(|now| now.leader.is_some() && now.leader != asked) => {
+            _ = standing.wait_for(|now| now.leader.is_some_and(|leader| leader != asked)) => {
                 "the leader changed before it answered"
             }
             () = sleep_until(deadline) => "no majority has answered in time",
@@ -255,7 +256,7 @@ impl Handle {
         let slot = tokio::select! {
             biased;
             slot = receiver => slot.ok().flatten(),
-            _ = standing.wait_for(|now| now.leader.is_some() && now.leader != Some(peer)) => None,
+            _ = standing.wait_for(|now| now.leader.is_some_and(|leader| leader != peer)) => None,
             () = sleep_until(deadline) => None,
         };
         self.0.calls.forget(peer, request);

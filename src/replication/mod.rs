@@ -18,6 +18,7 @@ mod handle;
 mod inbox;
 mod links;
 mod log;
+mod outbox;
 mod proposals;
 mod reports;
 mod running;

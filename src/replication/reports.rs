@@ -72,7 +72,7 @@ pub struct NodeReport {
     pub slot: u64,
     /// Of the snapshot it serves.
     pub digest: u64,
-    /// How many slots its state machine was behind the furthest node known, when it last spoke.
+    /// How many slots its state machine is behind: when it last spoke, or by now if it has fallen silent.
     pub lag: u64,
     /// The revision it could not build, if that is newer than `applied`, and why.
     pub rejected: Option<Rejected>,
@@ -96,10 +96,19 @@ pub(super) struct Reports {
 
 #[derive(Default)]
 struct Known {
-    heard: BTreeMap<NodeId, (Report, Instant)>,
+    heard: BTreeMap<NodeId, Heard>,
     /// The newest activation here, and the one that may be told.
     latest: Activation,
     told: Activation,
+}
+
+/// The last report of a peer.
+struct Heard {
+    report: Report,
+    at: Instant,
+    /// How far it was behind this node's state machine when it spoke: a peer in step must not look behind for all that
+    /// was committed since.
+    lag: u64,
 }
 
 impl Reports {
@@ -119,16 +128,19 @@ impl Reports {
     }
 
     /// A peer has told what it serves.
-    pub(super) fn heard(&self, from: NodeId, report: Report) {
-        let mut known = self.lock();
-        let before = known.heard.insert(from, (report.clone(), Instant::now()));
-        drop(known);
+    pub(super) fn heard(&self, from: NodeId, report: Report, applied: u64) {
+        let heard = Heard {
+            lag: applied.saturating_sub(report.slot),
+            report: report.clone(),
+            at: Instant::now(),
+        };
+        let before = self.lock().heard.insert(from, heard);
         // Slots move with every commit; whoever waits, waits for what is served.
         let served = |report: &Report| Report {
             slot: 0,
             ..report.clone()
         };
-        if before.is_none_or(|(before, _)| served(&before) != served(&report)) {
+        if before.is_none_or(|before| served(&before.report) != served(&report)) {
             self.bump();
         }
     }
@@ -183,14 +195,22 @@ impl Reports {
         let leader = shared.standing.borrow().leader;
         let own = self.own(shared);
         let known = self.lock();
-        let slots = known.heard.values().map(|(report, _)| report.slot);
+        let slots = known.heard.values().map(|heard| heard.report.slot);
         let furthest = slots.chain([own.slot]).max().unwrap_or(0);
         let describe = |member: &super::group::Member| {
             let id = NodeId(member.id);
-            let (report, heard) = match known.heard.get(&id) {
-                _ if id.0 == group.me => (own.clone(), Some(Duration::ZERO)),
-                Some((report, at)) => (report.clone(), Some(at.elapsed())),
-                None => (Report::default(), None),
+            let behind = |report: &Report| furthest - report.slot;
+            let (report, heard, lag) = match known.heard.get(&id) {
+                _ if id.0 == group.me => (own.clone(), Some(Duration::ZERO), behind(&own)),
+                Some(heard) if heard.at.elapsed() < 3 * PERIOD => {
+                    (heard.report.clone(), Some(heard.at.elapsed()), heard.lag)
+                }
+                Some(heard) => {
+                    let report = heard.report.clone();
+                    let lag = behind(&report);
+                    (report, Some(heard.at.elapsed()), lag)
+                }
+                None => (Report::default(), None, furthest),
             };
             NodeReport {
                 id,
@@ -203,7 +223,7 @@ impl Reports {
                 applied: Revision(report.applied),
                 slot: report.slot,
                 digest: report.digest,
-                lag: furthest - report.slot,
+                lag,
                 rejected: report.rejected.map(|rejected| Rejected {
                     revision: Revision(rejected.revision),
                     reason: rejected.reason,

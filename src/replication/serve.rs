@@ -80,7 +80,10 @@ impl Server {
                     .answered(peer, answer.request, answer.fate.into());
             }
             Body::ReadAnswer(answer) => shared.calls.read(peer, answer.request, answer.slot),
-            Body::Report(report) => shared.reports.heard(peer, report),
+            Body::Report(report) => {
+                let applied = *shared.applied.borrow();
+                shared.reports.heard(peer, report, applied);
+            }
             Body::Hello(_) | Body::Refusal(_) => {}
         }
         Ok(())

@@ -1,0 +1,75 @@
+//! What leaves the replica: batches to the log, messages to peers, and the messages that wait for a batch.
+//!
+//! The rule "durable before the reply" is kept here and nowhere else: a message that names a batch is parked until the
+//! log has said that this batch is durable, and is dropped with the process.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::codec;
+use super::frame::Body;
+use super::log::Log;
+use super::shared::Shared;
+use crate::paxos::{Batch, Message, NodeId, PersistId, Slot};
+
+/// The way out, for the driver alone.
+pub(super) struct Outbox {
+    shared: Arc<Shared>,
+    log: Log,
+    persisted: PersistId,
+    /// Messages that wait until a batch is durable.
+    parked: VecDeque<(PersistId, NodeId, Message)>,
+    /// Which batch carries which decided slot.
+    decided: VecDeque<(PersistId, Slot)>,
+}
+
+impl Outbox {
+    pub(super) fn new(shared: Arc<Shared>, log: Log) -> Self {
+        Self {
+            shared,
+            log,
+            persisted: PersistId::default(),
+            parked: VecDeque::new(),
+            decided: VecDeque::new(),
+        }
+    }
+
+    /// Hands batches to the log, all at once, so that they share a sync.
+    pub(super) fn persist(&mut self, batches: Vec<(PersistId, Batch)>) {
+        for (id, batch) in &batches {
+            self.decided.extend(batch.decided.map(|slot| (*id, slot)));
+        }
+        if !batches.is_empty() {
+            self.log.persist(batches);
+        }
+    }
+
+    /// Sends a message, once `after` is durable.
+    pub(super) fn send(&mut self, to: NodeId, message: Message, after: Option<PersistId>) {
+        match after {
+            // Batches are named in ascending order, so what is parked stays in order too.
+            Some(after) if after > self.persisted => self.parked.push_back((after, to, message)),
+            _ => self.deliver(to, &message),
+        }
+    }
+
+    /// All up to `id` is durable: what waited for it leaves now.
+    pub(super) fn persisted(&mut self, id: PersistId) {
+        self.persisted = id;
+        while let Some((_, to, message)) = self.parked.pop_front_if(|(after, ..)| *after <= id) {
+            self.deliver(to, &message);
+        }
+        while let Some((_, slot)) = self.decided.pop_front_if(|(batch, _)| *batch <= id) {
+            self.shared.durable.send_if_modified(|durable| {
+                let news = slot.0 > *durable;
+                *durable = slot.0.max(*durable);
+                news
+            });
+        }
+    }
+
+    fn deliver(&self, to: NodeId, message: &Message) {
+        let body = Body::Paxos(codec::encode(message));
+        self.shared.links.send(to, body);
+    }
+}
