@@ -46,8 +46,23 @@ impl Config {
         let mut draft = Draft::new(self, revision);
         let mut effects = Vec::with_capacity(transaction.operations.len());
         for (i, operation) in transaction.operations.iter().enumerate() {
+            let at = WHOLE.index(i);
+            let rereads = matches!(operation.action, Action::Patch(_));
+            if draft.spend(&operation.path, rereads).is_none() {
+                draft
+                    .faults
+                    .add(&at, "is too much work for one transaction: split it");
+                return Err(Rejection::Invalid(draft.faults));
+            }
             check(&draft, operation)?;
-            effects.push(perform(&mut draft, operation, &WHOLE.index(i))?);
+            match perform(&mut draft, operation, &at) {
+                Ok(effect) => effects.push(effect),
+                // It may be missing because an earlier operation could not be read.
+                Err(_) if !draft.faults.is_empty() => {
+                    return Err(Rejection::Invalid(draft.faults));
+                }
+                Err(missing) => return Err(missing),
+            }
         }
         Ok(Next {
             config: draft.finish()?,

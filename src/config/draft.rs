@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{
-    Config, Faults, Name, Pool, Rejection, ResourcePath, Revision, Route, build, references,
+    Config, Faults, Name, Pool, Rejection, ResourcePath, Revision, Route, build, limits, references,
 };
 
 /// What was written so far, over the old config.
@@ -17,6 +17,8 @@ pub(super) struct Draft<'a> {
     routes: BTreeMap<Name, Option<(Route, String)>>,
     /// All that is wrong with what was written.
     pub(super) faults: Faults,
+    /// What the operations so far cost, against [`limits::WORK`].
+    work: usize,
 }
 
 impl<'a> Draft<'a> {
@@ -28,6 +30,7 @@ impl<'a> Draft<'a> {
             pools: BTreeMap::new(),
             routes: BTreeMap::new(),
             faults: Faults::new(),
+            work: 0,
         }
     }
 
@@ -39,6 +42,32 @@ impl<'a> Draft<'a> {
     /// The revision in the making.
     pub(super) fn revision(&self) -> Revision {
         self.revision
+    }
+
+    /// Counts what an operation on `path` costs: one that reads a resource again pays for its size. `None`: the
+    /// transaction has had all it may.
+    pub(super) fn spend(&mut self, path: &ResourcePath, rereads: bool) -> Option<()> {
+        let backends = |pool| self.pool(pool).map_or(0, |pool| pool.backends.len());
+        self.work += match path {
+            ResourcePath::Config if rereads => 10 * self.resources() + 100 * self.backends(),
+            ResourcePath::Config => 10 * self.resources(),
+            ResourcePath::Pool(pool) if rereads => 100 * backends(pool),
+            ResourcePath::Backend(pool, _) => backends(pool),
+            ResourcePath::Pool(_) | ResourcePath::Route(_) => 0,
+        };
+        (self.work <= limits::WORK).then_some(())
+    }
+
+    /// Pools and routes, old and written.
+    fn resources(&self) -> usize {
+        self.base.pools.len() + self.base.routes.len() + self.pools.len() + self.routes.len()
+    }
+
+    /// Backends of all pools, old and written.
+    fn backends(&self) -> usize {
+        let old = self.base.pools.values().map(|pool| &pool.spec);
+        let pools = old.chain(self.pools.values().flatten());
+        pools.map(|pool| pool.backends.len()).sum()
     }
 
     /// Whether that resource is there now.
@@ -139,6 +168,7 @@ impl<'a> Draft<'a> {
             pools: written_pools,
             routes: written_routes,
             mut faults,
+            work: _,
         } = self;
         let removed: Vec<Name> = names_without_value(&written_pools);
         let pools = build::pools(&base.pools, written_pools, revision);

@@ -32,8 +32,11 @@ pub const ATTEMPTS: u32 = 10;
 /// Largest floor of a retry budget, retries per second.
 pub const BUDGET_MIN_PER_SECOND: u32 = 1_000_000;
 
-/// Operations in one transaction.
-pub const OPERATIONS: usize = 10_000;
+/// Operations in one transaction: as many as a config has pools and routes.
+pub const OPERATIONS: usize = POOLS + ROUTES;
+/// What the operations of one transaction may cost to apply, in units of about 10 ns: every node applies it, and
+/// nothing else meanwhile.
+pub const WORK: usize = 100_000_000;
 /// One encoded command.
 pub const COMMAND_BYTES: usize = 4 << 20;
 /// A whole config, as canonical JSON.

@@ -258,6 +258,39 @@ fn a_transaction_is_all_or_nothing_and_later_operations_see_earlier_ones() {
 }
 
 #[test]
+fn a_transaction_that_would_keep_every_node_busy_is_refused() {
+    let backends: Vec<Value> = (0..limits::BACKENDS_PER_POOL)
+        .map(|i| json!({"id": format!("b{i}"), "address": "10.0.0.1:80"}))
+        .collect();
+    let big = json!([{"op": "put", "path": "/pools/big", "value": {"backends": backends}}]);
+    let config = apply(&shop(), 2, big).unwrap().config;
+    let affordable = |path: &str, patch| {
+        let mut draft = draft::Draft::new(&config, Revision(3));
+        let path: ResourcePath = path.parse().unwrap();
+        (0..limits::OPERATIONS)
+            .take_while(|_| draft.spend(&path, patch).is_some())
+            .count()
+    };
+    assert_eq!(affordable("/pools/big", true), 100);
+    assert_eq!(affordable("/config", true), 99);
+    assert_eq!(affordable("/pools/big/backends/b7", true), 10_000);
+    assert_eq!(affordable("/pools/web", true), limits::OPERATIONS);
+}
+
+#[test]
+fn a_resource_missing_for_an_earlier_fault_is_told_by_that_fault() {
+    let operations = json!([
+        {"op": "put", "path": "/pools/web/backends/b9", "value": {"address": "nowhere"}},
+        {"op": "patch", "path": "/pools/web/backends/b9", "value": {"weight": 2}},
+    ]);
+    let faults = faults(apply(&shop(), 2, operations));
+    assert!(
+        faults.len() == 1 && faults[0].starts_with("/0/value/address: must be"),
+        "{faults:?}"
+    );
+}
+
+#[test]
 fn a_patch_of_the_config_takes_lists_or_names() {
     let config = shop();
     let patched = |value: Value| {
