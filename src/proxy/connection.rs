@@ -37,6 +37,8 @@ pub(crate) struct Client {
 pub(crate) enum After {
     /// It waits for the next request.
     Idle,
+    /// It goes on waiting: there was nothing to read after all.
+    Waiting,
     /// It is closed; nothing is expected from the client.
     Close,
     /// It is closed, but the client may still be sending.
@@ -75,6 +77,7 @@ async fn run(mut client: Client) {
             After::Idle => client
                 .deadline
                 .set_idle(client.worker.shared.timeouts.keep_alive),
+            After::Waiting => {}
             After::Close => return,
             After::Linger => return Box::pin(linger(client)).await,
             After::Reset => {

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
-use super::buffers::{Buffer, FreeList, LARGE};
+use super::buffers::{Buffer, LARGE};
 use super::deadlines::Deadline;
 use super::failure::Failure;
 use super::record::Record;
 use super::transfer::write_all;
+use super::worker::Worker;
 use crate::wire::body::Relay;
 use crate::wire::head::{RequestHead, ResponseHead, Version};
 use crate::wire::http1::{
@@ -26,8 +27,6 @@ const COPIED: usize = 4 * 1024;
 /// How the answer is passed on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Manner {
-    /// Whether the client's connection ends with it.
-    pub(crate) close: bool,
     /// The revision to name, if the listener says so.
     pub(crate) revision: Option<u64>,
     pub(crate) answer_within: Duration,
@@ -64,7 +63,7 @@ pub(crate) struct Way<'a, 'b> {
     pub(crate) deadline: &'a Deadline,
     pub(crate) record: &'a Record,
     pub(crate) progress: &'a Progress,
-    pub(crate) large: &'a FreeList<Buffer>,
+    pub(crate) worker: &'a Worker,
 }
 
 /// Reads the answer to `request` and writes it to the client.
@@ -145,7 +144,8 @@ async fn relay(
 ) -> Result<Answered, Failure> {
     let kind = head.body();
     let relay = kind.relay(request.version());
-    let close = manner.close || !kind.delimited_for(request.version());
+    let draining = way.worker.is_draining();
+    let close = draining || !request.keep_alive() || !kind.delimited_for(request.version());
     let mut reader = BodyReader::response(kind);
     if let Some(revision) = manner.revision {
         head.fields_mut().skip_named("synod-revision");
@@ -191,7 +191,7 @@ async fn relay(
         request.version(),
         kind == crate::wire::body::BodyKind::UntilClose,
     ));
-    let mut large = way.large.take().unwrap_or_default();
+    let mut large = way.worker.large.take().unwrap_or_default();
     large.grow(LARGE);
     while !step.done {
         way.deadline.set(manner.idle);
@@ -217,7 +217,7 @@ async fn relay(
     }
     let extra = !large.is_empty();
     large.clear();
-    way.large.give(large);
+    way.worker.large.give(large);
     Ok(answered(Instant::now(), extra))
 }
 

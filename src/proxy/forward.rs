@@ -197,7 +197,6 @@ async fn converse(
         .unwrap_or(Err(Lost::unsent(Failure::WriteTimeout)))?;
 
     let manner = Manner {
-        close: !request.keep_alive() || worker.is_draining(),
         revision: job.revision,
         answer_within: pool.timeouts.response_headers,
         idle: pool.timeouts.stream_idle,
@@ -213,7 +212,7 @@ async fn converse(
         deadline,
         record,
         progress,
-        large: &worker.large,
+        worker,
     };
     let mut down = pin!(download::run(
         request, response, outbound, to_client, manner, down

@@ -1,6 +1,9 @@
 //! A request from its first byte to the end of its answer.
 
 use std::fmt::Write;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Instant;
 
 use super::connection::{After, Client};
@@ -13,6 +16,7 @@ use super::respond::{Addressee, refuse};
 use super::retry::{self, Unanswered};
 use super::upload::Upload;
 use crate::routing::RouteEntry;
+use crate::wire::field::Known;
 use crate::wire::head::RequestHead;
 use crate::wire::http1::{MAX_HEAD, Parsed, Scan, parse_request};
 
@@ -36,13 +40,11 @@ pub(crate) async fn serve(client: &mut Client) -> After {
 }
 
 async fn next(client: &mut Client, exchange: &mut Exchange) -> After {
-    client
-        .deadline
-        .set(client.worker.shared.timeouts.client_headers);
     match read_head(client, exchange).await {
         Ok(()) => answer(client, exchange).await,
-        Err(None) => After::Close,
-        Err(Some(failure)) => {
+        Err(Unread::Nothing) => After::Waiting,
+        Err(Unread::Gone) => After::Close,
+        Err(Unread::Failed(failure)) => {
             let record = Record::begin();
             let (status, sent, after) =
                 refuse(client, exchange, failure, Addressee::unknown()).await;
@@ -58,33 +60,49 @@ async fn next(client: &mut Client, exchange: &mut Exchange) -> After {
     }
 }
 
-/// Reads until the head is whole, and takes it from the buffer. `None`: the client left between two requests, or
-/// said nothing at all.
-async fn read_head(client: &mut Client, exchange: &mut Exchange) -> Result<(), Option<Failure>> {
+/// Why there is no head.
+enum Unread {
+    /// There was nothing to read after all.
+    Nothing,
+    /// The client left between two requests, or within a head.
+    Gone,
+    Failed(Failure),
+}
+
+/// Reads until the head is whole, and takes it from the buffer. Its time begins with its first byte.
+async fn read_head(client: &mut Client, exchange: &mut Exchange) -> Result<(), Unread> {
     let Client {
-        stream, deadline, ..
+        stream,
+        deadline,
+        worker,
+        ..
     } = client;
     let Exchange {
         inbound, request, ..
     } = exchange;
+    if inbound.is_empty() {
+        let first = poll_fn(|cx| Poll::Ready(inbound.poll_fill(stream, cx))).await;
+        match first {
+            Poll::Pending => return Err(Unread::Nothing),
+            Poll::Ready(Ok(1..)) => {}
+            Poll::Ready(Ok(0) | Err(_)) => return Err(Unread::Gone),
+        }
+    }
+    deadline.set(worker.shared.timeouts.client_headers);
     let mut scan = Scan::default();
     loop {
-        if !inbound.is_empty() {
-            let parsed = parse_request(inbound.filled(), &mut scan, request);
-            if let Parsed::Head { len } =
-                parsed.map_err(|refusal| Some(Failure::Refused(refusal)))?
-            {
-                inbound.consume(len);
-                return Ok(());
-            }
+        let parsed = parse_request(inbound.filled(), &mut scan, request);
+        let parsed = parsed.map_err(|refusal| Unread::Failed(Failure::Refused(refusal)))?;
+        if let Parsed::Head { len } = parsed {
+            inbound.consume(len);
+            return Ok(());
         }
         // One CRLF may stand before it. The parser refuses a head that fills all of this.
         inbound.make_room(MAX_HEAD + 2);
         match deadline.bound(|cx| inbound.poll_fill(stream, cx)).await {
             Ok(Ok(1..)) => {}
-            Ok(Ok(0) | Err(_)) => return Err(None),
-            Err(_) if inbound.is_empty() => return Err(None),
-            Err(_) => return Err(Some(Failure::HeadTimeout)),
+            Ok(Ok(0) | Err(_)) => return Err(Unread::Gone),
+            Err(_) => return Err(Unread::Failed(Failure::HeadTimeout)),
         }
     }
 }
@@ -93,51 +111,56 @@ async fn read_head(client: &mut Client, exchange: &mut Exchange) -> Result<(), O
 async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
     let record = Record::begin();
     let worker = client.worker.clone();
-    let snapshot = worker.snapshot();
-    let revision = snapshot.revision.0;
     let request_id = worker.request_ids.next();
     let request_id = std::str::from_utf8(&request_id).unwrap_or_default();
     let mut path = Path::default();
 
-    let request = &exchange.request;
-    let route = snapshot.route(request.method(), request.host(), request.path());
-    let upload = Upload::new(request.body(), &exchange.inbound);
-    let shown = client.listener.revision_header.then_some(revision);
-    let (mut upload, result) = match upload {
+    let upload = Upload::new(exchange.request.body(), &exchange.inbound);
+    let (mut upload, refused) = match upload {
+        Ok(upload) => (upload, None),
         Err(refusal) => (
-            None,
-            Err(Unanswered {
-                failure: Failure::Refused(refusal),
-                ambiguous: false,
-            }),
+            Upload::none(),
+            Some(Unanswered::unasked(Failure::Refused(refusal))),
         ),
-        Ok(mut upload) => {
-            let result = match route {
-                None => Err(Unanswered {
-                    failure: Failure::NoRoute,
-                    ambiguous: false,
-                }),
-                Some(route) => {
-                    let job = Job {
-                        idempotent: is_idempotent(request.method()),
-                        client,
-                        exchange,
-                        upload: &mut upload,
-                        record: &record,
-                        request_id,
-                        revision: shown,
-                    };
-                    forward(job, route, &mut path).await
-                }
-            };
-            (Some(upload), result)
+    };
+    let mut snapshot = worker.snapshot();
+    let (route, result) = loop {
+        let request = &exchange.request;
+        let route = snapshot.route(request.method(), request.host(), request.path());
+        let result = match (refused, route) {
+            (Some(refused), _) => Err(refused),
+            (None, None) => Err(Unanswered::unasked(Failure::NoRoute)),
+            (None, Some(route)) => {
+                let job = Job {
+                    idempotent: is_idempotent(request.method()),
+                    revision: client
+                        .listener
+                        .revision_header
+                        .then_some(snapshot.revision.0),
+                    client,
+                    exchange,
+                    upload: &mut upload,
+                    record: &record,
+                    request_id,
+                };
+                forward(job, route, &mut path).await
+            }
+        };
+        // A change may have closed every backend of the snapshot that this request had loaded: then it goes the way
+        // of the newer one, as long as no backend has its answer.
+        if matches!(result, Err(Unanswered { again: true, .. })) {
+            let newer = worker.snapshot();
+            if !Arc::ptr_eq(&newer, &snapshot) {
+                snapshot = newer;
+                continue;
+            }
         }
+        break (route, result);
     };
 
-    let whole = upload.as_ref().is_some_and(Upload::is_whole);
-    if let Some(upload) = &mut upload {
-        upload.forget(&mut exchange.inbound, &record);
-    }
+    let revision = snapshot.revision.0;
+    let whole = refused.is_none() && upload.is_whole();
+    upload.forget(&mut exchange.inbound, &record);
     let (status, reason, after, at) = match result {
         Ok(answered) => (
             answered.status,
@@ -146,6 +169,7 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
             answered.at,
         ),
         Err(lost) => {
+            let shown = client.listener.revision_header.then_some(revision);
             let (status, after) = fail(client, exchange, &record, lost, whole, shown).await;
             (status, lost.failure.name(), after, Instant::now())
         }
@@ -155,17 +179,22 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
     }
     if let Some(log) = &worker.shared.access_log {
         let request = &exchange.request;
+        let kept = request
+            .fields()
+            .value(Known::XRequestId)
+            .and_then(|id| std::str::from_utf8(id).ok());
         let from = record::client_of(request, client.peer, &client.listener);
         let ending = Ending {
             status,
             reason,
             revision,
         };
+        let route = route.map(|route| &**route);
         log.record(record.access(
             from,
             request,
-            request_id,
-            route.map(|route| &**route),
+            kept.unwrap_or(request_id),
+            route,
             path,
             ending,
         ));
@@ -179,10 +208,7 @@ async fn forward(
     path: &mut Path,
 ) -> Result<Answered, Unanswered> {
     let Some(pool) = route.pool() else {
-        return Err(Unanswered {
-            failure: Failure::NoBackend,
-            ambiguous: false,
-        });
+        return Err(Unanswered::unasked(Failure::NoBackend));
     };
     if job.client.worker.shared.access_log.is_some() {
         path.pool = Some(pool.name.clone());

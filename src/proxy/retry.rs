@@ -24,6 +24,19 @@ pub(crate) struct Unanswered {
     pub(crate) failure: Failure,
     /// The client could take what it has for the whole answer.
     pub(crate) ambiguous: bool,
+    /// Whether it may still be given to a backend that this pool did not have.
+    pub(crate) again: bool,
+}
+
+impl Unanswered {
+    /// Before any backend was asked.
+    pub(crate) fn unasked(failure: Failure) -> Self {
+        Self {
+            failure,
+            ambiguous: false,
+            again: failure == Failure::NoBackend,
+        }
+    }
 }
 
 /// Tries backends of `pool` until one answers.
@@ -35,10 +48,7 @@ pub(crate) async fn forward(
 ) -> Result<Answered, Unanswered> {
     let mut tried = Tried::default();
     let most = (pool.retries.attempts as usize).clamp(1, MOST_TRIES);
-    let mut last = Unanswered {
-        failure: Failure::NoBackend,
-        ambiguous: false,
-    };
+    let mut last = Unanswered::unasked(Failure::NoBackend);
     let mut _budget = None;
     loop {
         let Some(backend) = pool.balancer.pick(tried.keys()) else {
@@ -47,7 +57,7 @@ pub(crate) async fn forward(
         if job.client.worker.shared.access_log.is_some() {
             path.backend = Some(backend.id.clone());
         }
-        let (failure, sent) = match attempt(job, pool, backend).await {
+        match attempt(job, pool, backend).await {
             Ok(answered) => return Ok(answered),
             // It no longer admits, so the next pick passes it by.
             Err(Lost::Closed) => continue,
@@ -56,12 +66,15 @@ pub(crate) async fn forward(
                 sent,
                 ambiguous,
             }) => {
-                last = Unanswered { failure, ambiguous };
-                (failure, sent)
+                last = Unanswered {
+                    failure,
+                    ambiguous,
+                    again: may_retry(job, failure, sent),
+                };
             }
-        };
+        }
         tried.add(backend.key);
-        if tried.len() >= most || !may_retry(job, failure, sent) || !another(pool, &tried) {
+        if tried.len() >= most || !last.again || !another(pool, &tried) {
             return Err(last);
         }
         _budget = pool.withdraw_retry(Instant::now());

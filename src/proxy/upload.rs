@@ -46,6 +46,15 @@ impl Upload {
         })
     }
 
+    /// Of a request that is not passed on.
+    pub(crate) fn none() -> Self {
+        Self {
+            reader: BodyReader::request(BodyKind::None),
+            prefix: 0,
+            begun: false,
+        }
+    }
+
     /// The part of the body that came with the head.
     pub(crate) fn prefix<'a>(&self, inbound: &'a Buffer) -> &'a [u8] {
         &inbound.filled()[..self.prefix]

@@ -28,6 +28,10 @@ pub(super) struct Peer {
 }
 
 impl Peer {
+    pub(super) fn from(stream: TcpStream) -> Self {
+        Self::new(stream)
+    }
+
     fn new(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -39,6 +43,11 @@ impl Peer {
 
     pub(super) fn connect(address: SocketAddr) -> Self {
         Self::new(TcpStream::connect(address).unwrap())
+    }
+
+    /// The same connection, for a thread that only sends.
+    pub(super) fn connect_clone(other: &Self) -> Self {
+        Self::new(other.stream.try_clone().unwrap())
     }
 
     pub(super) fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -114,6 +123,15 @@ impl Peer {
         (head, String::from_utf8_lossy(&body).into_owned())
     }
 
+    /// Whether the connection, with nothing more to read, ends by a reset.
+    pub(super) fn ends_by_reset(&mut self) -> bool {
+        match self.stream.read(&mut [0]) {
+            Ok(0) => false,
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => true,
+            other => panic!("{other:?}"),
+        }
+    }
+
     pub(super) fn is_closed(&mut self) -> bool {
         self.buffer.is_empty() && !self.fill()
     }
@@ -139,8 +157,8 @@ pub(super) fn status(head: &str) -> u16 {
 /// A backend: every connection runs the script in a thread of its own.
 pub(super) struct Scripted {
     pub(super) address: SocketAddr,
-    /// Connections taken so far.
-    pub(super) connections: Arc<AtomicUsize>,
+    connections: Arc<AtomicUsize>,
+    ended: Arc<AtomicUsize>,
 }
 
 impl Scripted {
@@ -148,17 +166,22 @@ impl Scripted {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
-        let (count, script) = (connections.clone(), Arc::new(script));
+        let ended = Arc::new(AtomicUsize::new(0));
+        let (count, ends, script) = (connections.clone(), ended.clone(), Arc::new(script));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let n = count.fetch_add(1, Ordering::SeqCst);
-                let script = script.clone();
-                std::thread::spawn(move || script(&mut Peer::new(stream.unwrap()), n));
+                let (script, ends) = (script.clone(), ends.clone());
+                std::thread::spawn(move || {
+                    script(&mut Peer::new(stream.unwrap()), n);
+                    ends.fetch_add(1, Ordering::SeqCst);
+                });
             }
         });
         Self {
             address,
             connections,
+            ended,
         }
     }
 
@@ -179,8 +202,64 @@ impl Scripted {
         Self::always(ok(name))
     }
 
+    /// Connections taken so far.
     pub(super) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn wait_for_connections(&self, n: usize) {
+        wait_until(|| self.connections() >= n);
+    }
+
+    /// Returns once `n` scripts have ended and closed their connections.
+    pub(super) fn wait_for_ended(&self, n: usize) {
+        wait_until(|| self.ended.load(Ordering::SeqCst) >= n);
+    }
+}
+
+pub(super) fn wait_until(condition: impl Fn() -> bool) {
+    let start = std::time::Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain");
+        std::thread::yield_now();
+    }
+}
+
+/// A backend whose connections do not come about until it lets them in: its backlog is full.
+pub(super) struct HeldUp {
+    pub(super) address: SocketAddr,
+    listener: socket2::Socket,
+    fillers: Vec<TcpStream>,
+}
+
+impl HeldUp {
+    pub(super) fn new() -> Self {
+        let listener =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        listener
+            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+            .unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let mut fillers = Vec::new();
+        // One fits beside a backlog of 0; then handshakes stay without an answer.
+        while let Ok(filler) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+            fillers.push(filler);
+        }
+        Self {
+            address,
+            listener,
+            fillers,
+        }
+    }
+
+    /// Makes room, and tells what the next caller sent before it closed.
+    pub(super) fn let_in(&self) -> String {
+        for _ in &self.fillers {
+            drop(self.listener.accept().unwrap());
+        }
+        let (socket, _) = self.listener.accept().unwrap();
+        Peer::new(socket.into()).rest()
     }
 }
 
@@ -286,6 +365,21 @@ impl Harness {
     /// Waits until every worker has passed its loop: what answers a client has seen is recorded then.
     pub(super) fn settle(&self) {
         self.runtime.block_on(self.proxy.workers().fence());
+    }
+
+    /// Ends the proxy; everything recorded is written then.
+    pub(super) fn drain(self) {
+        self.drain_within(Duration::from_secs(5));
+    }
+
+    /// Tells how many connections were cut.
+    pub(super) fn drain_within(self, within: Duration) -> usize {
+        self.runtime.block_on(self.proxy.drain(within))
+    }
+
+    pub(super) fn wait_for_in_flight(&self, backend: &str) {
+        let metrics = self.metrics.backend("web", backend);
+        wait_until(|| metrics.in_flight() > 0);
     }
 
     pub(super) fn address(&self) -> SocketAddr {

@@ -1,0 +1,152 @@
+//! Fields: what is dropped, what is set, what stays as it came.
+
+use serde_json::json;
+
+use super::harness::*;
+
+fn forwarded(options: crate::proxy::ProxyOptions, fields: &str) -> String {
+    let (backend, heads) = recording();
+    let harness = Harness::new(options, &web(&[backend.address], json!({})));
+    harness.once(&format!(
+        "GET /a?b HTTP/1.1\r\nHost: Shop.Example:80\r\n{fields}\r\n"
+    ));
+    heads.recv().unwrap()
+}
+
+#[test]
+fn hop_by_hop_fields_end_here() {
+    let dropped = [
+        "Connection: keep-alive, X-Mine",
+        "X-Mine: 1",
+        "Keep-Alive: timeout=5",
+        "Proxy-Connection: keep-alive",
+        "Proxy-Authorization: Basic eA==",
+        "TE: deflate",
+        "Upgrade: websocket",
+    ];
+    let kept = [
+        "accept: */*",
+        "X-CASE: Kept",
+        "Authorization: Basic eA==",
+        "Cookie: a=b",
+    ];
+    let head = forwarded(
+        options(),
+        &format!("{}\r\n{}\r\n", dropped.join("\r\n"), kept.join("\r\n")),
+    );
+    assert!(
+        head.starts_with("GET /a?b HTTP/1.1\r\nHost: Shop.Example:80\r\n"),
+        "{head}"
+    );
+    for line in dropped {
+        assert!(
+            !head.contains(line.split(':').next().unwrap()),
+            "{line} in {head}"
+        );
+    }
+    for line in kept {
+        assert!(
+            head.contains(&format!("{line}\r\n")),
+            "{line} not in {head}"
+        );
+    }
+}
+
+#[test]
+fn what_a_stranger_says_of_the_client_is_replaced() {
+    let claims = "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: bank\r\n\
+                  X-Forwarded-Port: 1\r\nForwarded: for=1\r\n";
+    let head = forwarded(options(), claims);
+    assert_eq!(field(&head, "x-forwarded-for"), Some("127.0.0.1"));
+    assert_eq!(field(&head, "x-forwarded-proto"), Some("http"));
+    assert_eq!(field(&head, "x-forwarded-host"), Some("Shop.Example:80"));
+    assert!(
+        !head.contains("203.0.113.9")
+            && !head.contains("X-Forwarded-Port")
+            && !head.contains("Forwarded: ")
+    );
+    assert_eq!(field(&head, "via"), Some("1.1 synod"));
+
+    let head = forwarded(trusting_loopback(), claims);
+    assert_eq!(
+        field(&head, "x-forwarded-for"),
+        Some("203.0.113.9, 127.0.0.1")
+    );
+    assert_eq!(field(&head, "x-forwarded-proto"), Some("https"));
+    assert_eq!(field(&head, "x-forwarded-host"), Some("bank"));
+}
+
+#[test]
+fn a_request_id_is_kept_or_made() {
+    let head = forwarded(options(), "X-Request-Id: mine\r\n");
+    assert_eq!(field(&head, "x-request-id"), Some("mine"));
+    let head = forwarded(options(), "");
+    assert_eq!(field(&head, "x-request-id").unwrap().len(), 32);
+}
+
+#[test]
+fn answers_lose_hop_by_hop_fields_and_keep_the_rest() {
+    let backend = Scripted::always(
+        "HTTP/1.1 200 Fine\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nConnection: X-Mine\r\nX-Mine: 1\r\n\
+         Keep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n\
+         Synod-Revision: 4711\r\ncontent-length: 0\r\n\r\n",
+    );
+    let mut with_revision = options();
+    with_revision.listeners[0].revision_header = true;
+    let harness = Harness::new(with_revision, &web(&[backend.address], json!({})));
+    let (head, _) = harness.get("/");
+    assert!(
+        head.starts_with("HTTP/1.1 200 Fine\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"),
+        "{head}"
+    );
+    assert!(
+        head.contains("Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n"),
+        "{head}"
+    );
+    for gone in ["X-Mine", "Keep-Alive", "Proxy-Authenticate", "4711"] {
+        assert!(!head.contains(gone), "{gone} in {head}");
+    }
+    assert_eq!(field(&head, "synod-revision"), Some("1"));
+    assert_eq!(field(&head, "via"), Some("1.1 synod"));
+    let (head, _) = Harness::to(&[backend.address]).get("/");
+    assert_eq!(
+        field(&head, "synod-revision"),
+        Some("4711"),
+        "the listener does not say it, so the backend may"
+    );
+}
+
+#[test]
+fn each_request_leaves_a_line_in_the_access_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("access.log");
+    let backend = Scripted::named("hello");
+    let mut logging = trusting_loopback();
+    let destination = crate::telemetry::access_log::Destination::File(path.clone());
+    let metrics = crate::telemetry::metrics::MetricsRegistry::new(1);
+    logging.access_log = Some(
+        crate::telemetry::access_log::AccessLog::open(&destination, metrics.listener().clone())
+            .unwrap(),
+    );
+    let harness = Harness::new(logging, &web(&[backend.address], json!({})));
+    harness.once("GET /a?b HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.7, 203.0.113.9\r\nX-Request-Id: i\r\n\r\n");
+    harness.once("GET / HTTP/2.0\r\n\r\n");
+    harness.drain();
+    let text = std::fs::read_to_string(path).unwrap();
+    let lines: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let expected = json!({"client": "203.0.113.9", "method": "GET", "host": "x", "target": "/a?b", "protocol": "HTTP/1.1",
+        "status": 200, "request_id": "i", "route": "all", "pool": "web", "backend": "b1", "tries": 1, "sent": 5,
+        "received": 0, "revision": 1, "reason": "complete"});
+    for (key, value) in expected.as_object().unwrap() {
+        assert_eq!(&lines[0][key], value, "{key} in {text}");
+    }
+    assert!(lines[0]["total_us"].as_u64() >= lines[0]["first_byte_us"].as_u64());
+    assert_eq!(
+        (&lines[1]["status"], &lines[1]["reason"]),
+        (&json!(505), &json!("http_request_error")),
+        "{text}"
+    );
+}

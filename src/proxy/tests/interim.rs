@@ -1,0 +1,119 @@
+//! Interim answers, `Expect: 100-continue`, and answers that do not wait for the body.
+
+use super::harness::*;
+
+const POST: &str = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n";
+
+#[test]
+fn every_interim_answer_is_passed_on() {
+    let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n";
+    let backend = Scripted::always(format!("{hints}HTTP/1.1 102 Processing\r\n\r\n{}", ok("x")));
+    let harness = Harness::to(&[backend.address]);
+    let mut client = harness.client();
+    for _ in 0..2 {
+        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        let early = client.head();
+        assert!(
+            early.starts_with("HTTP/1.1 103 ") && early.contains("Link: </a.css>\r\n"),
+            "{early}"
+        );
+        assert_eq!(status(&client.head()), 102);
+        assert_eq!(client.response().1, "x");
+    }
+    let (head, body) = harness.once("GET / HTTP/1.0\r\n\r\n");
+    assert_eq!(
+        (status(&head), body.as_str()),
+        (200, "x"),
+        "none of them is for a client of HTTP/1.0"
+    );
+}
+
+#[test]
+fn a_client_waits_for_the_backends_continue() {
+    let backend = Scripted::new(|peer, _| {
+        while let Some(head) = peer.try_until("\r\n\r\n") {
+            assert_eq!(field(&head, "expect"), Some("100-continue"));
+            peer.send("HTTP/1.1 100 Continue\r\n\r\n");
+            let body = String::from_utf8(peer.exactly(4)).unwrap();
+            peer.send(ok(&body));
+        }
+    });
+    let harness = Harness::to(&[backend.address]);
+    let mut client = harness.client();
+    for _ in 0..2 {
+        client.send(format!("{POST}Expect: 100-continue\r\n\r\n"));
+        assert_eq!(status(&client.head()), 100);
+        client.send("body");
+        assert_eq!(client.response().1, "body");
+    }
+    assert_eq!(backend.connections(), 1);
+}
+
+#[test]
+fn a_refusal_instead_of_continue_reaches_the_client_and_ends_its_connection() {
+    let backend = Scripted::new(|peer, _| {
+        peer.head();
+        peer.send("HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\n\r\n");
+        peer.rest();
+    });
+    let harness = Harness::to(&[backend.address]);
+    let mut client = harness.client();
+    client.send(format!("{POST}Expect: 100-continue\r\n\r\n"));
+    assert_eq!(status(&client.response().0), 417);
+    assert!(
+        client.is_closed(),
+        "where the next request would begin nobody knows"
+    );
+}
+
+#[test]
+fn answer_and_body_move_at_the_same_time() {
+    let backend = Scripted::new(|peer, _| {
+        while peer.try_until("\r\n\r\n").is_some() {
+            peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+            for _ in 0..3 {
+                let piece = peer.until("\r\n") + &peer.until("\r\n");
+                peer.send(piece);
+            }
+            peer.until("0\r\n\r\n");
+            peer.send("0\r\n\r\n");
+        }
+    });
+    let harness = Harness::to(&[backend.address]);
+    let mut client = harness.client();
+    for _ in 0..2 {
+        client.send("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+        assert_eq!(status(&client.head()), 200);
+        for word in ["3\r\none\r\n", "3\r\ntwo\r\n", "4\r\nfour\r\n"] {
+            client.send(word);
+            assert_eq!(String::from_utf8(client.exactly(word.len())).unwrap(), word);
+        }
+        client.send("0\r\n\r\n");
+        assert_eq!(client.until("0\r\n\r\n"), "0\r\n\r\n");
+    }
+    assert_eq!(
+        backend.connections(),
+        1,
+        "both bodies ended, so both connections go on"
+    );
+}
+
+#[test]
+fn an_early_answer_reaches_a_client_that_is_still_sending() {
+    let backend = Scripted::new(|peer, _| {
+        peer.head();
+        peer.send(
+            "HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno!",
+        );
+        // Reads on for a while, as a backend should.
+        peer.exactly(100_000);
+    });
+    let harness = Harness::to(&[backend.address]);
+    let mut client = harness.client();
+    client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n");
+    client.send([b'x'; 150_000]);
+    let (head, body) = client.response();
+    assert_eq!((status(&head), body.as_str()), (413, "no!"));
+    client.try_send([b'x'; 50_000]);
+    assert!(client.is_closed());
+}

@@ -1,0 +1,191 @@
+//! What is not passed on, and how the client is told.
+
+use std::sync::mpsc::TryRecvError;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::harness::*;
+
+/// The start of a request line that is fine.
+const G: &str = "GET / HTTP/1.1\r\nHost: x\r\n";
+
+#[test]
+fn nothing_of_a_malformed_request_reaches_a_backend() {
+    let (backend, heads) = recording();
+    let harness = Harness::to(&[backend.address]);
+    let long_target = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(9_000));
+    let many_fields = format!("{G}{}\r\n", "A: b\r\n".repeat(101));
+    let large_head = format!(
+        "{G}{}\r\n",
+        format!("A: {}\r\n", "b".repeat(1_000)).repeat(70)
+    );
+    let table: &[(&str, u16)] = &[
+        ("GET / HTTP/1.1\r\n\r\n", 400),
+        ("GET / HTTP/1.1\nHost: x\n\n", 400),
+        ("GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400),
+        (&format!("{G}A : b\r\n\r\n"), 400),
+        (&format!("{G} folded\r\n\r\n"), 400),
+        (&format!("{G}A: \0\r\n\r\n"), 400),
+        (
+            &format!("{G}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+            400,
+        ),
+        (
+            &format!("{G}Content-Length: 1\r\nContent-Length: 1\r\n\r\nx"),
+            400,
+        ),
+        (&format!("{G}Content-Length: +1\r\n\r\nx"), 400),
+        (&format!("{G}Transfer-Encoding: gzip\r\n\r\n"), 501),
+        (&format!("{G}Transfer-Encoding: chunked\r\n\r\nzz\r\n"), 400),
+        (
+            &format!("{G}Transfer-Encoding: chunked\r\n\r\n1\r\nab\r\n"),
+            400,
+        ),
+        ("GET http://y/ HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        ("CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n", 405),
+        ("GET / HTTP/2.0\r\nHost: x\r\n\r\n", 505),
+        ("\x16\x03\x01\x02\x00", 400),
+        (&long_target, 414),
+        (&many_fields, 431),
+        (&large_head, 431),
+    ];
+    for (request, expected) in table {
+        let mut client = harness.client();
+        client.send(request);
+        let shown = &request[..request.len().min(60)];
+        let (head, body) = client.response();
+        assert_eq!(status(&head), *expected, "{shown:?}");
+        assert!(
+            field(&head, "proxy-status")
+                .unwrap()
+                .starts_with("synod; error=http_request_error"),
+            "{head}"
+        );
+        assert_eq!(field(&head, "connection"), Some("close"), "{shown:?}");
+        assert!(field(&head, "date").is_some() && !body.is_empty());
+        assert!(client.is_closed(), "{shown:?}");
+    }
+    assert_eq!(heads.try_recv(), Err(TryRecvError::Empty));
+    assert_eq!(backend.connections(), 0);
+    harness.settle();
+    assert_eq!(
+        harness.metrics.listener().refusals("http_request_error"),
+        table.len() as u64
+    );
+}
+
+#[test]
+fn a_refusal_is_seen_by_a_client_that_is_still_sending() {
+    let harness = Harness::to(&[nobody()]);
+    let mut client = harness.client();
+    client.send(format!("{G}Content-Length: 1\r\nContent-Length: 2\r\n\r\n"));
+    // More than the socket takes at once, so the proxy has to read it away before it closes.
+    assert!(client.try_send([b'x'; 200_000]));
+    assert_eq!(status(&client.response().0), 400);
+    assert!(client.is_closed());
+}
+
+#[test]
+fn nothing_behind_a_refused_request_is_read_as_one() {
+    let (backend, heads) = recording();
+    let harness = Harness::to(&[backend.address]);
+    let mut client = harness.client();
+    client.send(format!("{G}Content-Length: x\r\n\r\n{G}\r\n"));
+    assert!(client.rest().starts_with("HTTP/1.1 400 "));
+    assert_eq!(heads.try_recv(), Err(TryRecvError::Empty));
+}
+
+#[test]
+fn no_route_is_404_and_no_backend_is_503_and_both_keep_the_connection() {
+    let config = json!({
+        "pools": [{"name": "empty", "backends": []}, {"name": "off", "backends": [
+            {"id": "a", "address": nobody().to_string(), "weight": 0},
+            {"id": "b", "address": nobody().to_string(), "state": "drain"}]}],
+        "routes": [
+            {"name": "empty", "match": {"path": {"prefix": "/empty"}}, "to": [{"pool": "empty"}]},
+            {"name": "off", "match": {"path": {"prefix": "/off"}}, "to": [{"pool": "off"}]}]});
+    let harness = Harness::new(options(), &config);
+    let mut client = harness.client();
+    for (path, expected, error) in [
+        ("/", 404, "destination_not_found"),
+        ("/empty", 503, "destination_unavailable"),
+        ("/off", 503, "destination_unavailable"),
+    ] {
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
+        let (head, body) = client.response();
+        assert_eq!(status(&head), expected);
+        assert_eq!(
+            field(&head, "proxy-status"),
+            Some(format!("synod; error={error}").as_str())
+        );
+        assert!(!body.is_empty());
+    }
+    client.send("HEAD / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(status(&client.head()), 404);
+    client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc");
+    assert_eq!(
+        status(&client.response().0),
+        404,
+        "a body that came with the head is passed over"
+    );
+    client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc");
+    let (head, _) = client.response();
+    assert_eq!(
+        (status(&head), field(&head, "connection")),
+        (404, Some("close"))
+    );
+    assert!(client.is_closed());
+}
+
+fn impatient() -> crate::proxy::ProxyOptions {
+    let mut options = options();
+    options.timeouts.client_headers = Duration::from_millis(200);
+    options.timeouts.keep_alive = Duration::from_millis(400);
+    options
+}
+
+#[test]
+fn a_slow_head_is_408_and_silence_is_just_closed() {
+    let backend = Scripted::named("x");
+    let harness = Harness::new(impatient(), &web(&[backend.address], json!({})));
+    let mut silent = harness.client();
+    let mut slow = harness.client();
+    slow.send("GET / HT");
+    let (head, _) = slow.response();
+    assert_eq!(status(&head), 408);
+    assert!(slow.is_closed());
+    assert!(silent.is_closed());
+}
+
+#[test]
+fn an_idle_connection_is_closed_after_its_time() {
+    let backend = Scripted::named("x");
+    let harness = Harness::new(impatient(), &web(&[backend.address], json!({})));
+    let mut client = harness.client();
+    client.send(format!("{G}\r\n"));
+    client.response();
+    let idle_since = Instant::now();
+    assert!(client.is_closed());
+    assert!(
+        idle_since.elapsed() >= Duration::from_millis(390),
+        "{:?}",
+        idle_since.elapsed()
+    );
+    harness.settle();
+    assert_eq!(harness.metrics.listener().open(), 0);
+}
+
+#[test]
+fn a_body_that_stops_coming_is_408() {
+    let backend = Scripted::new(|peer, _| {
+        peer.head();
+        peer.rest();
+    });
+    let harness = Harness::with_pool(
+        &[backend.address],
+        json!({"timeouts": {"stream_idle": "300ms"}}),
+    );
+    let (head, _) = harness.once("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc");
+    assert_eq!(status(&head), 408);
+}

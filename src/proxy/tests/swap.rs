@@ -1,0 +1,236 @@
+//! Changes of the config under traffic, and the end of the proxy.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::harness::*;
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+/// Clients that send request after request until told to stop; each tells how many were answered 200, and fails the
+/// test on anything else.
+struct Load {
+    stop: Arc<AtomicBool>,
+    done: Arc<AtomicUsize>,
+    clients: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Load {
+    fn on(harness: &Harness, clients: usize) -> Self {
+        let (stop, done) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicUsize::new(0)),
+        );
+        let address = harness.address();
+        let client = |_| {
+            let (stop, done) = (stop.clone(), done.clone());
+            std::thread::spawn(move || {
+                let mut client = Peer::connect(address);
+                while !stop.load(Ordering::Relaxed) {
+                    client.send(GET);
+                    let (head, _) = client.response();
+                    assert_eq!(status(&head), 200, "{head}");
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        };
+        let clients = (0..clients).map(client).collect();
+        Self {
+            stop,
+            done,
+            clients,
+        }
+    }
+
+    /// Returns once `n` more requests were answered.
+    fn pass(&self, n: usize) {
+        let until = self.done.load(Ordering::Relaxed) + n;
+        while self.done.load(Ordering::Relaxed) < until {
+            assert!(
+                !self.clients.iter().all(|client| client.is_finished()),
+                "all clients have failed"
+            );
+            std::thread::yield_now();
+        }
+    }
+
+    fn end(self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        for client in self.clients {
+            client.join().unwrap();
+        }
+        self.done.load(Ordering::Relaxed)
+    }
+}
+
+fn counting() -> (Scripted, Arc<AtomicUsize>) {
+    let seen = Arc::new(AtomicUsize::new(0));
+    let count = seen.clone();
+    let backend = Scripted::new(move |peer, _| {
+        while peer.try_until("\r\n\r\n").is_some() {
+            count.fetch_add(1, Ordering::SeqCst);
+            if !peer.try_send(ok("x")) {
+                return;
+            }
+        }
+    });
+    (backend, seen)
+}
+
+#[test]
+fn no_request_goes_to_a_removed_backend_once_the_fence_has_passed() {
+    let (a, seen_a) = counting();
+    let (b, seen_b) = counting();
+    let mut two = options();
+    two.threads = 2;
+    let harness = Harness::new(two, &web(&[a.address, b.address], json!({})));
+    let load = Load::on(&harness, 8);
+    for _ in 0..20 {
+        load.pass(50);
+        harness.publish(&web(&[a.address], json!({})));
+        let (before_a, before_b) = (seen_a.load(Ordering::SeqCst), seen_b.load(Ordering::SeqCst));
+        load.pass(50);
+        // A request sent before the fence may still be on its way to the backend's thread: at most one a connection.
+        let late = seen_b.load(Ordering::SeqCst) - before_b;
+        assert!(late <= 8, "{late} requests after the fence");
+        let settled = seen_b.load(Ordering::SeqCst);
+        load.pass(50);
+        assert_eq!(seen_b.load(Ordering::SeqCst), settled);
+        assert!(seen_a.load(Ordering::SeqCst) > before_a);
+        harness.publish(&web(&[a.address, b.address], json!({})));
+    }
+    load.end();
+}
+
+#[test]
+fn a_backend_that_closes_while_a_request_connects_to_it_gets_nothing() {
+    // It takes connections only when told to: a full backlog holds the proxy's connect up.
+    let held = HeldUp::new();
+    let good = Scripted::named("good");
+    let pool = json!({"timeouts": {"connect": "5s"}});
+    let harness = Harness::new(options(), &web(&[held.address], pool.clone()));
+    let mut client = harness.client();
+    client.send(GET);
+    harness.wait_for_in_flight("b1");
+    harness.publish(&web(&[good.address], pool));
+    let first = held.let_in();
+    assert_eq!(client.response().1, "good");
+    assert_eq!(first, "", "not one byte");
+}
+
+#[test]
+fn changes_under_load_fail_no_request() {
+    let backends: Vec<_> = (0..3).map(|_| counting().0).collect();
+    let addresses: Vec<_> = backends.iter().map(|backend| backend.address).collect();
+    let harness = Harness::to(&addresses);
+    let load = Load::on(&harness, 8);
+    for i in 0..100 {
+        load.pass(10);
+        let balance = ["round_robin", "least_connections"][i % 2];
+        harness.publish(&web(&addresses[i % 3..], json!({"balance": balance})));
+    }
+    let answered = load.end();
+    harness.settle();
+    assert_eq!(harness.metrics.route("all").requests(200), answered as u64);
+}
+
+#[test]
+fn a_drain_finishes_what_was_accepted_and_closes_the_rest() {
+    let (release, gate) = std::sync::mpsc::channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    let backend = Scripted::new(move |peer, _| {
+        peer.head();
+        gate.lock().unwrap().recv().unwrap();
+        peer.send(ok("late"));
+    });
+    let harness = Harness::to(&[backend.address]);
+    let address = harness.address();
+    let mut idle = harness.client();
+    let mut busy = harness.client();
+    busy.send(GET);
+    backend.wait_for_connections(1);
+    harness.settle();
+    let draining = std::thread::spawn(move || harness.drain_within(Duration::from_secs(6)));
+    assert!(idle.is_closed());
+    release.send(()).unwrap();
+    let (head, body) = busy.response();
+    assert_eq!(
+        (body.as_str(), field(&head, "connection")),
+        ("late", Some("close"))
+    );
+    drop(busy);
+    assert_eq!(draining.join().unwrap(), 0, "nothing was cut");
+    assert!(std::net::TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn a_drain_ends_at_its_deadline() {
+    let backend = Scripted::new(|peer, _| drop(peer.rest()));
+    let harness = Harness::to(&[backend.address]);
+    let mut client = harness.client();
+    client.send(GET);
+    backend.wait_for_connections(1);
+    assert_eq!(harness.drain_within(Duration::from_millis(300)), 1);
+    assert!(client.is_closed());
+}
+
+#[test]
+fn no_accepted_connection_is_lost_by_a_drain() {
+    let (backend, _) = counting();
+    let harness = Harness::to(&[backend.address]);
+    let address = harness.address();
+    let (sender, connected) = std::sync::mpsc::channel();
+    // Clients that connect, ask once, and come again, until nobody listens any more.
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let sender = sender.clone();
+            std::thread::spawn(move || {
+                let mut answered = 0;
+                loop {
+                    let timeout = Duration::from_secs(5);
+                    let Ok(stream) = std::net::TcpStream::connect_timeout(&address, timeout) else {
+                        return answered;
+                    };
+                    let mut client = Peer::from(stream);
+                    client.send(GET);
+                    assert_eq!(status(&client.response().0), 200);
+                    answered += 1;
+                    let _ = sender.send(());
+                }
+            })
+        })
+        .collect();
+    (0..200).for_each(|_| connected.recv().unwrap());
+    assert_eq!(harness.drain_within(Duration::from_secs(10)), 0);
+    for client in clients {
+        assert!(client.join().unwrap() > 0);
+    }
+}
+
+#[test]
+fn clients_on_kept_connections_are_told_to_come_again_and_lose_nothing() {
+    let (backend, _) = counting();
+    let harness = Harness::to(&[backend.address]);
+    let mut clients: Vec<Peer> = (0..8).map(|_| harness.client()).collect();
+    for client in &mut clients {
+        client.send(GET);
+        client.response();
+    }
+    let draining = std::thread::spawn(move || harness.drain_within(Duration::from_secs(30)));
+    for client in &mut clients {
+        client.send(GET);
+        // Closed before it was asked, or answered with the word that it closes.
+        let Some(head) = client.try_until("\r\n\r\n") else {
+            continue;
+        };
+        assert_eq!(
+            (status(&head), field(&head, "connection")),
+            (200, Some("close"))
+        );
+    }
+    drop(clients);
+    assert_eq!(draining.join().unwrap(), 0);
+}
