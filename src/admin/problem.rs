@@ -44,39 +44,94 @@ pub(super) enum Kind {
 
 impl Kind {
     fn status(self) -> (StatusCode, &'static str, &'static str) {
-        let (code, token, title) = match self {
-            Self::Malformed => (400, "malformed", "The request cannot be understood"),
-            Self::CrossOrigin => (403, "cross-origin", "Requests of other origins are refused"),
-            Self::NotFound => (404, "not-found", "There is no such resource"),
-            Self::MethodNotAllowed => (405, "method-not-allowed", "The method is not allowed here"),
-            Self::KeyReused => (409, "key-reused", "The key was used for another request"),
-            Self::KeyExpired => (409, "key-expired", "The idempotency key is too old"),
-            Self::Referred => (409, "referred", "The resource is referred to"),
-            Self::Compacted => (410, "compacted", "The revision is no longer kept"),
-            Self::LostRace => (412, "lost-race", "The resource has changed"),
-            Self::TooLarge => (413, "too-large", "The request is too large"),
-            Self::UnsupportedMediaType => (415, "unsupported-media-type", "The body must be JSON"),
-            Self::Invalid => (422, "invalid", "What was sent is not valid"),
-            Self::Internal => (500, "internal", "This node failed"),
-            Self::Unavailable => (503, "unavailable", "No quorum answered in time"),
-            Self::NotReady => (503, "not-ready", "This node is not ready"),
+        match self {
+            Self::Malformed => (
+                StatusCode::BAD_REQUEST,
+                "malformed",
+                "The request cannot be understood",
+            ),
+            Self::CrossOrigin => (
+                StatusCode::FORBIDDEN,
+                "cross-origin",
+                "Requests of other origins are refused",
+            ),
+            Self::NotFound => (
+                StatusCode::NOT_FOUND,
+                "not-found",
+                "There is no such resource",
+            ),
+            Self::MethodNotAllowed => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                "The resource does not take this method",
+            ),
+            Self::KeyReused => (
+                StatusCode::CONFLICT,
+                "key-reused",
+                "The idempotency key was used for another request",
+            ),
+            Self::KeyExpired => (
+                StatusCode::CONFLICT,
+                "key-expired",
+                "The idempotency key is too old",
+            ),
+            Self::Referred => (
+                StatusCode::CONFLICT,
+                "referred",
+                "The resource is referred to",
+            ),
+            Self::Compacted => (
+                StatusCode::GONE,
+                "compacted",
+                "The revision is no longer kept",
+            ),
+            Self::LostRace => (
+                StatusCode::PRECONDITION_FAILED,
+                "lost-race",
+                "The resource has changed",
+            ),
+            Self::TooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too-large",
+                "The request is too large",
+            ),
+            Self::UnsupportedMediaType => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-media-type",
+                "The body must be JSON",
+            ),
+            Self::Invalid => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid",
+                "What was sent is not valid",
+            ),
+            Self::Internal => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "This node failed",
+            ),
+            Self::Unavailable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "No quorum answered in time",
+            ),
+            Self::NotReady => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not-ready",
+                "This node is not ready",
+            ),
             Self::TimedOut => (
-                504,
+                StatusCode::GATEWAY_TIMEOUT,
                 "timed-out",
                 "What was waited for did not happen in time",
             ),
-        };
-        let status = StatusCode::from_u16(code).expect("each number above is a status code");
-        (status, token, title)
+        }
     }
 }
 
-/// One refusal, to be answered as `application/problem+json`. Boxed, since it is the error of everything here.
+/// One refusal, to be answered as `application/problem+json`.
 #[derive(Debug)]
-pub(super) struct Problem(Box<Parts>);
-
-#[derive(Debug)]
-struct Parts {
+pub(super) struct Problem {
     kind: Kind,
     detail: String,
     faults: Vec<Fault>,
@@ -86,13 +141,13 @@ struct Parts {
 
 impl Problem {
     pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self(Box::new(Parts {
+        Self {
             kind,
             detail: detail.into(),
             faults: Vec::new(),
             members: Map::new(),
             headers: HeaderMap::new(),
-        }))
+        }
     }
 
     /// The request broke one rule, at one place.
@@ -107,7 +162,7 @@ impl Problem {
     /// The config would break these rules.
     pub(super) fn invalid(faults: Faults) -> Self {
         let detail = match faults.0.as_slice() {
-            [_] => faults.to_string(),
+            [only] => format!("{}: {}", only.pointer, only.detail),
             all => format!("{} faults, nothing was changed", all.len()),
         };
         Self::new(Kind::Invalid, detail).faults(faults.0)
@@ -118,18 +173,18 @@ impl Problem {
     }
 
     pub(super) fn faults(mut self, faults: Vec<Fault>) -> Self {
-        self.0.faults = faults;
+        self.faults = faults;
         self
     }
 
     /// An extension member (RFC 9457, 3.2) for programs: what the detail says in words.
     pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.0.members.insert(name.to_owned(), value.into());
+        self.members.insert(name.to_owned(), value.into());
         self
     }
 
     pub(super) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.0.headers.insert(name, value);
+        self.headers.insert(name, value);
         self
     }
 
@@ -139,13 +194,12 @@ impl Problem {
 
     #[cfg(test)]
     pub(super) fn kind(&self) -> Kind {
-        self.0.kind
+        self.kind
     }
 
     #[cfg(test)]
     pub(super) fn pointers(&self) -> Vec<String> {
-        self.0
-            .faults
+        self.faults
             .iter()
             .map(|fault| fault.pointer.clone())
             .collect()
@@ -154,9 +208,8 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let parts = *self.0;
-        let (status, token, title) = parts.kind.status();
-        let faults: Vec<Value> = parts
+        let (status, token, title) = self.kind.status();
+        let faults: Vec<Value> = self
             .faults
             .iter()
             .map(|fault| json!({"pointer": fault.pointer, "detail": fault.detail}))
@@ -165,13 +218,13 @@ impl IntoResponse for Problem {
             "type": format!("urn:synod:problem:{token}"),
             "title": title,
             "status": status.as_u16(),
-            "detail": parts.detail,
+            "detail": self.detail,
             "faults": faults,
         });
         if let Value::Object(members) = &mut document {
-            members.extend(parts.members);
+            members.extend(self.members);
         }
-        let mut headers = parts.headers;
+        let mut headers = self.headers;
         headers.insert(
             CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),

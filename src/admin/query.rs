@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
+use axum::extract::FromRequestParts;
 use http::Uri;
+use http::request::Parts;
 
 use super::problem::{Kind, Problem};
 use crate::config::Fault;
@@ -82,6 +84,17 @@ impl Query {
             pointer: format!("?{name}"),
             detail,
         });
+    }
+}
+
+/// For paths that take no parameters.
+pub(super) struct NoQuery;
+
+impl<S: Sync> FromRequestParts<S> for NoQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Query::of(&parts.uri)?.finish().map(|()| Self)
     }
 }
 

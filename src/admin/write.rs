@@ -19,7 +19,7 @@ use super::outcome::{self, Done};
 use super::problem::{Kind, Problem};
 use super::{AdminState, preflight, read, wait};
 use crate::config::{Effect, Expected, Operation, ResourcePath, Revision, Transaction, limits};
-use crate::state::{Body, Command, LEVEL, Outcome, Stamp};
+use crate::state::{Body, Command, LEVEL, Stamp};
 
 /// A change of one resource.
 pub(super) async fn single(
@@ -207,10 +207,11 @@ fn expected(
     })
 }
 
-/// Of one resource's change faults point into the body that was sent for it.
-fn single_pointers(outcome: Outcome, single: bool) -> Outcome {
+fn single_pointers(outcome: crate::state::Outcome, single: bool) -> crate::state::Outcome {
     match outcome {
-        Outcome::Rejected(rejection) if single => Outcome::Rejected(rejection.of_single()),
+        crate::state::Outcome::Rejected(rejection) if single => {
+            crate::state::Outcome::Rejected(rejection.of_single())
+        }
         other => other,
     }
 }

@@ -117,7 +117,14 @@ impl Memory {
         self.medium().write_fails_in = Some(n);
     }
 
-    /// Bytes that all files together may take; `None` is no limit.
+    /// No sync or write is to fail any more.
+    pub fn heal(&self) {
+        let mut medium = self.medium();
+        medium.sync_fails_in = None;
+        medium.write_fails_in = None;
+    }
+
+    /// Bytes that all files together may grow to; `None` is no limit.
     pub fn limit(&self, capacity: Option<u64>) {
         self.medium().capacity = capacity;
     }
@@ -370,7 +377,7 @@ impl File for MemoryFile {
                 .saturating_sub(medium.files[&file].cached.len() as u64);
             if medium
                 .capacity
-                .is_some_and(|capacity| medium.used() + grows > capacity)
+                .is_some_and(|capacity| grows > 0 && medium.used() + grows > capacity)
             {
                 return Err(io::ErrorKind::StorageFull.into());
             }

@@ -1,0 +1,100 @@
+//! How clients ask, are answered and ask again.
+
+use rand::RngExt;
+use synod::paxos::NodeId;
+
+use crate::clients::{Answer, Call, PATIENCE, What};
+use crate::mix::MS;
+use crate::world::{Event, World};
+
+impl World {
+    /// Client `client` begins its next operation, or tries again.
+    pub(crate) fn ask(&mut self, client: usize, nth: u64, tries: u64) {
+        let floor = self.oracle.seen();
+        let World {
+            clients,
+            rng,
+            mix,
+            reachable,
+            ..
+        } = self;
+        let it = &mut clients[client];
+        if it.nth != nth
+            || it
+                .operation
+                .as_ref()
+                .is_some_and(|operation| operation.tries != tries)
+        {
+            return;
+        }
+        if it.operation.is_none() {
+            it.begin(client, rng, mix, floor);
+        } else if tries > 0 && rng.random_bool(0.5) {
+            it.target = reachable[rng.random_range(0..reachable.len())];
+        }
+        let (target, nth) = (it.target, it.nth);
+        let Some(operation) = &mut it.operation else {
+            return;
+        };
+        operation.tries += 1;
+        let (what, tries) = (operation.what.clone(), operation.tries);
+        let delay = rng.random_range(50..MS);
+        self.after(
+            delay,
+            Event::Call {
+                node: target,
+                call: Call { client, nth, what },
+            },
+        );
+        self.after(PATIENCE, Event::Client { client, nth, tries });
+    }
+
+    pub(crate) fn answer(&mut self, from: NodeId, call: &Call, answer: Answer) {
+        let delay = self.rng.random_range(50..MS);
+        self.after(
+            delay,
+            Event::Answer {
+                client: call.client,
+                nth: call.nth,
+                from,
+                answer,
+            },
+        );
+    }
+
+    pub(crate) fn answered(&mut self, client: usize, nth: u64, from: NodeId, answer: Answer) {
+        let it = &mut self.clients[client];
+        let Some(operation) = it.operation.as_ref().filter(|_| it.nth == nth) else {
+            return;
+        };
+        let (floor, tries) = (operation.floor, operation.tries);
+        match (answer, &operation.what) {
+            (Answer::Elsewhere(leader), _) => {
+                if let Some(leader) = leader.filter(|leader| *leader != from) {
+                    it.target = leader;
+                }
+                let pause = self.rng.random_range(MS..100 * MS);
+                return self.after(pause, Event::Client { client, nth, tries });
+            }
+            (Answer::Written(revision), What::Write { key, .. }) => {
+                self.oracle.acknowledged(key, revision, floor);
+                self.summary.writes += 1;
+            }
+            (Answer::Read { ready, applied }, What::Read) => {
+                self.oracle.read(ready, applied, floor);
+                self.summary.reads += 1;
+            }
+            (answer, what) => panic!("{what:?} was answered {answer:?}"),
+        }
+        it.operation = None;
+        let pause = self.rng.random_range(0..self.mix.think);
+        self.after(
+            pause,
+            Event::Client {
+                client,
+                nth,
+                tries: 0,
+            },
+        );
+    }
+}

@@ -1,0 +1,101 @@
+//! Faults that strike while the simulation runs.
+
+use rand::RngExt;
+use rand::seq::SliceRandom;
+use synod::paxos::NodeId;
+
+use crate::mix::{Fault, MS, SECOND};
+use crate::world::{Event, World};
+
+impl World {
+    /// One of the seed's faults strikes somewhere; its end is scheduled.
+    pub(crate) fn strike(&mut self) {
+        let every = self.mix.fault_every;
+        let next = self.rng.random_range(every / 4..every * 2);
+        self.after(next, Event::Chaos);
+        let targets: Vec<NodeId> = self
+            .nodes
+            .iter()
+            .filter(|node| !node.spared)
+            .map(|node| node.id)
+            .collect();
+        if targets.is_empty() || self.mix.faults.is_empty() {
+            return;
+        }
+        let fault = self.mix.faults[self.rng.random_range(0..self.mix.faults.len())];
+        let node = targets[self.rng.random_range(0..targets.len())];
+        self.note(format_args!("fault {fault:?} {node}"));
+        match fault {
+            Fault::Crash => self.end(node, true),
+            Fault::Kill => self.end(node, false),
+            Fault::Pause => self.pause(node),
+            Fault::SlowDisk => {
+                let sync = self.rng.random_range(0..SECOND);
+                self.node(node).sync = sync;
+                self.end_after(3 * SECOND, Event::Mend(node));
+            }
+            Fault::SyncError => {
+                let (n, write) = (self.rng.random_range(0..4), self.rng.random_bool(0.3));
+                let memory = &self.node(node).memory;
+                if write {
+                    memory.fail_write_after(n)
+                } else {
+                    memory.fail_sync_after(n)
+                }
+            }
+            Fault::FullDisk => {
+                self.node(node).memory.limit(Some(0));
+                self.end_after(3 * SECOND, Event::Mend(node));
+            }
+            Fault::Partition | Fault::OneWay | Fault::Chain | Fault::Cut => {
+                self.cut(fault, &targets)
+            }
+        }
+    }
+
+    fn cut(&mut self, fault: Fault, targets: &[NodeId]) {
+        let mut all: Vec<NodeId> = self.nodes.iter().map(|node| node.id).collect();
+        all.shuffle(&mut self.rng);
+        // While a majority is spared, only links of the others break.
+        let hits = |a: NodeId, b: NodeId| targets.contains(&a) || targets.contains(&b);
+        let pairs: Vec<(NodeId, NodeId)> = match fault {
+            Fault::Partition => {
+                let (left, right) = all.split_at(self.rng.random_range(1..all.len()));
+                left.iter()
+                    .flat_map(|a| right.iter().map(|b| (*a, *b)))
+                    .collect()
+            }
+            Fault::Chain => {
+                let apart = |a: usize, b: usize| (all[a], all[b]);
+                (0..all.len())
+                    .flat_map(|a| (a + 2..all.len()).map(move |b| (a, b)))
+                    .map(|(a, b)| apart(a, b))
+                    .collect()
+            }
+            _ => vec![(all[0], all[1])],
+        };
+        for (a, b) in pairs.into_iter().filter(|(a, b)| hits(*a, *b)) {
+            if fault == Fault::OneWay {
+                self.links.cut_one_way(a, b)
+            } else {
+                self.links.cut(a, b)
+            }
+        }
+        self.links_changed();
+        self.end_after(4 * SECOND, Event::Heal);
+    }
+
+    fn pause(&mut self, node: NodeId) {
+        let until = self.now + self.rng.random_range(10 * MS..4 * SECOND);
+        if self.node(node).is_up() && self.node(node).paused.is_none() {
+            self.node(node).paused = Some(until);
+            self.after(until - self.now, Event::Resume(node));
+        }
+    }
+
+    /// Schedules what ends a fault, at a random time up to `longest` from now.
+    pub(crate) fn end_after(&mut self, longest: u64, event: Event) {
+        let delay = self.rng.random_range(20 * MS..longest);
+        self.after(delay, event);
+    }
+}

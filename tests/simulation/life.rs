@@ -1,0 +1,142 @@
+//! How a voter's process starts, stands still, wakes and ends.
+
+use rand::RngExt;
+use synod::paxos::{Ballot, Epoch, Input, Membership, NodeId, Options, Replica};
+use synod::replication::storage::{Storage, Wal, WalOptions};
+use synod::state::Machine;
+
+use crate::mix::SECOND;
+use crate::node::Process;
+use crate::world::{Event, World};
+
+impl World {
+    /// A process starts on what its disk holds. It may fail to, as any other time.
+    pub(crate) fn start(&mut self, node: NodeId) {
+        let mix = self.mix.clone();
+        let seed = self.rng.random();
+        let breaks = self
+            .rng
+            .random_bool(0.1)
+            .then(|| self.rng.random_range(0..8));
+        let now = self.now;
+        let it = self.node(node);
+        if it.is_up() {
+            return;
+        }
+        if let Some(n) = breaks.filter(|_| !it.spared) {
+            it.memory.fail_sync_after(n);
+        }
+        it.boot += 1;
+        let disk = it.memory.boot().expect("the process before is gone");
+        let initial = Ballot::initial(Epoch(0));
+        let options = WalOptions {
+            segment_bytes: mix.segment_bytes,
+            ..WalOptions::new(initial, !it.founded)
+        };
+        let (wal, recovered) = match Wal::open(disk, options) {
+            Ok(opened) => opened,
+            Err(error) => {
+                assert!(!it.spared, "a log does not open: {error}");
+                self.note(format_args!("{node} does not start: {error}"));
+                return self.end(node, true);
+            }
+        };
+        it.founded = true;
+        let unsure = std::mem::take(&mut it.unsure);
+        let replica = Replica::new(
+            it.clock(now),
+            Options {
+                id: node,
+                membership: Membership {
+                    epoch: Epoch(0),
+                    voters: (1..=mix.voters).map(NodeId).collect(),
+                },
+                heartbeat: mix.heartbeat,
+                election_timeout: mix.election_timeout,
+                window_entries: mix.window_entries,
+                window_bytes: mix.window_bytes,
+                seed,
+            },
+            recovered.clone(),
+        );
+        it.process = Some(Process::new(replica, wal, Machine::new()));
+        self.summary.starts += 1;
+        self.oracle.recovered(node, &recovered, &unsure);
+        self.note(format_args!(
+            "{node} starts with {} entries, promised {}",
+            recovered.entries.len(),
+            recovered.promised
+        ));
+        self.input(node, Input::Tick);
+        self.links_changed();
+    }
+
+    /// A process ends: the power fails, or it is killed. What it was writing may be there whole, in part, or not.
+    pub(crate) fn end(&mut self, node: NodeId, power: bool) {
+        let luck = self.rng.random_range(0..3);
+        let n = self.rng.random_range(0..3);
+        let (mut durable, mut unsure) = (false, Vec::new());
+        let it = self.node(node);
+        if let Some(mut process) = it.process.take() {
+            let batches: Vec<_> = process.writing.drain(..).map(|(_, batch)| batch).collect();
+            if !batches.is_empty() {
+                match luck {
+                    0 => {}
+                    1 => it.memory.fail_sync_after(n),
+                    _ => it.memory.fail_write_after(n),
+                }
+                durable = luck > 0 && process.wal.write(&batches).is_ok();
+                unsure = batches;
+            }
+        }
+        if power {
+            it.memory.crash()
+        } else {
+            it.memory.kill()
+        }
+        it.paused = None;
+        it.connected.clear();
+        if durable {
+            unsure
+                .drain(..)
+                .for_each(|batch| self.oracle.durable(node, &batch));
+        } else if !unsure.is_empty() {
+            self.node(node).unsure = unsure;
+        }
+        self.end_after(3 * SECOND, Event::Start(node));
+        self.links_changed();
+    }
+
+    pub(crate) fn wake(&mut self, node: NodeId, boot: u64) {
+        let now = self.now;
+        let it = self.node(node);
+        let awake = it.boot == boot && it.paused.is_none();
+        let due = it
+            .process
+            .as_mut()
+            .is_some_and(|process| process.wake.take_if(|at| *at <= now).is_some());
+        if awake && due {
+            self.input(node, Input::Tick);
+        }
+    }
+
+    /// A process that stood still goes on: what waits comes before its timers.
+    pub(crate) fn resume(&mut self, node: NodeId) {
+        let now = self.now;
+        let it = self.node(node);
+        if it
+            .paused
+            .take_if(|until| *until <= now || it.spared)
+            .is_none()
+        {
+            return;
+        }
+        let Some(process) = &mut it.process else {
+            return;
+        };
+        for arrived in std::mem::take(&mut process.backlog) {
+            self.arrives(node, arrived);
+        }
+        self.input(node, Input::Tick);
+    }
+}

@@ -1,0 +1,125 @@
+//! The faults and sizes that a seed draws. Not every seed has every fault: some show only where others are absent.
+
+use std::time::Duration;
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+/// Microseconds.
+pub(crate) const MS: u64 = 1000;
+pub(crate) const SECOND: u64 = 1_000_000;
+
+/// A fault that strikes now and then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The power fails.
+    Crash,
+    /// The process dies.
+    Kill,
+    /// The process stands still.
+    Pause,
+    /// Two halves.
+    Partition,
+    /// One direction of one link.
+    OneWay,
+    /// Everyone reaches only neighbours.
+    Chain,
+    /// One link.
+    Cut,
+    SlowDisk,
+    SyncError,
+    FullDisk,
+}
+
+const FAULTS: [Fault; 10] = [
+    Fault::Crash,
+    Fault::Kill,
+    Fault::Pause,
+    Fault::Partition,
+    Fault::OneWay,
+    Fault::Chain,
+    Fault::Cut,
+    Fault::SlowDisk,
+    Fault::SyncError,
+    Fault::FullDisk,
+];
+
+/// How one seed is set up.
+#[derive(Debug, Clone)]
+pub(crate) struct Mix {
+    pub(crate) voters: u32,
+    pub(crate) heartbeat: Duration,
+    pub(crate) election_timeout: Duration,
+    pub(crate) window_entries: usize,
+    pub(crate) window_bytes: usize,
+    pub(crate) segment_bytes: u64,
+    pub(crate) command_bytes: usize,
+    pub(crate) clients: usize,
+    /// Longest pause of a client between two operations, in microseconds.
+    pub(crate) think: u64,
+    /// How long the faults last.
+    pub(crate) safety: u64,
+    pub(crate) faults: Vec<Fault>,
+    /// Mean time between two faults.
+    pub(crate) fault_every: u64,
+    pub(crate) loss: f64,
+    pub(crate) duplication: f64,
+    /// Longest delay of a message.
+    pub(crate) delay: u64,
+    /// Messages overtake each other.
+    pub(crate) reorder: bool,
+    /// A cut link is noticed by its ends after at most this; `None`: never.
+    pub(crate) noticed_within: Option<u64>,
+    /// Longest sync.
+    pub(crate) sync: u64,
+    /// Clocks run apart by up to 10 %.
+    pub(crate) skew: bool,
+}
+
+impl Mix {
+    pub(crate) fn draw(rng: &mut StdRng) -> Self {
+        let timeout = rng.random_range(200..1000);
+        let voters = [1, 3, 3, 3, 5, 5][rng.random_range(0..6)];
+        let often = rng.random_range(0.1..0.9);
+        let links = |fault: &Fault| {
+            !matches!(
+                fault,
+                Fault::Partition | Fault::OneWay | Fault::Chain | Fault::Cut
+            )
+        };
+        Mix {
+            voters,
+            heartbeat: Duration::from_millis(timeout / 10),
+            election_timeout: Duration::from_millis(timeout),
+            window_entries: [1, 3, 16, 256][rng.random_range(0..4)],
+            window_bytes: [200, 4 << 10, 1 << 20][rng.random_range(0..3)],
+            segment_bytes: [2 << 10, 8 << 10, 32 << 10][rng.random_range(0..3)],
+            command_bytes: [0, 0, 300, 3000][rng.random_range(0..4)],
+            clients: rng.random_range(1..9),
+            think: [MS, 20 * MS, 200 * MS][rng.random_range(0..3)],
+            safety: rng.random_range(2..12) * SECOND,
+            faults: FAULTS
+                .into_iter()
+                .filter(|fault| voters > 1 || links(fault))
+                .filter(|_| rng.random_bool(often))
+                .collect(),
+            fault_every: [100 * MS, 400 * MS, 1500 * MS][rng.random_range(0..3)],
+            loss: some(rng, 0.2),
+            duplication: some(rng, 0.2),
+            delay: [MS, 10 * MS, 100 * MS, 400 * MS][rng.random_range(0..4)],
+            reorder: rng.random(),
+            noticed_within: [Some(10 * MS), Some(2 * SECOND), None][rng.random_range(0..3)],
+            sync: [MS / 5, 5 * MS, 60 * MS][rng.random_range(0..3)],
+            skew: rng.random(),
+        }
+    }
+}
+
+/// Nothing in half of the cases, else up to `most`.
+fn some(rng: &mut StdRng, most: f64) -> f64 {
+    if rng.random() {
+        0.0
+    } else {
+        rng.random_range(0.0..most)
+    }
+}

@@ -1,0 +1,104 @@
+//! One voter's machine: its disk, its clock, and the process that runs on it now and then.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use synod::paxos::{Batch, Input, Message, NodeId, PersistId, Replica, Slot, Time};
+use synod::replication::storage::{Memory, MemoryDisk, Wal};
+use synod::state::Machine;
+
+use crate::clients::Call;
+
+/// A voter, up or down.
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    pub(crate) memory: Memory,
+    /// Counts the starts; names the process in events, so that those of an earlier one are void.
+    pub(crate) boot: u64,
+    /// Whether a log was ever made here.
+    pub(crate) founded: bool,
+    pub(crate) process: Option<Process>,
+    /// What was being written when the last process ended.
+    pub(crate) unsure: Vec<Batch>,
+    /// Stands still until then.
+    pub(crate) paused: Option<u64>,
+    /// Its clock: local microseconds for 1,000 true ones, and what it is ahead by.
+    pub(crate) rate: u64,
+    pub(crate) ahead: u64,
+    /// Longest sync, in microseconds.
+    pub(crate) sync: u64,
+    /// Whom it was told it is connected to: the peer's boot.
+    pub(crate) connected: BTreeMap<NodeId, u64>,
+    /// Left alone by faults.
+    pub(crate) spared: bool,
+}
+
+/// What runs on it.
+pub(crate) struct Process {
+    pub(crate) replica: Replica,
+    pub(crate) wal: Wal<MemoryDisk>,
+    pub(crate) machine: Machine,
+    /// Handed out and not yet being written.
+    pub(crate) waiting: Vec<(PersistId, Batch)>,
+    /// Being written, with one sync.
+    pub(crate) writing: Vec<(PersistId, Batch)>,
+    pub(crate) durable: PersistId,
+    /// Messages that wait for a batch.
+    pub(crate) withheld: VecDeque<(PersistId, NodeId, Message)>,
+    pub(crate) wake: Option<u64>,
+    /// What came in while it stood still.
+    pub(crate) backlog: Vec<Arrived>,
+    pub(crate) proposed: BTreeMap<u64, Call>,
+    pub(crate) reading: BTreeMap<u64, Call>,
+    /// Reads that wait for a slot to be applied.
+    pub(crate) ready: Vec<(Slot, Call)>,
+    /// Clients that wait for a key.
+    pub(crate) keyed: BTreeMap<String, Vec<Call>>,
+    /// Names proposals and reads.
+    pub(crate) next: u64,
+}
+
+/// Something that reached a process.
+pub(crate) enum Arrived {
+    Input(Input),
+    Call(Call),
+}
+
+impl Process {
+    pub(crate) fn new(replica: Replica, wal: Wal<MemoryDisk>, machine: Machine) -> Self {
+        Process {
+            replica,
+            wal,
+            machine,
+            waiting: Vec::new(),
+            writing: Vec::new(),
+            durable: PersistId(0),
+            withheld: VecDeque::new(),
+            wake: None,
+            backlog: Vec::new(),
+            proposed: Default::default(),
+            reading: Default::default(),
+            ready: Vec::new(),
+            keyed: Default::default(),
+            next: 0,
+        }
+    }
+}
+
+impl Node {
+    /// Its clock at a true time.
+    pub(crate) fn clock(&self, now: u64) -> Time {
+        Time(std::time::Duration::from_micros(
+            now * self.rate / 1000 + self.ahead,
+        ))
+    }
+
+    /// The first true time at which its clock is there.
+    pub(crate) fn when(&self, time: Time) -> u64 {
+        let local = time.0.as_nanos().div_ceil(1000) as u64;
+        (local.saturating_sub(self.ahead) * 1000).div_ceil(self.rate)
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.process.is_some()
+    }
+}

@@ -1,0 +1,80 @@
+//! What the log's thread does: all that waits with one write, then what waited for it.
+
+use std::collections::VecDeque;
+
+use rand::RngExt;
+use synod::paxos::{Batch, Input, Message, NodeId, PersistId};
+use synod::replication::storage::Storage;
+
+use crate::mix::MS;
+use crate::world::{Event, World};
+
+/// How long a full disk is left alone.
+const FULL_PAUSE: u64 = 50 * MS;
+
+impl World {
+    pub(crate) fn begin_write(&mut self, node: NodeId) {
+        let it = self.node(node);
+        let (boot, longest) = (it.boot, it.sync);
+        let Some(process) = &mut it.process else {
+            return;
+        };
+        if process.writing.is_empty() && !process.waiting.is_empty() {
+            process.writing = std::mem::take(&mut process.waiting);
+            let delay = self.rng.random_range(50..=longest.max(50));
+            self.after(delay, Event::Written { node, boot });
+        }
+    }
+
+    /// The log's thread has written what it took.
+    pub(crate) fn written(&mut self, node: NodeId, boot: u64) {
+        let it = self.node(node);
+        let (current, paused) = (it.boot, it.paused.is_some());
+        let Some(process) = it.process.as_mut().filter(|_| current == boot) else {
+            return;
+        };
+        if paused {
+            return self.after(10 * MS, Event::Written { node, boot });
+        }
+        let batches: Vec<Batch> = process
+            .writing
+            .iter()
+            .map(|(_, batch)| batch.clone())
+            .collect();
+        match process.wal.write(&batches) {
+            Ok(()) => {}
+            Err(error) if error.is_full() => {
+                return self.after(FULL_PAUSE, Event::Written { node, boot });
+            }
+            Err(error) => {
+                // The replica ends; the process may live on without it, or end too.
+                self.note(format_args!("{node} fails: {error}"));
+                let power = self.rng.random();
+                return self.end(node, power);
+            }
+        }
+        let written = std::mem::take(&mut process.writing);
+        let last = written.last().map_or(PersistId(0), |(id, _)| *id);
+        for (id, batch) in &written {
+            self.oracle.durable(node, batch);
+            self.release(node, *id);
+        }
+        self.note(format_args!("{node} holds {last:?}"));
+        self.input(node, Input::Persisted(last));
+    }
+
+    /// Sends what waited for this batch.
+    fn release(&mut self, node: NodeId, durable: PersistId) {
+        let process = self.process(node);
+        process.durable = durable;
+        let (now, later) = process
+            .withheld
+            .drain(..)
+            .partition(|(after, ..)| *after <= durable);
+        process.withheld = later;
+        let now: VecDeque<(PersistId, NodeId, Message)> = now;
+        for (_, to, message) in now {
+            self.send(node, to, message);
+        }
+    }
+}
