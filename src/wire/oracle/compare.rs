@@ -60,7 +60,7 @@ fn accepted_by_us_alone(our: &Seen, their: Option<&Seen>) -> bool {
 }
 
 /// The requests that we would forward, until the connection would end.
-fn ours(bytes: &[u8]) -> Vec<Seen> {
+pub(super) fn ours(bytes: &[u8]) -> Vec<Seen> {
     let mut seen = Vec::new();
     let mut rest = bytes;
     let mut head = RequestHead::new();
@@ -88,7 +88,7 @@ fn ours(bytes: &[u8]) -> Vec<Seen> {
 }
 
 /// The requests that hyper gives to its service.
-fn theirs(bytes: &[u8]) -> Vec<Seen> {
+pub(super) fn theirs(bytes: &[u8]) -> Vec<Seen> {
     thread_local! {
         static RUNTIME: tokio::runtime::Runtime =
             tokio::runtime::Builder::new_current_thread().build().expect("a runtime without drivers needs nothing");
