@@ -20,6 +20,14 @@ use crate::routing::{self, Question};
 /// How long the data plane may take to serve what this node knows before the older snapshot is explained.
 const CATCH_UP: Duration = Duration::from_secs(1);
 
+/// The explanation for programs, and as text for people.
+#[derive(serde::Serialize)]
+struct Answer {
+    #[serde(flatten)]
+    explanation: routing::Explanation,
+    text: String,
+}
+
 pub(super) async fn post(
     State(state): State<AdminState>,
     options: ReadOptions,
@@ -32,7 +40,12 @@ pub(super) async fn post(
     }
     let snapshot = state.cell.load();
     let head = [(SYNOD_REVISION, revision_value(snapshot.revision))];
-    Ok((head, Json(routing::explain(&snapshot, question))).into_response())
+    let explanation = routing::explain(&snapshot, question);
+    let answer = Answer {
+        text: explanation.to_string(),
+        explanation,
+    };
+    Ok((head, Json(answer)).into_response())
 }
 
 /// Waits a little for the data plane, so that what was just written is explained; it tells its revision anyway.
