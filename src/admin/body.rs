@@ -42,7 +42,8 @@ impl<S: Sync> FromRequest<S> for JsonBody {
     }
 }
 
-/// JSON by its name, or a body without a name; anything else would be guessed at.
+/// JSON by its name, or a body without a name, or with the name that curl gives when none is said; anything else would
+/// be guessed at. A page of another origin can send the last as well: its writes are refused for that origin.
 fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
     let Some(named) = headers.get(CONTENT_TYPE) else {
         return Ok(());
@@ -57,7 +58,7 @@ fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
         .to_ascii_lowercase();
     if matches!(
         essence.as_str(),
-        "application/json" | "application/merge-patch+json"
+        "application/json" | "application/merge-patch+json" | "application/x-www-form-urlencoded"
     ) {
         return Ok(());
     }

@@ -1,18 +1,19 @@
 //! What a request may say beside its path and body, one extractor for each kind of request.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::extract::{ConnectInfo, FromRequestParts};
 use http::HeaderMap;
 use http::header::HeaderName;
 use http::request::Parts;
 
+use super::AdminState;
 use super::conditions::Condition;
 use super::problem::{Kind, Problem};
 use super::query::{Query, duration, number, word};
 use crate::config::limits;
-use crate::state::Key;
+use crate::state::{Key, Machine, Stamp};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const SYNOD_COMMENT: HeaderName = HeaderName::from_static("synod-comment");
@@ -122,12 +123,13 @@ impl<S: Sync> FromRequestParts<S> for PageOptions {
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for WriteOptions {
+impl FromRequestParts<AdminState> for WriteOptions {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &AdminState) -> Result<Self, Problem> {
         write(
             parts,
+            state,
             &[
                 ("committed", Wait::Committed),
                 ("applied", Wait::Applied),
@@ -137,17 +139,17 @@ impl<S: Sync> FromRequestParts<S> for WriteOptions {
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for StateOptions {
+impl FromRequestParts<AdminState> for StateOptions {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &AdminState) -> Result<Self, Problem> {
         let waits = [
             ("committed", Wait::Committed),
             ("applied", Wait::Applied),
             ("empty", Wait::Empty),
             ("none", Wait::None),
         ];
-        write(parts, &waits).map(Self)
+        write(parts, state, &waits).map(Self)
     }
 }
 
@@ -159,7 +161,11 @@ fn consistency(query: &mut Query) -> Option<Consistency> {
     query.take("consistency", |given| word(&words, given))
 }
 
-fn write(parts: &Parts, waits: &[(&str, Wait)]) -> Result<WriteOptions, Problem> {
+fn write(
+    parts: &Parts,
+    state: &AdminState,
+    waits: &[(&str, Wait)],
+) -> Result<WriteOptions, Problem> {
     let mut query = Query::of(&parts.uri)?;
     let wait = query.take("wait", |given| word(waits, given));
     let timeout = query.take("timeout", |given| duration(given, TIMEOUT.1));
@@ -172,7 +178,7 @@ fn write(parts: &Parts, waits: &[(&str, Wait)]) -> Result<WriteOptions, Problem>
         timeout: timeout.unwrap_or(TIMEOUT.0),
         dry_run: dry_run.unwrap_or(false),
         retried: parts.headers.contains_key(IDEMPOTENCY_KEY),
-        key: key(&parts.headers)?,
+        key: key(&parts.headers, state)?,
         comment: comment(&parts.headers)?,
         author: author(parts),
         condition: Condition::of_write(&parts.headers)?,
@@ -180,9 +186,9 @@ fn write(parts: &Parts, waits: &[(&str, Wait)]) -> Result<WriteOptions, Problem>
 }
 
 /// The key of the client, bare or as a quoted string, or a fresh one.
-fn key(headers: &HeaderMap) -> Result<Key, Problem> {
+fn key(headers: &HeaderMap, state: &AdminState) -> Result<Key, Problem> {
     let Some(given) = headers.get(IDEMPOTENCY_KEY) else {
-        return Ok(fresh_key());
+        return Ok(fresh_key(state));
     };
     let given = given.to_str().unwrap_or("");
     let bare = given
@@ -192,8 +198,13 @@ fn key(headers: &HeaderMap) -> Result<Key, Problem> {
     Key::new(bare).map_err(|error| header(IDEMPOTENCY_KEY, &error.to_string()))
 }
 
-fn fresh_key() -> Key {
-    Key::new(&uuid::Uuid::now_v7().to_string()).expect("a UUID is 36 printable ASCII characters")
+/// Of the later of this node's clock and state time: a leader whose clock once ran ahead must not make every key of
+/// the others look long expired.
+fn fresh_key(state: &AdminState) -> Key {
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH);
+    let clock = Stamp(clock.map_or(0, |since| since.as_millis() as u64));
+    let now = clock.max(state.replication.inspect(Machine::now));
+    Key::fresh(now, rand::random())
 }
 
 fn comment(headers: &HeaderMap) -> Result<String, Problem> {

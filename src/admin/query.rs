@@ -87,17 +87,6 @@ impl Query {
     }
 }
 
-/// For paths that take no parameters.
-pub(super) struct NoQuery;
-
-impl<S: Sync> FromRequestParts<S> for NoQuery {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        Query::of(&parts.uri)?.finish().map(|()| Self)
-    }
-}
-
 /// The value for a word of a list.
 pub(super) fn word<T: Copy>(words: &[(&str, T)], given: &str) -> Result<T, String> {
     words

@@ -73,9 +73,11 @@ pub(super) async fn rollback(
 ) -> Result<Response, Problem> {
     let revision = wanted(&body)?;
     read::fresh(&state, Consistency::Linearizable).await?;
-    let config = state
+    // Walked back on a copy, which shares every entry: applying must not wait for it.
+    let history = state
         .replication
-        .inspect(|machine| machine.history().config_at(revision));
+        .inspect(|machine| machine.history().clone());
+    let config = history.config_at(revision);
     let config = revisions::kept(config, revision)?;
     if options.comment.is_empty() {
         options.comment = format!("rollback to {revision}");

@@ -196,7 +196,8 @@ impl Call {
         if let Some((_, key)) = self.headers.iter().find(|(name, _)| *name == KEY) {
             return Some(key.clone());
         }
-        let key = uuid::Uuid::now_v7().to_string();
+        // Not one that tells its time: the cluster's may be ahead of this machine's, and would take it for expired.
+        let key = uuid::Uuid::new_v4().to_string();
         self.headers.push((KEY, key.clone()));
         Some(key)
     }
