@@ -12,7 +12,7 @@ use synod::client::{Call, Client};
 
 /// One system's three nodes; killed when the last clone is dropped.
 #[derive(Clone)]
-pub struct Cluster {
+pub(crate) struct Cluster {
     kind: Kind,
     _processes: Rc<Vec<Process>>,
 }
@@ -34,7 +34,7 @@ impl Drop for Process {
 
 impl Cluster {
     /// Three voters.
-    pub fn synod(folder: &Path) -> Self {
+    pub(crate) fn synod(folder: &Path) -> Self {
         let voters: Vec<String> = (0..3)
             .map(|node| format!("--voter=n{node}=127.0.0.1:{}", 19001 + 10 * node))
             .collect();
@@ -58,7 +58,7 @@ impl Cluster {
     }
 
     /// Three members, if etcd is installed.
-    pub fn etcd(folder: &Path) -> Option<Self> {
+    pub(crate) fn etcd(folder: &Path) -> Option<Self> {
         Command::new("etcd").arg("--version").output().ok()?;
         let peers: Vec<String> = (0..3)
             .map(|node| format!("e{node}=http://127.0.0.1:{}", 19101 + 10 * node))
@@ -129,7 +129,7 @@ impl Cluster {
         cluster
     }
 
-    pub fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self.kind {
             Kind::Synod => "synod",
             Kind::Etcd => "etcd",
@@ -137,7 +137,7 @@ impl Cluster {
     }
 
     /// The node that a client asks.
-    pub fn address(&self, client: usize) -> String {
+    pub(crate) fn address(&self, client: usize) -> String {
         let base = match self.kind {
             Kind::Synod => 19002,
             Kind::Etcd => 19102,
@@ -146,7 +146,7 @@ impl Cluster {
     }
 
     /// One write of about a hundred bytes, each different from the one before.
-    pub fn write(&self, client: usize, turn: usize) -> http::Request<Full<Bytes>> {
+    pub(crate) fn write(&self, client: usize, turn: usize) -> http::Request<Full<Bytes>> {
         let (method, path, body) = match self.kind {
             Kind::Synod => {
                 let spec = format!(
@@ -176,7 +176,7 @@ impl Cluster {
     }
 
     /// Syncs of the log on all nodes' average leader so far, where the system tells.
-    pub fn syncs(&self) -> Option<f64> {
+    pub(crate) fn syncs(&self) -> Option<f64> {
         if self.kind == Kind::Etcd {
             return None;
         }

@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use crate::clusters::Cluster;
 
 /// The latency of every acknowledged write.
-pub async fn run(cluster: &Cluster, clients: usize, time: Duration) -> Vec<Duration> {
+pub(crate) async fn run(cluster: &Cluster, clients: usize, time: Duration) -> Vec<Duration> {
     let deadline = Instant::now() + time;
     let local = tokio::task::LocalSet::new();
     let mut tasks = Vec::new();

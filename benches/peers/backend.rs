@@ -4,12 +4,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 /// Where it listens.
-pub const ADDRESS: &str = "127.0.0.1:18090";
+pub(crate) const ADDRESS: &str = "127.0.0.1:18090";
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nServer: bench\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, world\n";
 
 /// Answers every head with the same bytes, until killed.
-pub fn run() {
+pub(crate) fn run() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

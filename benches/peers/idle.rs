@@ -7,7 +7,7 @@ use crate::process::Pinned;
 use crate::{IDLE_CONNECTIONS, SETTLE, proxies};
 
 /// KiB a connection, each having been used for one request first.
-pub fn kib_per_connection(proxy: &Pinned) -> f64 {
+pub(crate) fn kib_per_connection(proxy: &Pinned) -> f64 {
     // Warm up, so that what is allocated once is not counted.
     drop(open(200));
     std::thread::sleep(SETTLE);

@@ -5,11 +5,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A process pinned to one core; killed with its children when dropped.
-pub struct Pinned(Child);
+pub(crate) struct Pinned(Child);
 
 impl Pinned {
     /// Runs the command on this core.
-    pub fn spawn(core: usize, command: &Command) -> Self {
+    pub(crate) fn spawn(core: usize, command: &Command) -> Self {
         let child = Command::new("taskset")
             .arg("-c")
             .arg(core.to_string())
@@ -23,12 +23,12 @@ impl Pinned {
     }
 
     /// CPU time of the process and its children so far, user and kernel.
-    pub fn cpu_time(&self) -> Duration {
+    pub(crate) fn cpu_time(&self) -> Duration {
         self.tree().into_iter().map(cpu_time).sum()
     }
 
     /// Proportional set size of the process and its children, KiB.
-    pub fn memory_kib(&self) -> u64 {
+    pub(crate) fn memory_kib(&self) -> u64 {
         self.tree().into_iter().map(memory_kib).sum()
     }
 
@@ -85,7 +85,7 @@ fn memory_kib(pid: u32) -> u64 {
 }
 
 /// Waits until something accepts at this address.
-pub fn wait_for_port(address: &str) {
+pub(crate) fn wait_for_port(address: &str) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while TcpStream::connect(address).is_err() {
         assert!(Instant::now() < deadline, "nothing listens at {address}");

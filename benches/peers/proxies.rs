@@ -7,11 +7,11 @@ use crate::backend;
 use crate::process::{Pinned, wait_for_port};
 
 /// Where each of them listens while it is measured.
-pub const LISTEN: &str = "127.0.0.1:18080";
+pub(crate) const LISTEN: &str = "127.0.0.1:18080";
 const ADMIN: &str = "127.0.0.1:18091";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Proxy {
+pub(crate) enum Proxy {
     Synod,
     Nginx,
     Haproxy,
@@ -19,7 +19,7 @@ pub enum Proxy {
 
 impl Proxy {
     /// Synod and those peers that are installed.
-    pub fn available() -> Vec<Self> {
+    pub(crate) fn available() -> Vec<Self> {
         let installed = |name: &str| {
             Command::new("which")
                 .arg(name)
@@ -34,7 +34,7 @@ impl Proxy {
         [Self::Synod].into_iter().chain(peers).collect()
     }
 
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Synod => "synod",
             Self::Nginx => "nginx",
@@ -43,7 +43,7 @@ impl Proxy {
     }
 
     /// Starts it on the first core.
-    pub fn start(self, folder: &Path) -> Pinned {
+    pub(crate) fn start(self, folder: &Path) -> Pinned {
         let running = match self {
             Self::Synod => start_synod(folder),
             Self::Nginx => start_nginx(folder),

@@ -43,7 +43,7 @@ impl Histogram {
 pub(crate) fn totals<T: Default>(shards: &Shards<T>, of: impl Fn(&T) -> &Histogram) -> Totals {
     let buckets: Vec<(f64, u64)> = (0..=BOUNDS.len())
         .map(|i| {
-            let bound = BOUNDS.get(i).map_or(f64::MAX, |us| *us as f64 / 1e6);
+            let bound = BOUNDS.get(i).map_or(f64::INFINITY, |us| *us as f64 / 1e6);
             (bound, shards.sum(|shard| of(shard).buckets[i].read()))
         })
         .collect();
