@@ -1,0 +1,209 @@
+//! The command line as a user types it: what it prints, its exit codes, the sample files, the demo.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::backends::Backends;
+use crate::harness::{Cluster, DEADLINE, free_addresses, synod, wait_until};
+use crate::load::get;
+
+/// Runs `synod` against the cluster's second node, with a dead admin address before it.
+fn run(cluster: &Cluster, args: &[&str]) -> Output {
+    let dead = free_addresses(1)[0];
+    synod()
+        .args(args)
+        .env(
+            "SYNOD_ADMIN",
+            format!("http://{dead},http://{}", cluster.nodes[1].admin),
+        )
+        .output()
+        .unwrap()
+}
+
+fn text(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+fn succeeds(cluster: &Cluster, args: &[&str]) -> String {
+    let output = run(cluster, args);
+    assert!(
+        output.status.success(),
+        "{args:?} ended with {}: {}",
+        output.status,
+        text(&output)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn fails(cluster: &Cluster, code: i32, args: &[&str]) -> String {
+    let output = run(cluster, args);
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "{args:?}: {}",
+        text(&output)
+    );
+    text(&output)
+}
+
+#[test]
+fn an_operators_day_on_the_command_line() {
+    let cluster = Cluster::start(3);
+    let backends = Backends::start(cluster.runtime(), &["b1", "b2"]);
+    let file = cluster.data.path().join("web.yaml");
+    let config = format!(
+        "pools:\n  - name: web\n    backends:\n      - {{id: b1, address: '{}'}}\n      - {{id: b2, address: '{}'}}\n\
+         routes:\n  - name: all\n    to: [{{pool: web}}]\n",
+        backends.addresses["b1"], backends.addresses["b2"]
+    );
+    std::fs::write(&file, config).unwrap();
+    let file = file.to_str().unwrap();
+
+    assert!(fails(&cluster, 3, &["diff", "-f", file]).contains("+ /pools/web"));
+    succeeds(
+        &cluster,
+        &["apply", "-f", file, "--until", "applied", "-m", "first"],
+    );
+    assert!(succeeds(&cluster, &["diff", "-f", file]).contains("no difference"));
+    for node in &cluster.nodes {
+        assert!(
+            cluster
+                .block_on(get(node.traffic))
+                .unwrap()
+                .contains("I am b")
+        );
+    }
+
+    succeeds(&cluster, &["weight", "web/b1", "7", "-m", "more memory"]);
+    let pool: Value =
+        serde_json::from_str(&succeeds(&cluster, &["-o", "json", "get", "pool", "web"])).unwrap();
+    assert_eq!(pool["spec"]["backends"][0]["weight"], 7);
+    let history = succeeds(&cluster, &["history"]);
+    assert!(
+        history.contains("more memory") && history.contains("first"),
+        "{history}"
+    );
+
+    succeeds(&cluster, &["drain", "web/b2", "--wait"]);
+    let explained = succeeds(&cluster, &["explain", "GET", "http://shop.example/cart"]);
+    for part in ["all", "web", "b1", "b2", "drain"] {
+        assert!(explained.contains(part), "no {part} in:\n{explained}");
+    }
+    succeeds(&cluster, &["ready", "web/b2"]);
+    let status = succeeds(&cluster, &["status"]);
+    assert!(
+        status.contains("writes work") && status.contains("n3"),
+        "{status}"
+    );
+    assert!(succeeds(&cluster, &["nodes"]).contains("leader"));
+    assert!(succeeds(&cluster, &["get", "routes"]).contains("all"));
+
+    assert!(
+        fails(&cluster, 1, &["delete", "pool", "web"]).contains("all"),
+        "who refers is named"
+    );
+    succeeds(&cluster, &["delete", "route", "all"]);
+    assert!(fails(&cluster, 1, &["weight", "web/b9", "1"]).contains("b9"));
+    assert!(fails(&cluster, 1, &["weight", "web", "1"]).contains("POOL/BACKEND"));
+    fails(&cluster, 2, &["weight", "web/b1", "-1"]);
+    fails(&cluster, 2, &["frobnicate"]);
+
+    let revisions: Value =
+        serde_json::from_str(&succeeds(&cluster, &["history", "-o", "json"])).unwrap();
+    let first = revisions["items"].as_array().unwrap().last().unwrap()["revision"].to_string();
+    succeeds(&cluster, &["rollback", &first]);
+    assert!(succeeds(&cluster, &["diff", "-f", file, "--replace"]).contains("no difference"));
+}
+
+#[test]
+fn no_node_at_the_address_is_said_with_what_to_try() {
+    let dead = free_addresses(1)[0];
+    let output = synod()
+        .args(["nodes", "--admin", &format!("http://{dead}")])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("--admin"), "{}", text(&output));
+}
+
+#[test]
+fn the_sample_files_are_valid() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let mut checked = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        if matches!(extension, Some("toml" | "yaml" | "json")) {
+            let output = synod().arg("check").arg(&path).output().unwrap();
+            assert!(
+                output.status.success(),
+                "{}: {}",
+                path.display(),
+                text(&output)
+            );
+            checked += 1;
+        }
+    }
+    assert!(checked >= 3, "{checked} samples");
+}
+
+#[test]
+fn check_tells_every_fault_of_a_config() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bad.json");
+    let config = json!({
+        "pools": [{"name": "web", "backends": [{"id": "b1", "address": "10.0.0.1:80", "weight": 70000}]}],
+        "routes": [{"name": "all", "to": [{"pool": "missing"}]}],
+    });
+    std::fs::write(&file, config.to_string()).unwrap();
+    let output = synod().arg("check").arg(&file).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = text(&output);
+    assert!(
+        text.contains("/pools/0/backends/0/weight") && text.contains("65535"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_demo_serves_and_ends_cleanly() {
+    let mut child = synod()
+        .arg("demo")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap())
+        .lines()
+        .map_while(Result::ok);
+    let traffic = lines
+        .by_ref()
+        .find_map(|line| {
+            Some(
+                line.split_once("traffic http://")?
+                    .1
+                    .split(' ')
+                    .next()?
+                    .to_owned(),
+            )
+        })
+        .expect("the demo names its addresses");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let answer = runtime.block_on(get(traffic.parse().unwrap())).unwrap();
+    assert!(answer.contains("hello from b"), "{answer}");
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let status = wait_until("the demo to end", DEADLINE, || child.try_wait().unwrap());
+    assert!(status.success(), "{status}");
+    drop(lines);
+}

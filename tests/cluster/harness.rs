@@ -1,0 +1,308 @@
+//! Nodes as processes, and the admin calls tests make.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use synod::client::{Answer, Call, Client, Error, Problem};
+use tempfile::TempDir;
+
+/// Far beyond what any wait of a healthy cluster takes on a loaded machine.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// One node's process and addresses.
+pub(crate) struct Node {
+    pub name: String,
+    pub traffic: SocketAddr,
+    pub admin: SocketAddr,
+    args: Vec<String>,
+    process: Option<Child>,
+}
+
+/// A group of nodes; all are killed when it is dropped.
+pub(crate) struct Cluster {
+    pub nodes: Vec<Node>,
+    pub data: TempDir,
+    runtime: tokio::runtime::Runtime,
+    _alone: MutexGuard<'static, ()>,
+}
+
+/// The binary under test.
+pub(crate) fn synod() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_synod"))
+}
+
+/// Ports that were free a moment ago.
+pub(crate) fn free_addresses(count: usize) -> Vec<SocketAddr> {
+    let held: Vec<TcpListener> = (0..count)
+        .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+        .collect();
+    held.iter()
+        .map(|listener| listener.local_addr().unwrap())
+        .collect()
+}
+
+impl Cluster {
+    /// Starts `count` voters and waits until they have a leader and answer.
+    pub(crate) fn start(count: usize) -> Self {
+        let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let data = TempDir::new().unwrap();
+        let addresses = free_addresses(3 * count);
+        let names: Vec<String> = (0..count).map(|index| format!("n{}", index + 1)).collect();
+        let voters: Vec<String> = if count == 1 {
+            Vec::new()
+        } else {
+            names
+                .iter()
+                .enumerate()
+                .flat_map(|(index, name)| {
+                    [
+                        "--voter".to_owned(),
+                        format!("{name}={}", addresses[3 * index + 2]),
+                    ]
+                })
+                .collect()
+        };
+        let nodes = names
+            .iter()
+            .enumerate()
+            .map(|(index, name)| {
+                let mut args: Vec<String> = [
+                    "serve".to_owned(),
+                    format!("--node={name}"),
+                    format!("--data={}", data.path().join(name).display()),
+                    format!("--listen={}", addresses[3 * index]),
+                    format!("--admin={}", addresses[3 * index + 1]),
+                    format!("--peer={}", addresses[3 * index + 2]),
+                    "--threads=1".to_owned(),
+                ]
+                .into();
+                args.extend(voters.clone());
+                Node {
+                    name: name.clone(),
+                    traffic: addresses[3 * index],
+                    admin: addresses[3 * index + 1],
+                    args,
+                    process: None,
+                }
+            })
+            .collect();
+        let mut cluster = Self {
+            nodes,
+            data,
+            runtime: tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(1)
+                .enable_all()
+                .build()
+                .unwrap(),
+            _alone: alone,
+        };
+        for index in 0..count {
+            cluster.spawn(index);
+        }
+        cluster.wait_for_leader();
+        cluster
+    }
+
+    /// Starts the process of a node that does not run.
+    pub(crate) fn spawn(&mut self, index: usize) {
+        let node = &mut self.nodes[index];
+        assert!(node.process.is_none(), "{} runs", node.name);
+        let mut child = synod()
+            .args(&node.args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        for stream in [
+            Box::new(child.stdout.take().unwrap()) as Box<dyn std::io::Read + Send>,
+            Box::new(child.stderr.take().unwrap()),
+        ] {
+            let name = node.name.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    eprintln!("[{name}] {line}");
+                }
+            });
+        }
+        node.process = Some(child);
+    }
+
+    /// Runs a future on the cluster's own runtime.
+    pub(crate) fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
+    }
+
+    /// The runtime of load generators and backends.
+    pub(crate) fn runtime(&self) -> &tokio::runtime::Runtime {
+        &self.runtime
+    }
+
+    /// Ends a node at once, as a power cut would end its process.
+    pub(crate) fn kill(&mut self, index: usize) {
+        let mut child = self.nodes[index].process.take().expect("the node runs");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Asks a node to stop, and waits until it has.
+    pub(crate) fn terminate(&mut self, index: usize) {
+        let mut child = self.nodes[index].process.take().expect("the node runs");
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let status = wait_until("a node to stop", DEADLINE, || child.try_wait().unwrap());
+        assert!(
+            status.success(),
+            "{} ended with {status}",
+            self.nodes[index].name
+        );
+    }
+
+    pub(crate) fn runs(&self, index: usize) -> bool {
+        self.nodes[index].process.is_some()
+    }
+
+    fn client(&self, index: usize) -> Client {
+        Client::new(
+            [format!("http://{}", self.nodes[index].admin)],
+            Duration::from_secs(20),
+        )
+        .unwrap()
+    }
+
+    /// One admin call at one node.
+    pub(crate) fn try_call(&self, index: usize, call: Call) -> Result<Answer, Error> {
+        self.block_on(self.client(index).call(call))
+    }
+
+    /// One admin call that must succeed.
+    pub(crate) fn call(&self, index: usize, call: Call) -> Answer {
+        self.try_call(index, call)
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// One admin call that must be refused.
+    pub(crate) fn refused(&self, index: usize, call: Call) -> Problem {
+        match self.try_call(index, call) {
+            Err(Error::Refused(problem)) => *problem,
+            other => panic!("expected a refusal, got {other:?}"),
+        }
+    }
+
+    /// Writes a resource; the revision after it.
+    pub(crate) fn put(&self, index: usize, path: &str, spec: Value) -> u64 {
+        self.call(index, Call::new(http::Method::PUT, path).json(spec))
+            .revision
+            .expect("a write answers a revision")
+    }
+
+    /// Index of the node that leads, as a running node tells.
+    pub(crate) fn leader(&self) -> Option<usize> {
+        let running = (0..self.nodes.len()).filter(|index| self.runs(*index));
+        for index in running {
+            let Ok(answer) = self.try_call(index, Call::get("/v1/nodes?consistency=local")) else {
+                continue;
+            };
+            let items = answer.body["items"].as_array().cloned().unwrap_or_default();
+            let leader = items.iter().find(|item| item["role"] == "leader");
+            let leader = leader
+                .and_then(|item| self.nodes.iter().position(|node| item["name"] == node.name));
+            if let Some(leader) = leader.filter(|leader| self.runs(*leader)) {
+                return Some(leader);
+            }
+        }
+        None
+    }
+
+    /// Waits until some node leads and a linearizable read works.
+    pub(crate) fn wait_for_leader(&self) -> usize {
+        wait_until("a leader", DEADLINE, || {
+            let leader = self.leader()?;
+            self.try_call(leader, Call::get("/v1/config")).ok()?;
+            Some(leader)
+        })
+    }
+
+    /// Waits until a node serves at least this revision.
+    pub(crate) fn wait_for_revision(&self, index: usize, revision: u64) {
+        wait_until("the revision", DEADLINE, || {
+            let answer = self
+                .try_call(index, Call::get("/v1/nodes?consistency=local"))
+                .ok()?;
+            let items = answer.body["items"].as_array()?.clone();
+            let own = items
+                .into_iter()
+                .find(|item| item["name"] == self.nodes[index].name)?;
+            (own["applied"].as_u64()? >= revision).then_some(())
+        });
+    }
+
+    /// A pool of these backends with equal weights and a route for everything; the revision.
+    pub(crate) fn serve_pool(&self, name: &str, backends: &BTreeMap<String, SocketAddr>) -> u64 {
+        let members: Vec<Value> = backends
+            .iter()
+            .map(|(id, address)| json!({"id": id, "address": address.to_string()}))
+            .collect();
+        let operations = json!([
+            {"op": "put", "path": format!("/pools/{name}"), "value": {"name": name, "backends": members}},
+            {"op": "put", "path": "/routes/all", "value": {"name": "all", "to": [{"pool": name}]}},
+        ]);
+        let leader = self.wait_for_leader();
+        self.call(
+            leader,
+            Call::new(
+                http::Method::POST,
+                "/v1/transactions?wait=applied&timeout=10s",
+            )
+            .json(operations),
+        )
+        .revision
+        .expect("a write answers a revision")
+    }
+
+    /// A number from a node's metrics: the sum over the samples of this name.
+    pub(crate) fn metric(&self, index: usize, name: &str) -> f64 {
+        let text = self.call(index, Call::get("/metrics")).body;
+        let text = text.as_str().expect("metrics are text");
+        let samples = text.lines().filter(|line| {
+            line.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with(' ') || rest.starts_with('{'))
+        });
+        samples
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+            .sum()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for node in &mut self.nodes {
+            if let Some(mut child) = node.process.take() {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+    }
+}
+
+/// Waits for a condition, polling; panics with its name past the deadline.
+pub(crate) fn wait_until<T>(
+    what: &str,
+    within: Duration,
+    mut condition: impl FnMut() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + within;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited {within:?} for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,13 @@
+//! Real processes on loopback: nodes are started, killed and restarted under client load.
+//!
+//! Each test owns a whole cluster and they run one at a time, since each of them measures what a loaded machine
+//! would blur. Nothing sleeps for luck: every wait is for a condition, with a deadline.
+
+mod backends;
+mod commands;
+mod faults;
+mod figures;
+mod harness;
+mod input;
+mod load;
+mod traffic;

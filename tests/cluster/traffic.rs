@@ -1,0 +1,125 @@
+//! Config changes under load: no request fails, and what was agreed is what is served.
+
+use std::time::{Duration, Instant};
+
+use http::Method;
+use serde_json::json;
+use synod::client::Call;
+
+use crate::backends::Backends;
+use crate::harness::Cluster;
+use crate::load::{Load, OnLoss, get};
+
+fn traffic(cluster: &Cluster) -> Vec<std::net::SocketAddr> {
+    cluster.nodes.iter().map(|node| node.traffic).collect()
+}
+
+#[test]
+fn weight_changes_twice_a_second_fail_no_request() {
+    let cluster = Cluster::start(3);
+    let backends = Backends::start(cluster.runtime(), &["b1", "b2", "b3"]);
+    cluster.serve_pool("web", &backends.addresses);
+    let load = Load::start(cluster.runtime(), &traffic(&cluster), 6, OnLoss::Fail);
+    let mut next = Instant::now();
+    for change in 0..40 {
+        let path = format!("/v1/pools/web/backends/b{}", change % 3 + 1);
+        let call = Call::new(Method::PATCH, path).json(json!({"weight": change % 5}));
+        cluster.call(change % 3, call);
+        next += Duration::from_millis(500);
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+    load.stop_without_failure(cluster.runtime());
+}
+
+#[test]
+fn a_pool_is_replaced_and_its_route_repointed_in_one_transaction() {
+    let cluster = Cluster::start(3);
+    let old = Backends::start(cluster.runtime(), &["a1", "a2"]);
+    let new = Backends::start(cluster.runtime(), &["c1", "c2"]);
+    cluster.serve_pool("old", &old.addresses);
+    let load = Load::start(cluster.runtime(), &traffic(&cluster), 6, OnLoss::Fail);
+    crate::harness::wait_until("traffic", Duration::from_secs(30), || {
+        (load.done() > 1000).then_some(())
+    });
+    let members: Vec<_> = new
+        .addresses
+        .iter()
+        .map(|(id, address)| json!({"id": id, "address": address.to_string()}))
+        .collect();
+    let operations = json!([
+        {"op": "put", "path": "/pools/new", "value": {"name": "new", "backends": members}},
+        {"op": "put", "path": "/routes/all", "value": {"name": "all", "to": [{"pool": "new"}]}},
+        {"op": "delete", "path": "/pools/old"},
+    ]);
+    cluster.call(
+        1,
+        Call::new(Method::POST, "/v1/transactions?wait=applied&timeout=10s").json(operations),
+    );
+    let (before_old, before_new) = (old.count("a1") + old.count("a2"), new.count("c1"));
+    let so_far = load.done();
+    crate::harness::wait_until("traffic", Duration::from_secs(30), || {
+        (load.done() > so_far + 1000).then_some(())
+    });
+    load.stop_without_failure(cluster.runtime());
+    assert_eq!(
+        old.count("a1") + old.count("a2"),
+        before_old,
+        "the old pool still got requests"
+    );
+    assert!(new.count("c1") > before_new);
+}
+
+#[test]
+fn after_wait_applied_a_removed_or_weightless_backend_gets_nothing_more() {
+    let cluster = Cluster::start(3);
+    let backends = Backends::start(cluster.runtime(), &["b1", "b2", "b3"]);
+    cluster.serve_pool("web", &backends.addresses);
+    let load = Load::start(cluster.runtime(), &traffic(&cluster), 8, OnLoss::Fail);
+    for round in 0..20 {
+        let path = "/v1/pools/web/backends/b1";
+        let removed = if round % 2 == 0 {
+            Call::new(Method::PATCH, format!("{path}?wait=applied")).json(json!({"weight": 0}))
+        } else {
+            Call::new(Method::DELETE, format!("{path}?wait=applied"))
+        };
+        cluster.call(round % 3, removed);
+        let count = backends.count("b1");
+        let so_far = load.done();
+        crate::harness::wait_until("traffic", Duration::from_secs(30), || {
+            (load.done() > so_far + 200).then_some(())
+        });
+        assert_eq!(
+            backends.count("b1"),
+            count,
+            "round {round}: a request reached b1 after it was taken out"
+        );
+        let spec = json!({"id": "b1", "address": backends.addresses["b1"].to_string()});
+        cluster.call(
+            round % 3,
+            Call::new(Method::PUT, format!("{path}?wait=applied")).json(spec),
+        );
+    }
+    load.stop_without_failure(cluster.runtime());
+}
+
+#[test]
+fn weights_five_one_one_are_exact_on_every_node() {
+    let cluster = Cluster::start(3);
+    let backends = Backends::start(cluster.runtime(), &["a", "b", "c"]);
+    cluster.serve_pool("web", &backends.addresses);
+    let path = "/v1/pools/web/backends/a?wait=applied";
+    cluster.call(0, Call::new(Method::PATCH, path).json(json!({"weight": 5})));
+    for node in &cluster.nodes {
+        let before = ["a", "b", "c"].map(|id| backends.count(id));
+        for _ in 0..70 {
+            cluster.block_on(get(node.traffic)).unwrap();
+        }
+        let after = ["a", "b", "c"].map(|id| backends.count(id));
+        let shares: Vec<u64> = after
+            .iter()
+            .zip(before)
+            .map(|(after, before)| after - before)
+            .collect();
+        assert_eq!(shares, [50, 10, 10], "on {}", node.name);
+    }
+}
