@@ -4,9 +4,7 @@
 
 use std::time::Duration;
 
-use axum::extract::FromRequestParts;
 use http::Uri;
-use http::request::Parts;
 
 use super::problem::{Kind, Problem};
 use crate::config::Fault;
