@@ -240,6 +240,7 @@ impl<'a> Driver<'a> {
     /// Does what the core asked for. Batches and messages go first: disk and peers then work while this thread does
     /// the rest, which only tells this node.
     fn perform(&mut self, outputs: Vec<Output>) {
+        self.shared.open.store(self.proposals.open(), Relaxed);
         let mut batches: Vec<(PersistId, Batch)> = Vec::new();
         let mut rest = Vec::new();
         for output in outputs {
@@ -314,6 +315,7 @@ fn finish(shared: &Shared, end: End, proposals: &mut Proposals) {
         (standing.role, standing.leader) = (Role::Follower, None);
     });
     proposals.lose(&why);
+    shared.open.store(0, Relaxed);
     for event in shared.inbox.close() {
         if let Event::Propose { reply, .. } = event {
             let _ = reply.send(Attempt::NotProposed(why.clone()));

@@ -80,27 +80,35 @@ impl<T> Inbox<T> {
 
     /// All that waits, waiting for something until `deadline` (for ever without one).
     pub(super) fn take(&self, deadline: Option<Instant>) -> VecDeque<T> {
+        let mut queue = self.wait(1, deadline);
+        queue.weight = 0;
+        std::mem::take(&mut queue.items)
+    }
+
+    /// Waits until `count` items wait, nothing more is admitted, or `until` has come; takes nothing.
+    pub(super) fn gather(&self, count: usize, until: Option<Instant>) {
+        drop(self.wait(count, until));
+    }
+
+    fn wait(&self, count: usize, until: Option<Instant>) -> MutexGuard<'_, Queue<T>> {
         let mut queue = self.lock();
-        while queue.items.is_empty() && queue.open {
-            queue = match deadline {
+        while queue.items.len() < count && queue.open {
+            queue = match until {
                 None => self
                     .filled
                     .wait(queue)
                     .unwrap_or_else(PoisonError::into_inner),
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
+                Some(until) => {
+                    let left = until.saturating_duration_since(Instant::now());
                     if left.is_zero() {
                         break;
                     }
-                    self.filled
-                        .wait_timeout(queue, left)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
+                    let waited = self.filled.wait_timeout(queue, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
                 }
             };
         }
-        queue.weight = 0;
-        std::mem::take(&mut queue.items)
+        queue
     }
 
     /// Admits nothing more; what waits can still be taken.
@@ -112,19 +120,6 @@ impl<T> Inbox<T> {
     /// Whether nothing more is admitted.
     pub(super) fn finished(&self) -> bool {
         !self.lock().open
-    }
-
-    /// Waits until `until`, or until nothing more is admitted; takes nothing.
-    pub(super) fn rest(&self, until: Instant) {
-        let mut queue = self.lock();
-        while queue.open {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            let waited = self.filled.wait_timeout(queue, left);
-            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
     }
 
     /// Admits nothing more, and gives what waited.

@@ -16,6 +16,12 @@ use crate::paxos::{Batch, PersistId};
 /// How long a full disk is left alone before the same write is tried again.
 const FULL_PAUSE: Duration = Duration::from_millis(500);
 
+/// With this many clients waiting for commits a write is held back until half as many batches wait,
+const CROWD: usize = 4;
+/// but no longer than this: where the machine is busy, the batches come one by one, and each would have a sync of its
+/// own. A lone client never waits for others.
+const GATHER: Duration = Duration::from_millis(3);
+
 /// Batches on their way to the disk, and the thread that writes them.
 pub(super) struct Log {
     work: Arc<Inbox<(PersistId, Batch)>>,
@@ -58,7 +64,14 @@ impl Drop for Log {
 }
 
 fn run(mut storage: Box<dyn Storage>, work: &Inbox<(PersistId, Batch)>, shared: &Shared) {
+    let mut crowd = 0;
     loop {
+        // Clients that wait for a commit: those just answered are about to ask again, and are counted for a while.
+        crowd = (crowd - crowd / 8).max(shared.open.load(Relaxed));
+        if crowd >= CROWD {
+            work.gather(1, None);
+            work.gather(crowd / 2, Some(Instant::now() + GATHER));
+        }
         let taken = work.take(None);
         let Some((last, _)) = taken.back() else {
             return;
@@ -95,7 +108,7 @@ fn write(
                     let _ = shared.inbox.push(Event::DiskFull(true));
                 }
                 full = true;
-                work.rest(Instant::now() + FULL_PAUSE);
+                work.gather(usize::MAX, Some(Instant::now() + FULL_PAUSE));
             }
             result => {
                 if full {

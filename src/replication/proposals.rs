@@ -22,6 +22,11 @@ struct Proposal {
 }
 
 impl Proposals {
+    /// How many are waited for.
+    pub(super) fn open(&self) -> usize {
+        self.0.len()
+    }
+
     /// A command is handed to the core.
     pub(super) fn begin(
         &mut self,

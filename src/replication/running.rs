@@ -220,7 +220,7 @@ fn listen(listener: std::net::TcpListener) -> std::io::Result<TcpListener> {
     TcpListener::from_std(listener)
 }
 
-fn standing(recovered: &Recovered) -> Standing {
+pub(super) fn standing(recovered: &Recovered) -> Standing {
     let state = State::Running;
     Standing {
         state,

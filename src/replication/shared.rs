@@ -2,6 +2,7 @@
 //!
 //! The driver writes here, all others read; nobody holds a lock across anything that waits.
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -78,6 +79,8 @@ pub(super) struct Shared {
     pub(super) decided: watch::Sender<Slot>,
     pub(super) standing: watch::Sender<Standing>,
     pub(super) counters: Arc<Counters>,
+    /// Commands this node has proposed as leader and not yet answered.
+    pub(super) open: AtomicUsize,
     pub(super) links: Links,
     pub(super) calls: Calls,
     pub(super) reports: Reports,
@@ -96,6 +99,7 @@ impl Shared {
             durable: watch::Sender::new(0),
             decided: watch::Sender::new(Slot::ZERO),
             standing: watch::Sender::new(standing),
+            open: AtomicUsize::new(0),
             links: Links::new(counters.clone()),
             counters,
             calls: Calls::default(),

@@ -1,5 +1,6 @@
 //! Replications in one process, on loopback and temporary directories, with short timers.
 
+mod faults;
 mod founding;
 mod group;
 mod harness;

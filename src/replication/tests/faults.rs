@@ -1,0 +1,131 @@
+//! A disk that fails or is full, and a replica that breaks: the replica ends, the process does not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::harness::{LONG, failure, not_proposed, pools, put, put_pool, until};
+use crate::config::Revision;
+use crate::paxos::{Ballot, Batch, Epoch, Membership, NodeId, Recovered};
+use crate::replication::calls::Attempt;
+use crate::replication::driver::{self, Start};
+use crate::replication::group::Group;
+use crate::replication::log::Log;
+use crate::replication::reports::Reports;
+use crate::replication::running::{standing, start_on};
+use crate::replication::shared::Shared;
+use crate::replication::storage::{Error, Memory, Storage};
+use crate::replication::{Handle, Options, Running, State};
+
+async fn lone(memory: &Memory) -> (Handle, Running) {
+    let options = Options {
+        data: "in-memory".into(),
+        name: "a".to_owned(),
+        voters: Default::default(),
+        listener: None,
+        admin: None,
+        heartbeat: Duration::from_millis(20),
+        election_timeout: Duration::from_millis(200),
+    };
+    let medium = memory.clone();
+    start_on(move |_| medium.boot(), options)
+        .await
+        .expect("a lone node starts")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_sync_ends_the_replica_but_not_what_is_served() {
+    let memory = Memory::new(1);
+    let (a, running) = lone(&memory).await;
+    let revision = put(&a, "web").await;
+    memory.fail_sync_after(0);
+    let lost = a.propose(put_pool("lost"), LONG).await;
+    assert!(lost.is_err(), "{lost:?}");
+    until("the replica's end", || {
+        failure(&a).contains("the log failed")
+    })
+    .await;
+    let after = a.propose(put_pool("after"), LONG).await;
+    assert!(not_proposed(&after), "{after:?}");
+    assert!(a.read_barrier(LONG).await.is_err());
+    assert_eq!(a.watch().borrow().revision, revision);
+    assert_eq!(pools(&a), ["web"]);
+    assert!(
+        a.nodes()[0]
+            .failed
+            .as_ref()
+            .is_some_and(|why| why.contains("log"))
+    );
+
+    running.stop().await;
+    memory.kill();
+    let (a, _running) = lone(&memory).await;
+    a.read_barrier(LONG).await.expect("it leads again");
+    assert!(pools(&a).contains(&"web".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_refuses_proposals_until_there_is_space() {
+    let memory = Memory::new(2);
+    let (a, _running) = lone(&memory).await;
+    put(&a, "web").await;
+    let files = memory.names().into_iter();
+    let used = files.filter_map(|name| memory.content(&name));
+    memory.limit(Some(used.map(|content| content.len() as u64).sum()));
+    // The segment in use is preallocated: fill it.
+    let mut filler = put_pool("filler");
+    filler.comment = "x".repeat(1 << 20);
+    let mut filled = 0;
+    while a.status().state != State::Full {
+        filler.key = crate::state::Key::new(&format!("fill-{filled}")).expect("printable");
+        let _ = a.propose(filler.clone(), Duration::from_millis(300)).await;
+        filled += 1;
+        assert!(filled < 100, "the segment never ended");
+    }
+    let refused = a.propose(put_pool("refused"), LONG).await;
+    assert!(not_proposed(&refused), "{refused:?}");
+    assert!(a.watch().borrow().revision > Revision(0));
+
+    memory.limit(None);
+    until("the disk's recovery", || a.status().state == State::Running).await;
+    put(&a, "after").await;
+}
+
+struct NoDisk;
+
+impl Storage for NoDisk {
+    fn write(&mut self, _: &[Batch]) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_panic_ends_the_replica_and_whoever_waits_is_told() {
+    let recovered = Recovered::empty(Ballot::initial(Epoch(1)));
+    let group = Group::alone("a", [1; 16], [2; 16]);
+    let shared = Shared::new(group, standing(&recovered), Reports::new(None));
+    let shared = Arc::new(shared);
+    let mut waits = shared.propose(put_pool("web"));
+    let stranger = crate::paxos::Options {
+        id: NodeId(9),
+        membership: Membership {
+            epoch: Epoch(1),
+            voters: [NodeId(1)].into(),
+        },
+        heartbeat: Duration::from_millis(20),
+        election_timeout: Duration::from_millis(200),
+        window_entries: 1,
+        window_bytes: 1,
+        seed: 1,
+    };
+    driver::run(Start {
+        log: Log::start(Box::new(NoDisk), shared.clone()).expect("a thread"),
+        shared: shared.clone(),
+        options: stranger,
+        recovered,
+        founded: true,
+        ready: None,
+    });
+    let handle = Handle(shared);
+    assert!(failure(&handle).contains("no voter of its membership"));
+    assert!(matches!(waits.try_recv(), Ok(Attempt::NotProposed(_))));
+}
