@@ -10,6 +10,7 @@ mod disk;
 pub mod document;
 mod error;
 mod memory;
+mod opening;
 mod promise;
 mod record;
 mod recovery;

@@ -45,7 +45,11 @@ pub(super) struct Places<F> {
 pub(super) fn load<D: Disk>(disk: &D) -> Result<Option<Promise>, Error> {
     let found = [read(disk, NAMES[0])?, read(disk, NAMES[1])?];
     match found {
-        [Ok(a), Ok(b)] => Ok(Some(if a.ballot >= b.ballot { a } else { b })),
+        [Ok(a), Ok(b)] => Ok(Some(if (a.ballot, a.log) >= (b.ballot, b.log) {
+            a
+        } else {
+            b
+        })),
         [Ok(one), Err(_)] | [Err(_), Ok(one)] => Ok(Some(one)),
         [Err(Unread::Missing), Err(Unread::Missing)] => Ok(None),
         [Err(first), Err(second)] => Err(Error::PromiseLost {

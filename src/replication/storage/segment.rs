@@ -183,3 +183,8 @@ pub(super) fn read_header<F: File>(
         synced: wire.synced.map(Ballot::from),
     }))
 }
+
+/// Bytes of a segment that holds a record of `wanted` bytes.
+pub(super) fn sized(usual: u64, wanted: u64) -> u64 {
+    usual.max(HEADER + wanted).next_multiple_of(SECTOR as u64)
+}

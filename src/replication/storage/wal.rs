@@ -6,10 +6,10 @@
 
 use super::batch::{self, follow};
 use super::damage::Damage;
-use super::document::TEMPORARY;
-use super::promise::{self, Places, Promise};
-use super::record::{self, Position, SECTOR};
-use super::recovery::{self, Found};
+use super::opening::{self, Opened};
+use super::promise::{Places, Promise};
+use super::record::{self, Position};
+use super::recovery::Found;
 use super::segment::{self, Header};
 use super::{Disk, Error, File, Storage};
 use crate::paxos::{Ballot, Batch, LogChange, Recovered, Slot};
@@ -59,40 +59,14 @@ pub struct Wal<D: Disk> {
 impl<D: Disk> Wal<D> {
     /// Finds what is durable, makes sure that it is, and tells it.
     pub fn open(disk: D, options: WalOptions) -> Result<(Self, Recovered), Error> {
-        let mut syncs = 1;
-        clear(&disk)?;
-        let known = promise::load(&disk)?;
-        let known_synced = known.map_or(Position::default(), |promise| promise.log);
-        let mut found = recovery::find(&disk, options.initial, known_synced)?;
-        let promised = match known {
-            Some(promise) => promise.ballot,
-            // A start that was cut short before the promise was made left at most an empty log.
-            None if options.create
-                && !found.open
-                && found.newest <= 1
-                && found.replay.entries.is_empty() =>
-            {
-                options.initial
-            }
-            None => return Err(promise::lost()),
-        };
-        if found.replay.synced.is_some_and(|synced| synced > promised) {
-            return Err(Error::PromiseRolledBack);
-        }
-        let fresh = known.is_none() && found.newest == 0;
-        let (file, size) = if fresh || found.open {
-            found.replay.synced = fresh.then_some(options.initial);
-            found.damage = found.damage.filter(|_| !fresh);
-            extend(&disk, &mut found, options.segment_bytes, &mut syncs)?
-        } else {
-            settle(&disk, &found, &mut syncs)?
-        };
-        let promise = Promise {
-            ballot: promised,
-            log: found.end,
-        };
-        let places = Places::open(&disk, promise, &mut syncs)?;
-
+        let Opened {
+            file,
+            size,
+            found,
+            promised,
+            places,
+            syncs,
+        } = opening::open(&disk, options)?;
         let Found {
             replay,
             end,
@@ -192,7 +166,7 @@ impl<D: Disk> Wal<D> {
         if self.end.offset + wanted <= self.size {
             return Ok(());
         }
-        let size = segment_size(self.segment_bytes, wanted);
+        let size = segment::sized(self.segment_bytes, wanted);
         let header = Header {
             index: self.end.segment + 1,
             previous: self.end,
@@ -240,64 +214,4 @@ impl<D: Disk> Storage for Wal<D> {
         self.failed = written.as_ref().is_err_and(|error| !error.is_full());
         written
     }
-}
-
-/// Removes what was never given its name, and makes the names that are there durable.
-fn clear<D: Disk>(disk: &D) -> Result<(), Error> {
-    let names = disk
-        .list()
-        .map_err(Error::io("list", "the data directory"))?;
-    for name in names.iter().filter(|name| name.ends_with(TEMPORARY)) {
-        disk.remove(name).map_err(Error::io("remove", name))?;
-    }
-    disk.sync_directory()
-        .map_err(Error::io("sync", "the data directory"))
-}
-
-/// Begins a segment behind what was found: the first of a new log, or one that bridges damage.
-fn extend<D: Disk>(
-    disk: &D,
-    found: &mut Found,
-    bytes: u64,
-    syncs: &mut u64,
-) -> Result<(D::File, u64), Error> {
-    let size = segment_size(bytes, 0);
-    let header = Header {
-        index: found.newest + 1,
-        previous: found.end,
-        chain: found.chain,
-        last: found.replay.last(),
-        decided: found.replay.decided,
-        synced: found.replay.synced,
-    };
-    let file = segment::create(disk, header, size, syncs)?;
-    found.end = Position {
-        segment: header.index,
-        offset: segment::HEADER,
-    };
-    Ok((file, size))
-}
-
-/// Writes again what lies past the last position known to be synced, and syncs it; a torn tail becomes zeros.
-///
-/// After a kill it may be in the page cache alone, and after a failed sync the kernel may think it clean.
-fn settle<D: Disk>(disk: &D, found: &Found, syncs: &mut u64) -> Result<(D::File, u64), Error> {
-    let name = segment::name(found.end.segment);
-    let mut file = disk.open(&name).map_err(Error::io("open", &name))?;
-    let size = file.size().map_err(Error::io("measure", &name))?;
-    let mut record = vec![0; (found.end.offset - found.unsure) as usize];
-    file.read_at(found.unsure, &mut record)
-        .map_err(Error::io("read", &name))?;
-    file.write_at(found.unsure, &record)
-        .map_err(Error::io("write", &name))?;
-    segment::zero(&mut file, found.end.offset, size).map_err(Error::io("write", &name))?;
-    file.sync().map_err(Error::io("sync", &name))?;
-    *syncs += 1;
-    Ok((file, size))
-}
-
-fn segment_size(usual: u64, wanted: u64) -> u64 {
-    usual
-        .max(segment::HEADER + wanted)
-        .next_multiple_of(SECTOR as u64)
 }

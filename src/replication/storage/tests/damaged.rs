@@ -5,6 +5,9 @@ use super::*;
 const FIRST: &str = "log-0000000000000001";
 const LAST: &str = "log-0000000000000002";
 
+/// Something done to a disk behind everyone's back.
+type Harm<'a> = &'a dyn Fn(&Memory);
+
 fn try_start(memory: &Memory) -> Result<(Wal<MemoryDisk>, Recovered), Error> {
     memory.kill();
     Wal::open(memory.boot().expect("killed"), options(false))
@@ -155,7 +158,7 @@ fn a_log_that_lost_what_the_promise_knows_to_be_synced_is_damaged() {
 fn a_missing_or_unreadable_segment_is_damage() {
     let (memory, whole) = written();
     let cut = |memory: &Memory| memory.damage(FIRST, 0, b"nothing");
-    let harms: [(&dyn Fn(&Memory), usize); 4] = [
+    let harms: [(Harm, usize); 4] = [
         (&|memory| memory.lose(FIRST), 0),
         (&cut, 0),
         (&|memory| memory.lose(LAST), 6),
@@ -224,7 +227,7 @@ fn one_copy_of_the_promise_is_enough_and_the_other_is_mended() {
 #[test]
 fn without_a_promise_a_voter_is_refused() {
     let (memory, _) = written();
-    let harms: [&dyn Fn(&Memory); 3] = [
+    let harms: [Harm; 3] = [
         &|memory| {
             ["promise-a", "promise-b"]
                 .iter()
