@@ -1,10 +1,9 @@
 //! The one thread that owns the replica and applies what is decided.
 //!
 //! It takes all events that wait, hands each to the core, and only then performs the outputs: a burst of proposals
-//! becomes one write. A panic, of the core or in applying, ends the replica and not the process: see `end`.
+//! becomes one write. Nothing here waits for the disk, a peer or a client.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -13,78 +12,17 @@ use tokio::sync::oneshot;
 
 use super::apply::Applier;
 use super::calls::Attempt;
-use super::log::Log;
+use super::lifecycle::{End, Start};
 use super::outbox::Outbox;
 use super::proposals::Proposals;
 use super::shared::{Event, Shared};
 use super::status::State;
 use crate::paxos::{
-    Batch, Input, NodeId, Options, Output, PersistId, ProposalId, ReadId, Recovered, Refusal,
-    Replica, Role, Time,
+    Batch, Input, NodeId, Output, PersistId, ProposalId, ReadId, Refusal, Replica, Role, Time,
 };
 
-/// What the driver is started with.
-pub(super) struct Start {
-    pub(super) shared: Arc<Shared>,
-    pub(super) options: Options,
-    pub(super) recovered: Recovered,
-    pub(super) log: Log,
-    /// Whether the group is founded: before, nothing is handed to the core.
-    pub(super) founded: bool,
-    /// Told when all that was known to be decided at the start is applied; dropped if it never will be.
-    pub(super) ready: Option<oneshot::Sender<()>>,
-}
-
-/// Runs until it is stopped or fails; then nothing more is taken in.
-pub(super) fn run(mut start: Start) {
-    let shared = start.shared.clone();
-    let mut connected = Vec::new();
-    let mut ready = start.ready.take();
-    if !start.founded {
-        // Nothing is decided before there is a group.
-        ready = None;
-        if let Err(end) = found(&shared, &mut connected) {
-            return finish(&shared, end, &mut Proposals::default());
-        }
-    }
-    let mut proposals = Proposals::default();
-    // The broken parts are dropped below; what is shared is left as after the last whole step.
-    let end = catch_unwind(AssertUnwindSafe(|| {
-        Driver::new(start, &mut proposals).serve(connected, ready)
-    }));
-    let end = end.unwrap_or_else(|panic| End::Failed(format!("it broke: {}", message(&*panic))));
-    finish(&shared, end, &mut proposals);
-}
-
-/// Why the driver ends.
-enum End {
-    Stopped,
-    Failed(String),
-}
-
-/// Waits until all first voters have agreed; remembers who is connected by then.
-fn found(shared: &Shared, connected: &mut Vec<NodeId>) -> Result<(), End> {
-    loop {
-        for event in shared.inbox.take(None) {
-            match event {
-                Event::Founded => return Ok(()),
-                Event::Stop => return Err(End::Stopped),
-                Event::Fail(reason) => return Err(End::Failed(reason)),
-                Event::Connected(peer) => connected.push(peer),
-                Event::Disconnected(peer) => connected.retain(|other| *other != peer),
-                Event::Propose { reply, .. } => {
-                    let why = "the group is not founded yet".to_owned();
-                    let _ = reply.send(Attempt::NotProposed(why));
-                }
-                // Nobody votes yet: who has begun asks again. A reply that is dropped says no.
-                Event::Message { .. } | Event::Read { .. } => {}
-                Event::Persisted(_) | Event::DiskFull(_) => {}
-            }
-        }
-    }
-}
-
-struct Driver<'a> {
+/// The replica and all that only this thread touches.
+pub(super) struct Driver<'a> {
     shared: Arc<Shared>,
     replica: Replica,
     outbox: Outbox,
@@ -101,7 +39,7 @@ struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    fn new(start: Start, proposals: &'a mut Proposals) -> Self {
+    pub(super) fn new(start: Start, proposals: &'a mut Proposals) -> Self {
         let shared = start.shared;
         shared.durable.send_replace(start.recovered.decided.0);
         let damaged = start.recovered.synced.is_none();
@@ -128,7 +66,11 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn serve(&mut self, connected: Vec<NodeId>, mut ready: Option<oneshot::Sender<()>>) -> End {
+    pub(super) fn serve(
+        &mut self,
+        connected: Vec<NodeId>,
+        mut ready: Option<oneshot::Sender<()>>,
+    ) -> End {
         let mut outputs = self.replica.handle(self.now(), Input::Tick);
         for peer in connected {
             outputs.extend(self.replica.handle(self.now(), Input::Connected(peer)));
@@ -297,42 +239,10 @@ impl<'a> Driver<'a> {
     }
 }
 
-/// Nobody is left waiting, and nothing more is taken in.
-fn finish(shared: &Shared, end: End, proposals: &mut Proposals) {
-    let why = match &end {
-        End::Stopped => "the node is stopping".to_owned(),
-        End::Failed(reason) => reason.clone(),
-    };
-    if let End::Failed(reason) = &end {
-        tracing::error!(
-            "this node's replica has ended: {reason}; traffic goes on, a restart is needed"
-        );
-    }
-    shared.stand(|standing| {
-        standing.state = State::Failed {
-            reason: why.clone(),
-        };
-        (standing.role, standing.leader) = (Role::Follower, None);
-    });
-    proposals.lose(&why);
-    shared.open.store(0, Relaxed);
-    for event in shared.inbox.close() {
-        if let Event::Propose { reply, .. } = event {
-            let _ = reply.send(Attempt::NotProposed(why.clone()));
-        }
-    }
-}
-
 fn refusal(reason: Refusal) -> &'static str {
     match reason {
         Refusal::NotLeader { .. } => "the node asked does not lead",
         Refusal::Busy => "too many commands wait at the leader",
         Refusal::TooLarge => "the command is too large",
     }
-}
-
-fn message(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no reason given")
 }

@@ -79,8 +79,11 @@ pub(super) struct Founding {
     keeper: Mutex<Keeper>,
 }
 
+/// Makes the record durable on whatever disk there is.
+type Store = Box<dyn Fn(&Group) -> Result<(), Error> + Send>;
+
 struct Keeper {
-    store: Box<dyn Fn(&Group) -> Result<(), Error> + Send>,
+    store: Store,
     /// The cluster each peer last said is durable there. It may have known all before this node did.
     said: BTreeMap<NodeId, Bytes>,
 }
@@ -95,7 +98,7 @@ pub(super) struct Accepted {
 
 impl Founding {
     pub(super) fn new<D: Disk>(disk: D, shared: Arc<Shared>) -> Self {
-        let store = Box::new(move |group: &Group| store(&disk, group));
+        let store: Store = Box::new(move |group| store(&disk, group));
         let keeper = Mutex::new(Keeper {
             store,
             said: BTreeMap::new(),

@@ -8,9 +8,9 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::driver::{self, Start};
 use super::founding::{self, Founding, waiting};
 use super::group::Group;
+use super::lifecycle::{self, Start};
 use super::log::Log;
 use super::reports::{self, Reports};
 use super::shared::{Event, Shared, Standing};
@@ -131,7 +131,7 @@ pub(super) async fn start_on<D: Disk + Sync>(
     };
     let driver = std::thread::Builder::new()
         .name("synod-replica".to_owned())
-        .spawn(move || driver::run(start));
+        .spawn(move || lifecycle::run(start));
     let driver = driver.map_err(|error| StartError::Io("start the replica's thread", error))?;
     // An error says that nothing was to be applied, or that the replica has failed already: then the status says so.
     let _ = applied.await;

@@ -7,22 +7,20 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{Reader, Writer, split};
+use super::connection::{Reader, Writer};
 use super::founding::{Accepted, Founding};
-use super::frame::{Body, Hello, Refusal};
+use super::frame::Body;
 use super::links::Outbound;
 use super::serve::Server;
 use super::shared::{Event, Shared};
 use crate::paxos::NodeId;
 
-const CONNECT: Duration = Duration::from_secs(2);
-const HANDSHAKE: Duration = Duration::from_secs(3);
 /// Both ends report every second, so this is a silence of several reports.
 const SILENCE: Duration = Duration::from_secs(5);
 const FIRST_BACKOFF: Duration = Duration::from_millis(20);
@@ -40,7 +38,7 @@ pub(super) struct Transport {
 }
 
 /// How a connection came to its end.
-enum Ended {
+pub(super) enum Ended {
     /// It was up, and is no longer.
     Broken(io::Error),
     /// One end does not accept the other.
@@ -153,75 +151,6 @@ impl Transport {
             .map(|member| (member.name.clone(), member.address.clone()))
     }
 
-    /// The dialling side of the handshake.
-    async fn call(
-        &self,
-        peer: NodeId,
-        name: &str,
-        address: &str,
-    ) -> Result<(Accepted, Reader, Writer), Ended> {
-        let stream = within(CONNECT, TcpStream::connect(address)).await?;
-        let (mut reader, mut writer) = split(stream)?;
-        writer
-            .send(Body::Hello(self.shared.group().hello(name)))
-            .await?;
-        let hello = self.hello(&mut reader).await?;
-        let accepted = self.judge(hello, &mut writer).await?;
-        if accepted.peer != peer {
-            return Err(Ended::Refused(format!(
-                "at {address} another node answers than `{name}`"
-            )));
-        }
-        Ok((accepted, reader, writer))
-    }
-
-    /// The other side of it.
-    async fn answer(&self, stream: TcpStream) -> Result<(Accepted, Reader, Writer), Ended> {
-        let (mut reader, mut writer) = split(stream)?;
-        let hello = self.hello(&mut reader).await?;
-        let accepted = self.judge(hello, &mut writer).await?;
-        writer
-            .send(Body::Hello(self.shared.group().hello("")))
-            .await?;
-        Ok((accepted, reader, writer))
-    }
-
-    /// What the other end says first.
-    async fn hello(&self, reader: &mut Reader) -> Result<Hello, Ended> {
-        match within(HANDSHAKE, reader.next()).await? {
-            Some(Body::Hello(hello)) => Ok(hello),
-            Some(Body::Refusal(refusal)) => Err(self.refused(&refusal)),
-            Some(_) => Err(Ended::Refused("it does not begin with a hello".to_owned())),
-            None => Err(Ended::Broken(io::ErrorKind::UnexpectedEof.into())),
-        }
-    }
-
-    fn refused(&self, refusal: &Refusal) -> Ended {
-        self.founding.refused(refusal);
-        Ended::Refused(format!("it refuses this node: {}", refusal.reason))
-    }
-
-    /// Accepts a hello, or tells the other end why not.
-    async fn judge(&self, hello: Hello, writer: &mut Writer) -> Result<Accepted, Ended> {
-        let judged = self.meet(hello).await?;
-        match judged {
-            Ok(accepted) => Ok(accepted),
-            Err(refusal) => {
-                let reason = refusal.reason.clone();
-                // It is refused whether it hears of it or not.
-                let _ = within(HANDSHAKE, writer.send(Body::Refusal(refusal))).await;
-                Err(Ended::Refused(reason))
-            }
-        }
-    }
-
-    /// Off the runtime's threads, for it may wait for the disk.
-    async fn meet(&self, hello: Hello) -> io::Result<Result<Accepted, Refusal>> {
-        let founding = self.founding.clone();
-        let judged = tokio::task::spawn_blocking(move || founding.meet(&hello)).await;
-        judged.map_err(io::Error::other)
-    }
-
     /// Carries frames both ways until one side ends it.
     async fn converse(
         &self,
@@ -317,7 +246,10 @@ async fn write(mut outbound: Outbound, mut writer: Writer) -> io::Result<()> {
 }
 
 /// Something that must not take longer.
-async fn within<T>(limit: Duration, what: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+pub(super) async fn within<T>(
+    limit: Duration,
+    what: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
     timeout(limit, what)
         .await
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?

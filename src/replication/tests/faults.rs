@@ -7,8 +7,8 @@ use super::harness::{LONG, failure, not_proposed, pools, put, put_pool, until};
 use crate::config::Revision;
 use crate::paxos::{Ballot, Batch, Epoch, Membership, NodeId, Recovered};
 use crate::replication::calls::Attempt;
-use crate::replication::driver::{self, Start};
 use crate::replication::group::Group;
+use crate::replication::lifecycle::{self, Start};
 use crate::replication::log::Log;
 use crate::replication::reports::Reports;
 use crate::replication::running::{standing, start_on};
@@ -117,7 +117,7 @@ fn a_panic_ends_the_replica_and_whoever_waits_is_told() {
         window_bytes: 1,
         seed: 1,
     };
-    driver::run(Start {
+    lifecycle::run(Start {
         log: Log::start(Box::new(NoDisk), shared.clone()).expect("a thread"),
         shared: shared.clone(),
         options: stranger,

@@ -1,0 +1,172 @@
+//! One attempt at the leader: whom to ask, asking over the peer connection or here, and when to give up.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::Handle;
+use super::calls::{Attempt, Reply};
+use super::frame::{Body, Forward, Read};
+use super::inbox::Full;
+use super::shared::{Event, Shared, Standing};
+use super::status::State;
+use crate::paxos::{NodeId, Role};
+use crate::state::Command;
+
+/// Between two attempts that both were refused at once.
+const AGAIN: Duration = Duration::from_millis(10);
+
+/// Whom to ask.
+pub(super) enum Leader {
+    Here,
+    At(NodeId),
+    Nobody,
+}
+
+impl Handle {
+    /// Whom to ask now, or why it is of no use to wait.
+    pub(super) fn leader(
+        &self,
+        standing: &mut watch::Receiver<Standing>,
+    ) -> Result<Leader, String> {
+        let standing = standing.borrow_and_update();
+        match &standing.state {
+            State::Failed { reason } => Err(format!("this node's replica has failed: {reason}")),
+            State::Full if standing.role == Role::Leader => {
+                Err("the leader's disk is full".to_owned())
+            }
+            _ => Ok(match standing.leader {
+                None => Leader::Nobody,
+                Some(leader) if leader.0 == self.0.group().me => Leader::Here,
+                Some(leader) => Leader::At(leader),
+            }),
+        }
+    }
+
+    /// Why there is no leader, as far as this node can tell.
+    pub(super) fn leaderless(&self) -> String {
+        let group = self.0.group();
+        let reached = |id: u32| id == group.me || self.0.links.connected(NodeId(id));
+        let reached = group
+            .members
+            .iter()
+            .filter(|member| reached(member.id))
+            .count();
+        format!(
+            "there is no leader; {reached} of {} voters can be reached",
+            group.members.len()
+        )
+    }
+
+    /// Sends a command to the leader.
+    pub(super) fn forward(
+        &self,
+        peer: NodeId,
+        command: &Command,
+    ) -> (u64, oneshot::Receiver<Attempt>) {
+        let (reply, receiver) = oneshot::channel();
+        let request = self.0.calls.begin(peer, Reply::Attempt(reply));
+        let command = command.encode();
+        if !self
+            .0
+            .links
+            .send(peer, Body::Forward(Forward { request, command }))
+        {
+            let why = "the leader cannot be reached".to_owned();
+            self.0
+                .calls
+                .answered(peer, request, Attempt::NotProposed(why));
+        }
+        (request, receiver)
+    }
+
+    /// Waits for what an attempt comes to: not beyond the deadline, nor beyond the leadership it was made under.
+    pub(super) async fn attempt(
+        &self,
+        asked: NodeId,
+        reply: oneshot::Receiver<Attempt>,
+        standing: &mut watch::Receiver<Standing>,
+        deadline: Instant,
+    ) -> Attempt {
+        // Cancelling any of these loses only an answer, and then the fate is said to be unknown.
+        let unknown = tokio::select! {
+            biased;
+            answer = reply => match answer {
+                Ok(attempt) => return attempt,
+                Err(_) => "the leader was lost before it answered",
+            },
+            _ = standing.wait_for(|now| now.leader.is_some_and(|leader| leader != asked)) => {
+                "the leader changed before it answered"
+            }
+            () = sleep_until(deadline) => "no majority has answered in time",
+        };
+        Attempt::Unknown(unknown.to_owned())
+    }
+
+    /// Asks the leader for the slot a read must see.
+    pub(super) async fn ask(
+        &self,
+        peer: NodeId,
+        standing: &mut watch::Receiver<Standing>,
+        deadline: Instant,
+    ) -> Option<u64> {
+        let (reply, receiver) = oneshot::channel();
+        let request = self.0.calls.begin(peer, Reply::Slot(reply));
+        if !self.0.links.send(peer, Body::Read(Read { request })) {
+            self.0.calls.forget(peer, request);
+            return None;
+        }
+        // Cancelling either loses a slot that nobody needs any more.
+        let slot = tokio::select! {
+            biased;
+            slot = receiver => slot.ok().flatten(),
+            _ = standing.wait_for(|now| now.leader.is_some_and(|leader| leader != peer)) => None,
+            () = sleep_until(deadline) => None,
+        };
+        self.0.calls.forget(peer, request);
+        slot
+    }
+
+    /// Waits a little, or for a change of the standing. False once the deadline has passed.
+    pub(super) async fn pause(
+        &self,
+        standing: &mut watch::Receiver<Standing>,
+        deadline: Instant,
+    ) -> bool {
+        let again = Instant::now() + AGAIN;
+        if standing.borrow().leader.is_some() {
+            sleep_until(again.min(deadline)).await;
+        } else {
+            let _ = timeout_at(deadline, standing.changed()).await;
+        }
+        Instant::now() < deadline
+    }
+}
+
+impl Shared {
+    /// Gives a command to the replica of this node, which leads as far as the caller knows.
+    pub(super) fn propose(&self, mut command: Command) -> oneshot::Receiver<Attempt> {
+        command.stamp = self.stamp();
+        let command: Bytes = command.encode();
+        let (reply, receiver) = oneshot::channel();
+        if let Err(full) = self.offer(Event::Propose { command, reply }) {
+            let (reply, receiver) = oneshot::channel();
+            let why = match full {
+                Full::Full => "too many commands wait at the leader",
+                Full::Closed => "the leader's replica has ended",
+            };
+            let _ = reply.send(Attempt::NotProposed(why.to_owned()));
+            return receiver;
+        }
+        receiver
+    }
+
+    /// The slot a read that begins now must see, if this node leads.
+    pub(super) async fn read(&self) -> Option<u64> {
+        let (reply, receiver) = oneshot::channel();
+        self.offer(Event::Read { reply }).ok()?;
+        receiver.await.ok().flatten()
+    }
+}
