@@ -74,9 +74,12 @@ async fn run(mut client: Client) {
         .set_idle(client.worker.shared.timeouts.client_headers);
     while wait(&mut client).await {
         match Box::pin(request::serve(&mut client)).await {
-            After::Idle => client
-                .deadline
-                .set_idle(client.worker.shared.timeouts.keep_alive),
+            // It was kept just before the drain began, and its client does not know.
+            After::Idle if client.worker.is_draining() => client.deadline.set_idle(LINGER_TIME),
+            After::Idle => {
+                let kept = client.worker.shared.timeouts.keep_alive;
+                client.deadline.set_idle(kept);
+            }
             After::Waiting => {}
             After::Close => return,
             After::Linger => return Box::pin(linger(client)).await,
@@ -142,5 +145,20 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.0.open.set(self.0.open.get() - 1);
         self.0.shared.listener.closed();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, F: Future>(_: impl Fn(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_that_waits_is_small() {
+        let size = size_of_future(run);
+        assert!(size <= 320, "{size} bytes");
     }
 }

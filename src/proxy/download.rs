@@ -15,7 +15,7 @@ use super::failure::Failure;
 use super::record::Record;
 use super::transfer::write_all;
 use super::worker::Worker;
-use crate::wire::body::Relay;
+use crate::wire::body::{BodyKind, Relay};
 use crate::wire::head::{RequestHead, ResponseHead, Version};
 use crate::wire::http1::{
     BodyReader, MAX_HEAD, Parsed, Return, Scan, Step, encode_response, parse_response,
@@ -133,6 +133,7 @@ async fn read_head(
     }
 }
 
+/// Passes the final head and the body on. The head is read.
 async fn relay(
     request: &RequestHead,
     head: &mut ResponseHead,
@@ -142,11 +143,10 @@ async fn relay(
     now: Instant,
     mut way: Way<'_, '_>,
 ) -> Result<Answered, Failure> {
-    let kind = head.body();
-    let relay = kind.relay(request.version());
+    let (kind, client) = (head.body(), request.version());
+    let relay = kind.relay(client);
     let draining = way.worker.is_draining();
-    let close = draining || !request.keep_alive() || !kind.delimited_for(request.version());
-    let mut reader = BodyReader::response(kind);
+    let close = draining || !request.keep_alive() || !kind.delimited_for(client);
     if let Some(revision) = manner.revision {
         head.fields_mut().skip_named("synod-revision");
         // Digits are a valid value.
@@ -155,70 +155,83 @@ async fn relay(
             .append("Synod-Revision", revision.to_string().as_bytes());
     }
     out.clear();
-    encode_response(
-        head,
-        &Return {
-            client: request.version(),
-            close,
-            upgrade: false,
-        },
-        out,
-    );
-    let mut step = take(&mut reader, buffer, relay, out)?;
-    let copied = relay == Relay::Pass && step.consumed <= COPIED;
-    if copied {
-        out.extend_from_slice(&buffer.filled()[..step.consumed]);
-    }
-    let behind = if copied || relay != Relay::Pass {
-        0
-    } else {
-        step.consumed
+    let back = Return {
+        client,
+        close,
+        upgrade: false,
     };
+    encode_response(head, &back, out);
+    let mut reader = BodyReader::response(kind);
+    let step = take(&mut reader, buffer, relay, out)?;
+    let mut behind = if relay == Relay::Pass {
+        step.consumed
+    } else {
+        0
+    };
+    if behind <= COPIED {
+        out.extend_from_slice(&buffer.filled()[..behind]);
+        behind = 0;
+    }
     way.write(out, &buffer.filled()[..behind]).await?;
     way.sent(step.consumed);
     buffer.consume(step.consumed);
-    let answered = |at, extra: bool| Answered {
+    let (at, extra) = if step.done {
+        (now, !buffer.is_empty())
+    } else {
+        let to_the_end = kind == BodyKind::UntilClose && client == Version::Http10;
+        let hidden = relay == Relay::Dechunk || to_the_end;
+        way.progress.ambiguous.set(hidden);
+        let extra = stream(&mut reader, relay, out, manner.idle, way).await?;
+        (Instant::now(), extra)
+    };
+    Ok(Answered {
         status: head.status(),
         reusable: head.keep_alive() && !extra,
         close,
         at,
-    };
-    if step.done {
-        return Ok(answered(now, !buffer.is_empty()));
-    }
-    way.progress.ambiguous.set(!close_is_visible(
-        relay,
-        request.version(),
-        kind == crate::wire::body::BodyKind::UntilClose,
-    ));
-    let mut large = way.worker.large.take().unwrap_or_default();
-    large.grow(LARGE);
-    while !step.done {
-        way.deadline.set(manner.idle);
+    })
+}
+
+/// Passes the rest of a body on, which did not come with its head. Tells whether more than the body was read.
+async fn stream(
+    reader: &mut BodyReader,
+    relay: Relay,
+    out: &mut Vec<u8>,
+    idle: Duration,
+    mut way: Way<'_, '_>,
+) -> Result<bool, Failure> {
+    let mut buffer = way.worker.large.take().unwrap_or_default();
+    buffer.grow(LARGE);
+    loop {
+        way.deadline.set(idle);
         out.clear();
-        let read = poll_fn(|cx| large.poll_fill(way.backend, cx)).await;
-        match read {
+        let step = match poll_fn(|cx| buffer.poll_fill(way.backend, cx)).await {
             Ok(0) => {
                 reader.end(relay, out).map_err(|_| Failure::BackendGone)?;
-                step.done = true;
+                Step {
+                    consumed: 0,
+                    done: true,
+                }
             }
-            Ok(_) => step = take(&mut reader, &large, relay, out)?,
+            Ok(_) => take(reader, &buffer, relay, out)?,
             Err(_) => return Err(Failure::BackendGone),
-        }
+        };
         let piece = if relay == Relay::Pass {
-            &large.filled()[..step.consumed]
+            &buffer.filled()[..step.consumed]
         } else {
             &[]
         };
-        way.deadline.set(manner.idle);
+        way.deadline.set(idle);
         way.write(out, piece).await?;
         way.sent(step.consumed);
-        large.consume(step.consumed);
+        buffer.consume(step.consumed);
+        if step.done {
+            let extra = !buffer.is_empty();
+            buffer.clear();
+            way.worker.large.give(buffer);
+            return Ok(extra);
+        }
     }
-    let extra = !large.is_empty();
-    large.clear();
-    way.worker.large.give(large);
-    Ok(answered(Instant::now(), extra))
 }
 
 /// Takes the body's part of what is read; in another form than it came, into `out`.
@@ -233,15 +246,6 @@ fn take(
         Relay::Chunk | Relay::Dechunk => reader.relay(buffer.filled(), relay, out),
     };
     step.map_err(Failure::Malformed)
-}
-
-/// Whether a client sees by itself that a body broke off: not where it lasts until the connection closes.
-fn close_is_visible(relay: Relay, client: Version, until_close: bool) -> bool {
-    match relay {
-        Relay::Chunk => true,
-        Relay::Dechunk => false,
-        Relay::Pass => !(until_close && client == Version::Http10),
-    }
 }
 
 impl Way<'_, '_> {

@@ -2,6 +2,7 @@
 //!
 //! Body and answer move at the same time, each at the pace of its slower side; the answer decides when the try ends.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -138,73 +139,99 @@ async fn converse(
     connection: &mut TcpStream,
     progress: &Progress,
 ) -> Result<Answered, Lost> {
-    let Job {
-        client,
-        exchange,
-        upload,
-        record,
-        ..
-    } = job;
-    let Client {
-        worker,
-        stream,
-        deadline,
-        listener,
-        peer,
-    } = &mut **client;
-    let (deadline, upload) = (&*deadline, &mut **upload);
-    let Exchange {
-        inbound,
-        outbound,
-        request,
-        response,
-        to_backend,
-        to_client,
-        peer: peer_text,
-    } = &mut **exchange;
-    let (mut client_read, mut client_write) = stream.split();
-    let (mut backend_read, mut backend_write) = connection.split();
+    encode(job, backend);
+    job.record.tries.set(job.record.tries.get() + 1);
+    let written = send(job, pool, backend, connection).await?;
+    let moved = move_both(job, pool, connection, progress, written).await;
+    let (answered, uploaded) = moved.map_err(|failure| Lost::Failed {
+        failure,
+        sent: true,
+        ambiguous: progress.ambiguous.get(),
+    })?;
+    // A body cut off: neither side's next message would begin where it is looked for.
+    Ok(Answered {
+        reusable: answered.reusable && uploaded,
+        close: answered.close || !uploaded,
+        ..answered
+    })
+}
 
+/// Writes the head for `backend`.
+fn encode(job: &mut Job<'_>, backend: &Backend) {
+    let Exchange {
+        request,
+        to_backend,
+        peer,
+        ..
+    } = &mut *job.exchange;
     let host = if request.authority().is_empty() {
         backend.address.to_string()
     } else {
         String::new()
     };
     let forward = Forward {
-        client: peer_text,
+        client: peer,
         https: false,
-        trusted: listener.trusts(*peer),
+        trusted: job.client.listener.trusts(job.client.peer),
         host: &host,
         request_id: job.request_id,
         upgrade: false,
     };
     to_backend.clear();
     encode_request(request, &forward, to_backend);
-    outbound.clear();
-    record.tries.set(record.tries.get() + 1);
+}
 
+/// Writes head and what came of the body, once. Tells how many bytes went.
+async fn send(
+    job: &Job<'_>,
+    pool: &PoolEntry,
+    backend: &Backend,
+    connection: &mut TcpStream,
+) -> Result<usize, Lost> {
+    let head = &job.exchange.to_backend;
+    let prefix = job.upload.prefix(&job.exchange.inbound);
+    let deadline = &job.client.deadline;
     deadline.set(pool.timeouts.stream_idle);
-    let first = deadline.bound(|cx| {
+    let written = deadline.bound(|cx| {
         // Read behind the last await before the first byte: whoever waits for a change to be applied may rely on it.
         if !backend.admits() {
             return Poll::Ready(Err(Lost::Closed));
         }
-        let written = poll_write_two(&mut backend_write, cx, to_backend, upload.prefix(inbound));
-        written.map_err(|_| Lost::unsent(Failure::BackendGone))
+        poll_write_two(connection, cx, head, prefix).map_err(|_| Lost::unsent(Failure::BackendGone))
     });
-    let done = first
+    written
         .await
-        .unwrap_or(Err(Lost::unsent(Failure::WriteTimeout)))?;
+        .unwrap_or(Err(Lost::unsent(Failure::WriteTimeout)))
+}
 
+/// Moves the rest of the body and the answer at the same time, until the answer has ended. Also tells whether the
+/// body went whole.
+async fn move_both(
+    job: &mut Job<'_>,
+    pool: &PoolEntry,
+    connection: &mut TcpStream,
+    progress: &Progress,
+    written: usize,
+) -> Result<(Answered, bool), Failure> {
+    let Client {
+        worker,
+        stream,
+        deadline,
+        ..
+    } = &mut *job.client;
+    let (deadline, record) = (&*deadline, job.record);
+    let exchange = &mut *job.exchange;
+    let (mut client_read, mut client_write) = stream.split();
+    let (mut backend_read, mut backend_write) = connection.split();
     let manner = Manner {
         revision: job.revision,
         answer_within: pool.timeouts.response_headers,
         idle: pool.timeouts.stream_idle,
     };
-    let mut uploaded = None;
-    if upload.is_whole() && done == to_backend.len() + upload.prefix(inbound).len() {
+    let whole = exchange.to_backend.len() + job.upload.prefix(&exchange.inbound).len();
+    let mut uploaded = (job.upload.is_whole() && written == whole).then_some(Ok(()));
+    if uploaded.is_some() {
         deadline.set(manner.answer_within);
-        uploaded = Some(Ok(()));
     }
     let down = download::Way {
         backend: &mut backend_read,
@@ -214,62 +241,53 @@ async fn converse(
         progress,
         worker,
     };
-    let mut down = pin!(download::run(
-        request, response, outbound, to_client, manner, down
-    ));
-    let waits_for_client = std::cell::Cell::new(false);
-    let result = {
-        let up = upload::Way {
-            client: &mut client_read,
-            backend: &mut backend_write,
-            deadline,
-            idle: manner.idle,
-            record,
-            waits: &waits_for_client,
-        };
-        let mut up = pin!(upload::run(upload, to_backend, done, inbound, up));
-        poll_fn(|cx| {
-            if uploaded.is_none()
-                && let Poll::Ready(result) = up.as_mut().poll(cx)
-            {
-                match result {
-                    Err(Cut::Client(failure)) => return Poll::Ready(Err(failure)),
-                    // Its answer may be there all the same.
-                    Err(Cut::Backend) => {}
-                    Ok(()) if progress.answering.get() => {}
-                    Ok(()) => deadline.set(manner.answer_within),
-                }
-                uploaded = Some(result);
-            }
-            if let Poll::Ready(result) = down.as_mut().poll(cx) {
-                return Poll::Ready(result);
-            }
-            if !deadline.poll_expired(cx) {
-                return Poll::Pending;
-            }
-            Poll::Ready(Err(match uploaded {
-                _ if progress.answering.get() => Failure::Stalled,
-                Some(_) => Failure::AnswerTimeout,
-                None if waits_for_client.get() => Failure::BodyTimeout,
-                None => Failure::WriteTimeout,
-            }))
-        })
-        .await
+    let waits_for_client = Cell::new(false);
+    let up = upload::Way {
+        client: &mut client_read,
+        backend: &mut backend_write,
+        deadline,
+        idle: manner.idle,
+        record,
+        waits: &waits_for_client,
     };
-    match result {
-        Ok(answered) => {
-            let whole = uploaded == Some(Ok(()));
-            let close = answered.close || !whole;
-            Ok(Answered {
-                reusable: answered.reusable && whole,
-                close,
-                ..answered
-            })
+    exchange.outbound.clear();
+    let request = &exchange.request;
+    let (response, outbound) = (&mut exchange.response, &mut exchange.outbound);
+    let (to_backend, to_client) = (&exchange.to_backend, &mut exchange.to_client);
+    let down = download::run(request, response, outbound, to_client, manner, down);
+    let up = upload::run(job.upload, to_backend, written, &mut exchange.inbound, up);
+    let (mut down, mut up) = (pin!(down), pin!(up));
+    let answered = poll_fn(|cx| {
+        if uploaded.is_none()
+            && let Poll::Ready(result) = up.as_mut().poll(cx)
+        {
+            if let Err(Cut::Client(failure)) = result {
+                return Poll::Ready(Err(failure));
+            }
+            if result.is_ok() && !progress.answering.get() {
+                deadline.set(manner.answer_within);
+            }
+            // A backend that reads no more may have answered all the same.
+            uploaded = Some(result);
         }
-        Err(failure) => Err(Lost::Failed {
-            failure,
-            sent: true,
-            ambiguous: progress.ambiguous.get(),
-        }),
+        match down.as_mut().poll(cx) {
+            Poll::Pending if deadline.poll_expired(cx) => {
+                let waits = waits_for_client.get();
+                Poll::Ready(Err(late(progress, uploaded.is_some(), waits)))
+            }
+            moved => moved,
+        }
+    });
+    let answered = answered.await?;
+    Ok((answered, uploaded == Some(Ok(()))))
+}
+
+/// Whose fault it is that nothing moved for too long.
+fn late(progress: &Progress, uploaded: bool, waits_for_client: bool) -> Failure {
+    match (progress.answering.get(), uploaded) {
+        (true, _) => Failure::Stalled,
+        (false, true) => Failure::AnswerTimeout,
+        (false, false) if waits_for_client => Failure::BodyTimeout,
+        (false, false) => Failure::WriteTimeout,
     }
 }

@@ -69,17 +69,21 @@ impl Record {
         });
     }
 
-    /// The line for the access log.
+    /// The line for the access log. `made_id` is the request's id if it came with none.
     pub(crate) fn access(
         &self,
         client: IpAddr,
         request: &RequestHead,
-        request_id: &str,
+        made_id: &str,
         route: Option<&RouteEntry>,
         path: Path,
         ending: Ending,
     ) -> Box<Access> {
         let total = self.started.elapsed();
+        let kept = request.fields().value(Known::XRequestId);
+        let request_id = kept
+            .and_then(|id| std::str::from_utf8(id).ok())
+            .unwrap_or(made_id);
         let since_start = |at: Instant| at.saturating_duration_since(self.started);
         Box::new(Access {
             time: SystemTime::now() - total,

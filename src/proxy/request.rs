@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
 
@@ -16,7 +16,6 @@ use super::respond::{Addressee, refuse};
 use super::retry::{self, Unanswered};
 use super::upload::Upload;
 use crate::routing::RouteEntry;
-use crate::wire::field::Known;
 use crate::wire::head::RequestHead;
 use crate::wire::http1::{MAX_HEAD, Parsed, Scan, parse_request};
 
@@ -150,7 +149,7 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
         // of the newer one, as long as no backend has its answer.
         if matches!(result, Err(Unanswered { again: true, .. })) {
             let newer = worker.snapshot();
-            if !Arc::ptr_eq(&newer, &snapshot) {
+            if !Rc::ptr_eq(&newer, &snapshot) {
                 snapshot = newer;
                 continue;
             }
@@ -162,42 +161,28 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
     let whole = refused.is_none() && upload.is_whole();
     upload.forget(&mut exchange.inbound, &record);
     let (status, reason, after, at) = match result {
-        Ok(answered) => (
-            answered.status,
-            "complete",
-            after(&answered, &exchange.request, whole),
-            answered.at,
-        ),
+        Ok(answered) => {
+            let after = after(&answered, &exchange.request, whole);
+            (answered.status, "complete", after, answered.at)
+        }
         Err(lost) => {
             let shown = client.listener.revision_header.then_some(revision);
             let (status, after) = fail(client, exchange, &record, lost, whole, shown).await;
             (status, lost.failure.name(), after, Instant::now())
         }
     };
+    let ending = Ending {
+        status,
+        reason,
+        revision,
+    };
+    let route = route.map(|route| &**route);
     if let Some(route) = route {
         record.count(route, status, at);
     }
     if let Some(log) = &worker.shared.access_log {
-        let request = &exchange.request;
-        let kept = request
-            .fields()
-            .value(Known::XRequestId)
-            .and_then(|id| std::str::from_utf8(id).ok());
-        let from = record::client_of(request, client.peer, &client.listener);
-        let ending = Ending {
-            status,
-            reason,
-            revision,
-        };
-        let route = route.map(|route| &**route);
-        log.record(record.access(
-            from,
-            request,
-            kept.unwrap_or(request_id),
-            route,
-            path,
-            ending,
-        ));
+        let from = record::client_of(&exchange.request, client.peer, &client.listener);
+        log.record(record.access(from, &exchange.request, request_id, route, path, ending));
     }
     after
 }

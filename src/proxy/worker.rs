@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{IpAddr, TcpListener as StdListener};
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -95,17 +96,27 @@ pub(crate) struct Worker {
     snapshots: RefCell<Snapshots>,
 }
 
-/// The snapshot in force behind a count of this thread's own: requests of all threads cloning one `Arc` would pull
-/// its cache line back and forth.
+/// A snapshot behind a count of this thread's own: requests of all threads cloning one `Arc` would pull its cache
+/// line back and forth.
+pub(crate) struct Loaded(Arc<Snapshot>);
+
+impl Deref for Loaded {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        &self.0
+    }
+}
+
 struct Snapshots {
     cache: SnapshotCache,
-    current: Rc<Arc<Snapshot>>,
+    current: Rc<Loaded>,
 }
 
 impl Worker {
     fn new(shared: Shared) -> Rc<Self> {
         let mut cache = shared.cell.cache();
-        let current = Rc::new(cache.load().clone());
+        let current = Rc::new(Loaded(cache.load().clone()));
         Rc::new(Self {
             shared,
             deadlines: Deadlines::new(),
@@ -120,13 +131,13 @@ impl Worker {
         })
     }
 
-    /// The snapshot in force, loaded once a request.
-    pub(crate) fn snapshot(&self) -> Rc<Arc<Snapshot>> {
+    /// The snapshot in force, loaded once a request. The same pointer as long as nothing was published.
+    pub(crate) fn snapshot(&self) -> Rc<Loaded> {
         let mut snapshots = self.snapshots.borrow_mut();
         let Snapshots { cache, current } = &mut *snapshots;
         let latest = cache.load();
-        if !Arc::ptr_eq(latest, current) {
-            *current = Rc::new(latest.clone());
+        if !Arc::ptr_eq(latest, &current.0) {
+            *current = Rc::new(Loaded(latest.clone()));
         }
         current.clone()
     }

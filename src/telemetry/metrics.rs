@@ -277,13 +277,16 @@ impl ListenerMetrics {
     }
 }
 
+/// Pool and id.
+type BackendName = (Box<str>, Box<str>);
+
 /// All counters of this node by name, and what else is to be shown on `/metrics`.
 #[derive(Debug)]
 pub struct MetricsRegistry {
     workers: usize,
     listener: Arc<ListenerMetrics>,
     routes: Mutex<BTreeMap<Box<str>, Arc<RouteMetrics>>>,
-    backends: Mutex<BTreeMap<(Box<str>, Box<str>), Arc<BackendMetrics>>>,
+    backends: Mutex<BTreeMap<BackendName, Arc<BackendMetrics>>>,
     others: Mutex<Vec<Arc<dyn Collector>>>,
 }
 
@@ -358,7 +361,7 @@ impl MetricsRegistry {
             .collect()
     }
 
-    pub(crate) fn backends(&self) -> Vec<((Box<str>, Box<str>), Arc<BackendMetrics>)> {
+    pub(crate) fn backends(&self) -> Vec<(BackendName, Arc<BackendMetrics>)> {
         lock(&self.backends)
             .iter()
             .map(|(name, metrics)| (name.clone(), metrics.clone()))

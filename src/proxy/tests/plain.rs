@@ -101,6 +101,9 @@ fn answers_are_framed_for_the_client() {
             "{method} {version} {:?}",
             field(&head, "transfer-encoding")
         );
+        harness.settle();
+        let sent = harness.metrics.route("all").requests(status(&head));
+        assert_eq!(sent, 1, "it ended in order");
     }
 }
 
