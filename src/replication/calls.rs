@@ -15,6 +15,8 @@ pub(super) enum Attempt {
     Applied(Outcome),
     /// Never proposed, and never will be: another attempt is safe.
     NotProposed(String),
+    /// Larger than any leader proposes: no other attempt will do better.
+    TooLarge,
     /// It may still commit: only what carries a key may be tried again.
     Unknown(String),
 }

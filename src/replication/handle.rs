@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::calls::Attempt;
 use super::group::hex;
-use super::leader::Leader;
+use super::leader::{Leader, TOO_LARGE};
 use super::reports::{Activation, NodeReport};
 use super::shared::{Committed, Shared};
 use super::status::Status;
@@ -77,6 +77,7 @@ impl Handle {
             let why = match attempt {
                 Attempt::Applied(outcome) => return Ok(outcome),
                 Attempt::NotProposed(why) => why,
+                Attempt::TooLarge => return Err(fate(maybe, TOO_LARGE.to_owned())),
                 Attempt::Unknown(why) => maybe.insert(why).clone(),
             };
             if !self.pause(&mut standing, deadline).await {

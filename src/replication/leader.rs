@@ -12,8 +12,11 @@ use super::frame::{Body, Forward, Read};
 use super::inbox::Full;
 use super::shared::{Event, Shared, Standing};
 use super::status::State;
-use crate::paxos::{NodeId, Role};
+use crate::paxos::{MAX_COMMAND_BYTES, NodeId, Role};
 use crate::state::Command;
+
+/// What is said of a command that no leader would propose.
+pub(super) const TOO_LARGE: &str = "the command is larger than 4 MiB";
 
 /// Between two attempts that both were refused at once.
 const AGAIN: Duration = Duration::from_millis(10);
@@ -69,6 +72,10 @@ impl Handle {
         let (reply, receiver) = oneshot::channel();
         let request = self.0.calls.begin(peer, Reply::Attempt(reply));
         let command = command.encode();
+        if command.len() > MAX_COMMAND_BYTES {
+            self.0.calls.answered(peer, request, Attempt::TooLarge);
+            return (request, receiver);
+        }
         if !self
             .0
             .links
@@ -151,6 +158,10 @@ impl Shared {
         command.stamp = self.stamp();
         let command: Bytes = command.encode();
         let (reply, receiver) = oneshot::channel();
+        if command.len() > MAX_COMMAND_BYTES {
+            let _ = reply.send(Attempt::TooLarge);
+            return receiver;
+        }
         if let Err(full) = self.offer(Event::Propose { command, reply }) {
             let (reply, receiver) = oneshot::channel();
             let why = match full {

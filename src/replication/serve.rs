@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use super::calls::Attempt;
 use super::codec;
 use super::frame::{Answer, Body, Fate, Forward, Read, ReadAnswer};
+use super::leader::TOO_LARGE;
 use super::shared::{Event, Shared};
 use crate::paxos::NodeId;
 use crate::state::{Command, Outcome};
@@ -108,6 +109,7 @@ impl From<Attempt> for Fate {
         match attempt {
             Attempt::Applied(outcome) => Self::Applied(outcome.encode()),
             Attempt::NotProposed(why) => Self::NotProposed(why),
+            Attempt::TooLarge => Self::NotProposed(TOO_LARGE.to_owned()),
             Attempt::Unknown(why) => Self::Unknown(why),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::harness::{LONG, Nodes, failure, pools, put, put_pool};
+use super::harness::{LONG, Nodes, failure, not_proposed, pools, put, put_pool};
 use crate::config::Revision;
 use crate::replication::State;
 use crate::state::Outcome;
@@ -56,4 +56,15 @@ async fn a_stopped_replica_answers_at_once_and_keeps_its_last_config() {
         (vec!["web".to_owned()], revision)
     );
     assert!(matches!(a.status().state, State::Failed { .. }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_too_large_for_any_leader_is_refused_at_once() {
+    let nodes = Nodes::started(&["a"]).await;
+    let a = nodes.handle("a");
+    put(&a, "web").await;
+    let mut large = put_pool("large");
+    large.comment = "x".repeat(5 << 20);
+    let refused = tokio::time::timeout(Duration::from_secs(5), a.propose(large, LONG)).await;
+    assert!(not_proposed(&refused.expect("at once")));
 }
