@@ -219,7 +219,10 @@ fn clients_on_kept_connections_are_told_to_come_again_and_lose_nothing() {
         client.send(GET);
         client.response();
     }
+    let address = harness.address();
     let draining = std::thread::spawn(move || harness.drain_within(Duration::from_secs(30)));
+    let brief = Duration::from_millis(100);
+    wait_until(|| std::net::TcpStream::connect_timeout(&address, brief).is_err());
     for client in &mut clients {
         client.send(GET);
         // Closed before it was asked, or answered with the word that it closes.
