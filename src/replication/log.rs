@@ -22,6 +22,10 @@ const CROWD: usize = 4;
 /// own. A lone client never waits for others.
 const GATHER: Duration = Duration::from_millis(3);
 
+/// What is decided waits so long for a batch to ride along with: no commit waits for it, only the report that a
+/// revision would survive a restart. Else the next commit of a lone client would wait behind a sync of its own.
+const HINT: Duration = Duration::from_millis(1);
+
 /// Batches on their way to the disk, and the thread that writes them.
 pub(super) struct Log {
     work: Arc<Inbox<(PersistId, Batch)>>,
@@ -72,7 +76,11 @@ fn run(mut storage: Box<dyn Storage>, work: &Inbox<(PersistId, Batch)>, shared: 
             work.gather(1, None);
             work.gather(crowd / 2, Some(Instant::now() + GATHER));
         }
-        let taken = work.take(None);
+        let mut taken = work.take(None);
+        if taken.iter().all(|(_, batch)| is_hint(batch)) {
+            work.gather(1, Some(Instant::now() + HINT));
+            taken.extend(work.take(Some(Instant::now())));
+        }
         let Some((last, _)) = taken.back() else {
             return;
         };
@@ -90,6 +98,11 @@ fn run(mut storage: Box<dyn Storage>, work: &Inbox<(PersistId, Batch)>, shared: 
             .fetch_add(batches.len() as u64, Relaxed);
         let _ = shared.inbox.push(Event::Persisted(last));
     }
+}
+
+/// Whether it carries only what is decided.
+fn is_hint(batch: &Batch) -> bool {
+    batch.promised.is_none() && batch.log.is_none()
 }
 
 /// One write; a full disk is waited for, as long as nobody wants to stop.
