@@ -51,10 +51,20 @@ impl Pinned {
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        for pid in self.tree() {
+        let tree = self.tree();
+        for pid in &tree {
             let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
         }
         let _ = self.0.wait();
+        // The next proxy takes the same port: not before the last child of this one is gone.
+        let alive = |pid: &u32| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let state = stat.rsplit(')').next().unwrap_or_default().trim_start();
+            !state.is_empty() && !state.starts_with('Z')
+        };
+        while tree.iter().any(alive) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 
