@@ -6,6 +6,9 @@ use synod::client::{Call, Client};
 
 use crate::harness::Cluster;
 
+/// Syncs a commit. Unoptimised nodes are slower than the disk, so that fewer commits wait for each sync.
+const BOUND: f64 = if cfg!(debug_assertions) { 0.5 } else { 0.15 };
+
 #[test]
 fn sixty_four_writers_share_their_syncs() {
     let cluster = Cluster::start(3);
@@ -41,7 +44,7 @@ fn sixty_four_writers_share_their_syncs() {
         syncs / commits
     );
     assert!(
-        syncs / commits <= 0.15,
+        syncs / commits <= BOUND,
         "{syncs} syncs for {commits} commits"
     );
 }
