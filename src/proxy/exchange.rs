@@ -1,5 +1,8 @@
 //! Everything a request under way needs room for; recycled whole, so that a warm one allocates nothing.
 
+use std::fmt::Write;
+use std::net::IpAddr;
+
 use super::buffers::Buffer;
 use crate::wire::head::{RequestHead, ResponseHead};
 
@@ -18,12 +21,23 @@ pub(crate) struct Exchange {
     pub(crate) to_client: Vec<u8>,
     /// The client's address as text.
     pub(crate) peer: String,
+    peer_is: Option<IpAddr>,
 }
 
 /// More room than this in a staging buffer is not kept.
 const STAGING_KEPT: usize = 16 * 1024;
 
 impl Exchange {
+    /// Sets the client's address. Clients behind one address, of a proxy in front say, need it formatted once.
+    pub(crate) fn write_peer(&mut self, peer: IpAddr) {
+        if self.peer_is != Some(peer) {
+            self.peer_is = Some(peer);
+            self.peer.clear();
+            // Writing to a String cannot fail.
+            let _ = write!(self.peer, "{peer}");
+        }
+    }
+
     /// Ready for another connection.
     pub(crate) fn reset(&mut self) {
         self.inbound.reset();

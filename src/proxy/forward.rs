@@ -71,7 +71,8 @@ pub(crate) async fn attempt(
     let worker = job.client.worker.clone();
     if let Some(mut connection) = dial::reuse(&worker, backend, job.record.started) {
         // What cannot be sent twice is not sent into a connection that has ended unnoticed.
-        if job.idempotent || dial::is_open_and_empty(&connection) {
+        let repeatable = job.idempotent && job.upload.is_whole();
+        if repeatable || dial::is_open_and_empty(&connection) {
             let progress = Progress::default();
             let result = converse(job, pool, backend, &mut connection, &progress).await;
             if !died_idle(&result, &progress, job) {

@@ -1,6 +1,5 @@
 //! A request from its first byte to the end of its answer.
 
-use std::fmt::Write;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
@@ -23,9 +22,7 @@ use crate::wire::http1::{MAX_HEAD, Parsed, Scan, parse_request};
 pub(crate) async fn serve(client: &mut Client) -> After {
     let worker = client.worker.clone();
     let mut exchange = worker.exchanges.take().unwrap_or_default();
-    exchange.peer.clear();
-    // Writing to a String cannot fail.
-    let _ = write!(exchange.peer, "{}", client.peer);
+    exchange.write_peer(client.peer);
     let after = loop {
         let after = next(client, &mut exchange).await;
         // What was sent ahead is the next request, or its beginning.

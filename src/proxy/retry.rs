@@ -49,7 +49,7 @@ pub(crate) async fn forward(
     let mut tried = Tried::default();
     let most = (pool.retries.attempts as usize).clamp(1, MOST_TRIES);
     let mut last = Unanswered::unasked(Failure::NoBackend);
-    let mut _budget = None;
+    let mut leave = None;
     loop {
         let Some(backend) = pool.balancer.pick(tried.keys()) else {
             return Err(last);
@@ -77,8 +77,10 @@ pub(crate) async fn forward(
         if tried.len() >= most || !last.again || !another(pool, &tried) {
             return Err(last);
         }
-        _budget = pool.withdraw_retry(Instant::now());
-        if _budget.is_none() {
+        // The try before is over, and with it its leave.
+        drop(leave.take());
+        leave = pool.withdraw_retry(Instant::now());
+        if leave.is_none() {
             return Err(last);
         }
         route.metrics.retried();

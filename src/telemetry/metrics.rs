@@ -20,7 +20,7 @@ const UNUSED_KEPT: usize = 1_000;
 /// One finished request, as it is recorded.
 #[derive(Debug, Clone, Copy)]
 pub struct Finished {
-    /// The status that the client saw.
+    /// The status that the client saw; 0 if it left before it saw one.
     pub status: u16,
     /// From the first byte of the request to the last byte of the answer.
     pub total: Duration,
@@ -202,8 +202,12 @@ impl BackendMetrics {
 /// The label values of the five status classes.
 pub(crate) const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
+/// A client that left without an answer, status 0, counts with the faults of clients.
 fn class(status: u16) -> usize {
-    usize::from(status / 100).clamp(1, 5) - 1
+    match status {
+        0 => 3,
+        _ => usize::from(status / 100).clamp(1, 5) - 1,
+    }
 }
 
 /// Counters of the listeners, and of requests that no route took.

@@ -55,7 +55,10 @@ pub(crate) struct Count(AtomicU64);
 
 impl Count {
     pub(crate) fn add(&self, n: u64) {
-        self.0.fetch_add(n, Relaxed);
+        // Bodies are often empty, and even an uncontended add is a locked instruction.
+        if n > 0 {
+            self.0.fetch_add(n, Relaxed);
+        }
     }
 
     pub(crate) fn read(&self) -> u64 {

@@ -363,4 +363,5 @@ fn a_client_that_leaves_takes_its_try_with_it() {
         .unwrap();
     harness.settle();
     assert_eq!(harness.metrics.backend("web", "b1").in_flight(), 0);
+    assert_eq!(harness.metrics.route("all").requests(400), 1);
 }
