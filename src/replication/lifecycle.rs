@@ -56,10 +56,12 @@ pub(super) enum End {
 
 /// Waits until all first voters have agreed; remembers who is connected by then.
 fn found(shared: &Shared, connected: &mut Vec<NodeId>) -> Result<(), End> {
-    loop {
+    let mut founded = false;
+    while !founded {
+        // To the last one taken: who connects, and the order to stop, may come right behind.
         for event in shared.inbox.take(None) {
             match event {
-                Event::Founded => return Ok(()),
+                Event::Founded => founded = true,
                 Event::Stop => return Err(End::Stopped),
                 Event::Fail(reason) => return Err(End::Failed(reason)),
                 Event::Connected(peer) => connected.push(peer),
@@ -74,6 +76,7 @@ fn found(shared: &Shared, connected: &mut Vec<NodeId>) -> Result<(), End> {
             }
         }
     }
+    Ok(())
 }
 
 /// Nobody is left waiting, and nothing more is taken in.
@@ -102,8 +105,38 @@ fn finish(shared: &Shared, end: End, proposals: &mut Proposals) {
     }
 }
 
-fn message(panic: &(dyn std::any::Any + Send)) -> &str {
+/// What a panic said.
+pub(super) fn message(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no reason given")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::group::Group;
+    use super::super::reports::Reports;
+    use super::super::running::standing;
+    use super::*;
+    use crate::paxos::{Ballot, Epoch};
+
+    fn waiting() -> Shared {
+        let group = Group::alone("n1", [1; 16], [2; 16]);
+        let recovered = Recovered::empty(Ballot::initial(Epoch(1)));
+        Shared::new(group, standing(&recovered), Reports::new(None))
+    }
+
+    #[test]
+    fn nothing_that_comes_with_the_founding_is_lost() {
+        let (shared, mut connected) = (waiting(), Vec::new());
+        let _ = shared.inbox.push(Event::Founded);
+        let _ = shared.inbox.push(Event::Connected(NodeId(2)));
+        assert!(found(&shared, &mut connected).is_ok());
+        assert_eq!(connected, [NodeId(2)]);
+
+        let _ = shared.inbox.push(Event::Founded);
+        let _ = shared.inbox.push(Event::Stop);
+        let ended = found(&shared, &mut connected);
+        assert!(matches!(ended, Err(End::Stopped)));
+    }
 }
