@@ -3,12 +3,14 @@
 //! Apart from the driver, so that a slow disk delays no heartbeat. While one sync runs the next batches gather here:
 //! under load many commits share a sync.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::inbox::Inbox;
+use super::lifecycle::message;
 use super::shared::{Event, Shared};
 use super::storage::{Error, Storage};
 use crate::paxos::{Batch, PersistId};
@@ -40,7 +42,14 @@ impl Log {
         let taken = work.clone();
         let thread = std::thread::Builder::new()
             .name("synod-log".to_owned())
-            .spawn(move || run(storage, &taken, &shared))?;
+            .spawn(move || {
+                // A broken invariant ends the replica, and is told: else it would lead on and decide nothing.
+                let ran = catch_unwind(AssertUnwindSafe(|| run(storage, &taken, &shared)));
+                if let Err(panic) = ran {
+                    let reason = format!("the log broke: {}", message(&*panic));
+                    let _ = shared.inbox.push(Event::Fail(reason));
+                }
+            })?;
         Ok(Self {
             work,
             thread: Some(thread),
@@ -143,4 +152,34 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::group::Group;
+    use super::super::reports::Reports;
+    use super::super::running::standing;
+    use super::*;
+    use crate::paxos::{Ballot, Epoch, Recovered};
+
+    struct Broken;
+
+    impl Storage for Broken {
+        fn write(&mut self, _: &[Batch]) -> Result<(), Error> {
+            panic!("an invariant is broken")
+        }
+    }
+
+    #[test]
+    fn a_panic_of_the_log_ends_the_replica_and_says_so() {
+        let group = Group::alone("n1", [1; 16], [2; 16]);
+        let recovered = Recovered::empty(Ballot::initial(Epoch(1)));
+        let shared = Arc::new(Shared::new(group, standing(&recovered), Reports::new(None)));
+        let mut log = Log::start(Box::new(Broken), shared.clone()).expect("a thread");
+        log.persist([(PersistId(1), Batch::default())]);
+        log.stop();
+        let told = shared.inbox.take(Some(Instant::now()));
+        let failed = |event: &Event| matches!(event, Event::Fail(why) if why.contains("invariant"));
+        assert!(told.iter().any(failed));
+    }
 }
