@@ -65,6 +65,9 @@ impl Progress {
     ///
     /// The sync ends with this leader's last entry as of now, which is past everything the voter may have accepted in
     /// this ballot and lost since: so a damaged voter is whole by it.
+    ///
+    /// Also of one that was taken for synced: what said so may have been sent before it crashed. One that is synced
+    /// passes over the sync. (`a_voter_that_asks_again_is_synced_whatever_was_said_before`)
     pub(super) fn on_summary(
         &mut self,
         to: NodeId,
@@ -72,7 +75,8 @@ impl Progress {
         led: &Led,
         out: &mut Outbox,
     ) {
-        if self.sync != Some(summary.sync) {
+        let syncing = matches!(self.stage, Stage::Syncing { .. });
+        if self.sync != Some(summary.sync) || !syncing {
             let last = led.log.last();
             let from = led.log.first_difference(summary).min(last);
             self.sync = Some(summary.sync);

@@ -293,6 +293,20 @@ fn a_voter_that_comes_late_is_synced_from_the_first_difference() {
 }
 
 #[test]
+fn a_voter_that_asks_again_is_synced_whatever_was_said_before() {
+    let mut leader = Voter::leading();
+    let behind = Message::Behind {
+        ballot: own(),
+        log: summary(6, &[]),
+    };
+    let sync = ["to 3: sync 1.1 1..1, 1: |@1.1"];
+    assert_eq!(leader.gets(3, behind.clone()), sync);
+    // Sent before it crashed and lost what it had received.
+    leader.gets(3, heard(1, 0, 1));
+    assert_eq!(leader.gets(3, behind), sync);
+}
+
+#[test]
 fn a_large_log_is_synced_in_bounded_parts_and_adopted_at_once() {
     let text = format!("{}@1.3", "x".repeat(600 << 10));
     let texts: Vec<&str> = std::iter::repeat_n(text.as_str(), 3).collect();
