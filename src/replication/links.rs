@@ -96,6 +96,17 @@ impl Links {
             .is_some_and(|session| self.queue(session, frame))
     }
 
+    /// Queues an answer for the connection `number`, on which it was asked for, and for no later one: questions are
+    /// numbered by the process that asks, and the next one of that peer numbers its own alike.
+    /// (`an_answer_goes_only_to_the_connection_that_asked`)
+    pub(super) fn answer(&self, peer: NodeId, number: u64, body: Body) -> bool {
+        let frame = Bytes::from(Frame::from(body).encode_to_vec());
+        self.lock()
+            .get(&peer)
+            .filter(|session| session.number == number)
+            .is_some_and(|session| self.queue(session, frame))
+    }
+
     /// Queues a frame for every peer there is a connection to.
     pub(super) fn broadcast(&self, body: Body) {
         let frame = Bytes::from(Frame::from(body).encode_to_vec());

@@ -21,14 +21,17 @@ const MAX_QUESTIONS: usize = 4096;
 pub(super) struct Server {
     shared: Arc<Shared>,
     peer: NodeId,
+    /// Of the connection.
+    number: u64,
     questions: Arc<Semaphore>,
 }
 
 impl Server {
-    pub(super) fn new(shared: Arc<Shared>, peer: NodeId) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, peer: NodeId, number: u64) -> Self {
         Self {
             shared,
             peer,
+            number,
             questions: Arc::new(Semaphore::new(MAX_QUESTIONS)),
         }
     }
@@ -93,12 +96,12 @@ impl Server {
     /// Answers in a task of its own, which ends at the latest with the driver: that drops all replies. A question
     /// beyond the bound stays unanswered, and whoever asked gives up in time.
     fn question(&self, answer: impl Future<Output = Body> + Send + 'static) {
-        let (shared, peer) = (self.shared.clone(), self.peer);
+        let (shared, peer, number) = (self.shared.clone(), self.peer, self.number);
         let Ok(permit) = self.questions.clone().try_acquire_owned() else {
             return;
         };
         tokio::spawn(async move {
-            shared.links.send(peer, answer.await);
+            shared.links.answer(peer, number, answer.await);
             drop(permit);
         });
     }
@@ -126,5 +129,43 @@ impl From<Option<Fate>> for Attempt {
             Some(Fate::Unknown(why)) => Self::Unknown(why),
             None => Self::Unknown("the leader answered what this release does not know".to_owned()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::super::group::Group;
+    use super::super::reports::Reports;
+    use super::super::running::standing;
+    use super::*;
+    use crate::paxos::{Ballot, Epoch, Recovered};
+
+    #[tokio::test]
+    async fn an_answer_goes_only_to_the_connection_that_asked() {
+        let group = Group::alone("n1", [1; 16], [2; 16]);
+        let recovered = Recovered::empty(Ballot::initial(Epoch(1)));
+        let shared = Arc::new(Shared::new(group, standing(&recovered), Reports::new(None)));
+        let peer = NodeId(2);
+        let first = shared.links.open(peer, |_| ());
+        let server = Server::new(shared.clone(), peer, first.number);
+        server
+            .take(Body::Read(Read { request: 1 }))
+            .expect("a read");
+        tokio::task::yield_now().await;
+        // The peer's process ends, and its next one asks its own first question.
+        let mut second = shared.links.open(peer, |_| ());
+        for event in shared.inbox.take(Some(Instant::now())) {
+            let Event::Read { reply } = event else {
+                panic!("only one question was asked");
+            };
+            reply.send(Some(7)).expect("it is waited for");
+        }
+        tokio::task::yield_now().await;
+        shared.links.send(peer, Body::Read(Read { request: 9 }));
+        let mut frames = Vec::new();
+        second.take(&mut frames).await;
+        assert_eq!(frames.len(), 1, "another process got the answer");
     }
 }

@@ -182,7 +182,7 @@ impl Transport {
         }
         // Whichever ends first ends the other: the connection is of no use without either.
         let ended = tokio::select! {
-            ended = self.read(peer, reader) => ended,
+            ended = self.read(peer, open.number, reader) => ended,
             ended = write(outbound, writer) => ended.map_err(Ended::Broken),
         };
         drop(open);
@@ -196,8 +196,8 @@ impl Transport {
             .broadcast(Body::Hello(self.shared.group().hello("")));
     }
 
-    async fn read(&self, peer: NodeId, mut reader: Reader) -> Result<(), Ended> {
-        let server = Server::new(self.shared.clone(), peer);
+    async fn read(&self, peer: NodeId, number: u64, mut reader: Reader) -> Result<(), Ended> {
+        let server = Server::new(self.shared.clone(), peer, number);
         while let Some(body) = within(SILENCE, reader.next()).await? {
             match body {
                 Body::Hello(hello) => match self.meet(hello).await? {
