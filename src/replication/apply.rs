@@ -1,6 +1,7 @@
 //! Feeds decided entries to the state machine and publishes what came of them.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use bytes::Bytes;
 
 use super::shared::{Committed, Shared};
 use super::status::State;
+use crate::config::Config;
 use crate::paxos::{Entry, Payload, Slot};
 use crate::state::{Applied, Machine, Outcome};
 
@@ -20,7 +22,11 @@ pub(super) struct Applier {
     next: Slot,
     /// A command of a newer release was met: nothing behind it may be applied.
     stopped: bool,
+    execute: Execute,
 }
+
+/// Runs the command of a slot; it may panic.
+type Execute = fn(&mut Machine, u64, &[u8]) -> Applied;
 
 impl Applier {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
@@ -30,6 +36,7 @@ impl Applier {
             backlog: VecDeque::new(),
             next,
             stopped: false,
+            execute: Machine::apply,
         }
     }
 
@@ -60,6 +67,9 @@ impl Applier {
 
     /// Applies for about `budget`, so that a long backlog keeps no vote or heartbeat waiting; gives the commands and
     /// their outcomes. Whoever watches sees the new state before this returns: no answer is ever ahead of it.
+    ///
+    /// A panic in a command goes on from here, but what was applied before it is seen first: it comes again at each
+    /// start, and the node serves on what it had. (`what_comes_before_a_command_that_breaks_is_served`)
     pub(super) fn apply(&mut self, budget: Duration) -> Vec<(Bytes, Outcome)> {
         let mut outcomes = Vec::new();
         if self.backlog.is_empty() {
@@ -70,13 +80,20 @@ impl Applier {
             .machine
             .write()
             .unwrap_or_else(PoisonError::into_inner);
+        let (mut config, mut broke) = (machine.config().clone(), None);
         while let Some(entry) = self.backlog.pop_front() {
             let slot = self.next;
             match entry.payload {
                 Payload::Barrier => machine.skip(slot.0),
                 Payload::Command(command) => {
-                    let outcome = self.command(&mut machine, slot, &command);
-                    outcomes.extend(outcome.map(|outcome| (command, outcome)));
+                    let run = || self.command(&mut machine, slot, &command);
+                    match catch_unwind(AssertUnwindSafe(run)) {
+                        Ok(outcome) => outcomes.extend(outcome.map(|outcome| (command, outcome))),
+                        Err(panic) => {
+                            broke = Some(panic);
+                            break;
+                        }
+                    }
                 }
             }
             if self.stopped {
@@ -84,15 +101,25 @@ impl Applier {
                 self.backlog.clear();
                 break;
             }
+            config = machine.config().clone();
             self.next = slot.next();
             if began.elapsed() >= budget {
                 break;
             }
         }
-        let (applied, revision) = (machine.applied(), machine.revision());
-        let config = machine.config().clone();
         drop(machine);
-        let commits = outcomes.len() as u64;
+        self.publish(config, outcomes.len() as u64);
+        if let Some(panic) = broke {
+            tracing::error!(slot = %self.next, "a command could not be applied");
+            resume_unwind(panic);
+        }
+        outcomes
+    }
+
+    /// Shows all who watch what is applied.
+    fn publish(&self, config: Arc<Config>, commits: u64) {
+        let shared = &self.shared;
+        let revision = config.revision;
         shared.counters.commits.fetch_add(commits, Relaxed);
         shared.committed.send_if_modified(|committed| {
             let news = committed.revision != revision;
@@ -101,12 +128,11 @@ impl Applier {
             }
             news
         });
-        shared.applied.send_replace(applied);
-        outcomes
+        shared.applied.send_replace(self.next.previous().0);
     }
 
     fn command(&mut self, machine: &mut Machine, slot: Slot, command: &[u8]) -> Option<Outcome> {
-        match machine.apply(slot.0, command) {
+        match (self.execute)(machine, slot.0, command) {
             Applied::Command { outcome, .. } => Some(outcome),
             Applied::Undecodable(error) => {
                 tracing::error!(%slot, "passed over what was decided: {error}");
@@ -120,5 +146,41 @@ impl Applier {
                 None
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::group::Group;
+    use super::super::reports::Reports;
+    use super::super::running::standing;
+    use super::super::tests::harness::put_pool;
+    use super::*;
+    use crate::config::Revision;
+    use crate::paxos::{Ballot, Epoch, Recovered};
+
+    #[test]
+    fn what_comes_before_a_command_that_breaks_is_served() {
+        let group = Group::alone("n1", [1; 16], [2; 16]);
+        let initial = Ballot::initial(Epoch(1));
+        let shared = Shared::new(
+            group,
+            standing(&Recovered::empty(initial)),
+            Reports::new(None),
+        );
+        let mut applier = Applier::new(Arc::new(shared));
+        applier.execute = |machine, slot, command| {
+            assert!(slot < 3, "a bug");
+            machine.apply(slot, command)
+        };
+        let entry = |name| Entry {
+            ballot: initial,
+            payload: Payload::Command(put_pool(name).encode()),
+        };
+        applier.decide(Slot(1), ["a", "b", "c"].map(entry).into());
+        let run = AssertUnwindSafe(|| applier.apply(Duration::from_secs(60)));
+        assert!(catch_unwind(run).is_err(), "the replica ends");
+        assert_eq!(applier.shared.committed.borrow().revision, Revision(2));
+        assert_eq!(*applier.shared.applied.borrow(), 2);
     }
 }

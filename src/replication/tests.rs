@@ -3,5 +3,5 @@
 mod faults;
 mod founding;
 mod group;
-mod harness;
+pub(super) mod harness;
 mod lone;

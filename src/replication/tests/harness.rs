@@ -136,7 +136,7 @@ pub(super) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// A command that puts the pool `name`.
-pub(super) fn put_pool(name: &str) -> Command {
+pub(in crate::replication) fn put_pool(name: &str) -> Command {
     let operations =
         json!([{"op": "put", "path": format!("/pools/{name}"), "value": {"name": name}}]);
     Command {
