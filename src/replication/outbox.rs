@@ -5,12 +5,17 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::codec;
 use super::frame::Body;
 use super::log::Log;
 use super::shared::Shared;
 use crate::paxos::{Batch, Message, NodeId, PersistId, Slot};
+
+/// Messages that wait for the disk, at most: more than the window of all that is accepted. A disk that is full or hangs
+/// would gather questions without end.
+const MAX_PARKED: usize = 1 << 14;
 
 /// The way out, for the driver alone.
 pub(super) struct Outbox {
@@ -48,7 +53,13 @@ impl Outbox {
     pub(super) fn send(&mut self, to: NodeId, message: Message, after: Option<PersistId>) {
         match after {
             // Batches are named in ascending order, so what is parked stays in order too.
-            Some(after) if after > self.persisted => self.parked.push_back((after, to, message)),
+            Some(after) if after > self.persisted && self.parked.len() < MAX_PARKED => {
+                self.parked.push_back((after, to, message));
+            }
+            Some(after) if after > self.persisted => {
+                // As if lost on the way: the core sends again.
+                self.shared.counters.dropped.fetch_add(1, Relaxed);
+            }
             _ => self.deliver(to, &message),
         }
     }
@@ -71,5 +82,42 @@ impl Outbox {
     fn deliver(&self, to: NodeId, message: &Message) {
         let body = Body::Paxos(codec::encode(message));
         self.shared.links.send(to, body);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::group::Group;
+    use super::super::reports::Reports;
+    use super::super::running::standing;
+    use super::super::storage::{Error, Storage};
+    use super::*;
+    use crate::paxos::{Ballot, Epoch, Recovered};
+
+    struct NoDisk;
+
+    impl Storage for NoDisk {
+        fn write(&mut self, _: &[Batch]) -> Result<(), Error> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_waits_for_a_disk_that_hangs_is_bounded() {
+        let (group, ballot) = (
+            Group::alone("n1", [1; 16], [2; 16]),
+            Ballot::initial(Epoch(1)),
+        );
+        let standing = standing(&Recovered::empty(ballot));
+        let shared = Arc::new(Shared::new(group, standing, Reports::new(None)));
+        let log = Log::start(Box::new(NoDisk), shared.clone()).expect("a thread");
+        let mut outbox = Outbox::new(shared.clone(), log);
+        for _ in 0..MAX_PARKED + 3 {
+            outbox.send(NodeId(2), Message::Prepare { ballot }, Some(PersistId(1)));
+        }
+        assert_eq!(outbox.parked.len(), MAX_PARKED);
+        assert_eq!(shared.counters.counts().dropped, 3);
+        outbox.persisted(PersistId(1));
+        assert!(outbox.parked.is_empty());
     }
 }
