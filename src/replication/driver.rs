@@ -43,14 +43,7 @@ impl<'a> Driver<'a> {
         let shared = start.shared;
         shared.durable.send_replace(start.recovered.decided.0);
         let damaged = start.recovered.synced.is_none();
-        shared.stand(|standing| {
-            standing.state = if damaged {
-                State::Damaged
-            } else {
-                State::Running
-            };
-        });
-        Self {
+        let driver = Self {
             outbox: Outbox::new(shared.clone(), start.log),
             applier: Applier::new(shared.clone()),
             patience: start.options.heartbeat / 2,
@@ -63,7 +56,9 @@ impl<'a> Driver<'a> {
             wake: None,
             full: false,
             damaged,
-        }
+        };
+        driver.show_state();
+        driver
     }
 
     pub(super) fn serve(
@@ -98,8 +93,7 @@ impl<'a> Driver<'a> {
             if self.damaged && self.replica.synced().is_some() {
                 tracing::info!("a leader has synced the damaged log: this node votes again");
                 self.damaged = false;
-                self.shared
-                    .stand(|standing| standing.state = State::Running);
+                self.show_state();
             }
         }
     }
@@ -154,8 +148,7 @@ impl<'a> Driver<'a> {
             }
             Event::DiskFull(full) => {
                 self.full = full;
-                let state = if full { State::Full } else { State::Running };
-                self.shared.stand(|standing| standing.state = state);
+                self.show_state();
                 return Ok(Vec::new());
             }
             Event::Founded => return Ok(Vec::new()),
@@ -163,6 +156,20 @@ impl<'a> Driver<'a> {
             Event::Stop => return Err(End::Stopped),
         };
         Ok(self.replica.handle(self.now(), input))
+    }
+
+    /// Whether it votes, as of now. The need of an upgrade, told when it was met, stays.
+    fn show_state(&self) {
+        let state = match () {
+            () if self.full => State::Full,
+            () if self.damaged => State::Damaged,
+            () => State::Running,
+        };
+        self.shared.stand(|standing| {
+            if !matches!(standing.state, State::Upgrade { .. }) {
+                standing.state = state;
+            }
+        });
     }
 
     fn question(&mut self) -> u64 {
