@@ -3,6 +3,8 @@
 //! A body over the limit is not kept but, up to a second bound, still read: an answer sent while the client is writing
 //! is lost when the connection is reset (RFC 9112, 9.6).
 
+mod unambiguous;
+
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use bytes::{Bytes, BytesMut};
@@ -12,6 +14,7 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use std::time::Duration;
 
+use self::unambiguous::Unambiguous;
 use super::problem::{Kind, Problem};
 
 /// The largest body taken: that of the largest command.
@@ -123,15 +126,17 @@ fn too_large() -> Problem {
 
 /// Stops at a depth of 128, which is serde_json's own bound, long before the stack is in danger.
 fn parse(bytes: &[u8]) -> Result<Value, Problem> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        Problem::at(
-            Kind::Malformed,
-            "",
-            format!("the body is not JSON: {error}"),
-        )
-        .with("line", error.line())
-        .with("column", error.column())
-    })
+    serde_json::from_slice(bytes)
+        .map(|Unambiguous(value)| value)
+        .map_err(|error| {
+            Problem::at(
+                Kind::Malformed,
+                "",
+                format!("the body is not JSON: {error}"),
+            )
+            .with("line", error.line())
+            .with("column", error.column())
+        })
 }
 
 #[cfg(test)]
@@ -175,6 +180,10 @@ mod tests {
         assert_eq!(
             taken(Some("application/jsonp"), "1").await,
             Err(Kind::UnsupportedMediaType)
+        );
+        assert_eq!(
+            taken(json, "{\"a\":{\"b\":1,\"b\":2}}").await,
+            Err(Kind::Malformed)
         );
         assert_eq!(taken(json, "").await, Err(Kind::Malformed));
         assert_eq!(taken(json, "{\"a\":1} x").await, Err(Kind::Malformed));

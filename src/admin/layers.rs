@@ -1,10 +1,13 @@
 //! What holds for every request, whatever its path: the origin is checked, a panic is an answer, and the answer says
 //! at which revision this node stands.
 
-use axum::extract::{Request, State};
+use std::net::{IpAddr, SocketAddr};
+
+use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{HOST, HeaderName, HeaderValue, ORIGIN};
+use http::uri::Authority;
 use http::{HeaderMap, Method};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -31,7 +34,11 @@ pub(super) async fn guard(
         .uri()
         .query()
         .is_some_and(|query| query.contains("consistency=local"));
-    let mut response = match same_origin(request.method(), request.headers()) {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let peer = peer.map(|ConnectInfo(peer)| peer.ip());
+    let permitted = same_origin(request.method(), request.headers())
+        .and_then(|()| named_as_itself(peer, request.headers()));
+    let mut response = match permitted {
         Ok(()) => without_panic(next.run(request)).await,
         Err(problem) => problem.into_response(),
     };
@@ -100,9 +107,57 @@ fn same_origin(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
     ))
 }
 
+/// A page may also have its own name resolve to 127.0.0.1, and then is of the same origin. Whoever asks over loopback
+/// knows this node by an address or as localhost.
+fn named_as_itself(peer: Option<IpAddr>, headers: &HeaderMap) -> Result<(), Problem> {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let (Some(peer), Some(host)) = (peer, host) else {
+        return Ok(());
+    };
+    let name = match host.parse::<Authority>() {
+        Ok(authority) => authority
+            .host()
+            .trim_matches(['[', ']'])
+            .to_ascii_lowercase(),
+        Err(_) => host.to_owned(),
+    };
+    let itself = name == "localhost" || name.parse::<IpAddr>().is_ok();
+    if itself || !peer.to_canonical().is_loopback() {
+        return Ok(());
+    }
+    Err(Problem::new(
+        Kind::CrossOrigin,
+        format!(
+            "over loopback this node is asked for by its address or as localhost, not as {host:?}"
+        ),
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn over_loopback_only_the_address_names_this_node() {
+        let refused = |peer: &str, host: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, HeaderValue::from_static(host));
+            named_as_itself(Some(peer.parse().unwrap()), &headers).is_err()
+        };
+        for host in [
+            "127.0.0.1:9900",
+            "localhost:9900",
+            "LOCALHOST",
+            "[::1]:9900",
+            "10.0.0.7",
+        ] {
+            assert!(!refused("127.0.0.1", host), "{host}");
+        }
+        assert!(refused("127.0.0.1", "evil.example"));
+        assert!(refused("::1", "evil.example:9900"));
+        assert!(refused("::ffff:127.0.0.1", "localhost.evil.example"));
+        assert!(!refused("10.0.0.7", "lb.example:9900"));
+    }
 
     #[test]
     fn changes_from_pages_of_other_hosts_are_refused() {

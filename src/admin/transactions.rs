@@ -77,8 +77,9 @@ pub(super) async fn rollback(
     let history = state
         .replication
         .inspect(|machine| machine.history().clone());
-    let config = history.config_at(revision);
-    let config = revisions::kept(config, revision)?;
+    // A slot that changed nothing has a content too, but whoever names it has mistyped.
+    revisions::kept(history.entry(revision), revision)?;
+    let config = revisions::kept(history.config_at(revision), revision)?;
     if options.comment.is_empty() {
         options.comment = format!("rollback to {revision}");
     }
