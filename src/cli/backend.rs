@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::json;
 
-use super::remote::{Remote, Write};
+use super::remote::{Remote, Until, Write};
 use super::{Failure, apply};
 
 #[derive(clap::Args)]
@@ -20,7 +20,7 @@ pub(super) struct Weight {
 pub(super) struct State {
     /// POOL/BACKEND
     backend: String,
-    /// Answer only when its last request has ended
+    /// Answer only when every node does so and, for drain and maint, its last request has ended
     #[arg(long)]
     wait: bool,
     #[command(flatten)]
@@ -47,13 +47,28 @@ pub(super) fn weight(remote: &Remote, args: Weight) -> Result<(), Failure> {
 
 pub(super) fn state(remote: &Remote, state: &str, args: State) -> Result<(), Failure> {
     let path = format!("{}/{state}", path(&args.backend)?);
-    let answer = if args.wait {
+    // A ready backend does not run empty: there is only to wait until every node gives it requests.
+    let empty = args.wait && state != "ready";
+    let answer = if empty {
         remote.write_until_empty(&path, &args.write)?
     } else {
-        remote.write(Method::POST, &path, None, &args.write)?
+        let until = if args.wait {
+            Until::Applied
+        } else {
+            args.write.until
+        };
+        remote.write(
+            Method::POST,
+            &path,
+            None,
+            &Write {
+                until,
+                ..args.write
+            },
+        )?
     };
     remote.output.print(&answer.body, |_| {
-        let emptied = if args.wait {
+        let emptied = if empty {
             ", and its last request has ended"
         } else {
             ""

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 
+use super::output::say;
 use super::{Failure, file};
 use crate::config::spec;
 use crate::settings::Settings;
@@ -19,17 +20,17 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     if is_settings(&args.file)? {
         let (settings, source) = Settings::parse(&name.to_string(), &file::read_text(&args.file)?)?;
         settings.check(Some(&source))?;
-        println!("{name}: settings of node {}, valid", settings.node);
+        say(format!("{name}: settings of node {}, valid", settings.node))?;
         return Ok(());
     }
     let value = file::read(&args.file)?;
     match spec::parse_config(&value) {
         Ok(config) => {
-            println!(
+            say(format!(
                 "{name}: config with {} pools and {} routes, valid",
                 config.pools.len(),
                 config.routes.len()
-            );
+            ))?;
             Ok(())
         }
         Err(faults) => {

@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::Failure;
+use super::output::say;
 use crate::client::{Call, Client};
 use crate::node::Node;
 use crate::settings::{Listener, Settings};
@@ -54,18 +55,18 @@ async fn show() -> Result<(), Failure> {
         .collect();
     let client = Client::new(&admins, Duration::from_secs(10))?;
     configure(&client).await?;
-    println!("{}", introduction(&nodes, began.elapsed()));
+    say(introduction(&nodes, began.elapsed()))?;
     let mut wishes = read_wishes();
     loop {
         tokio::select! {
             () = shutdown.requested() => break,
             Some(wish) = wishes.recv() => match wish {
                 Wish::KillLeader => kill_leader(&mut nodes).await?,
-                Wish::Unknown => println!("k and Enter kills the leader; Ctrl-C ends the demo"),
+                Wish::Unknown => say("k and Enter kills the leader; Ctrl-C ends the demo")?,
             },
         }
     }
-    println!("\nstopping");
+    say("\nstopping")?;
     for node in nodes {
         node.stop().await;
     }
@@ -231,30 +232,28 @@ fn read_wishes() -> mpsc::Receiver<Wish> {
 
 async fn kill_leader(nodes: &mut Vec<Node>) -> Result<(), Failure> {
     if nodes.len() < 3 {
-        println!(
-            "one is dead already; without a majority of three, traffic would go on but no write"
-        );
+        say("one is dead already; without a majority of three, traffic would go on but no write")?;
         return Ok(());
     }
     let Some(leader) = nodes.iter().position(Node::leads) else {
-        println!("nobody leads right now; try again in a second");
+        say("nobody leads right now; try again in a second")?;
         return Ok(());
     };
     let node = nodes.remove(leader);
-    println!("killing {}, the leader", node.name());
+    say(format!("killing {}, the leader", node.name()))?;
     node.kill().await;
     let died = Instant::now();
     while died.elapsed() < Duration::from_secs(10) {
         if let Some(next) = nodes.iter().find(|node| node.leads()) {
-            println!(
+            say(format!(
                 "{} leads after {:.1} s; writes work again",
                 next.name(),
                 died.elapsed().as_secs_f64()
-            );
+            ))?;
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    println!("nobody leads yet");
+    say("nobody leads yet")?;
     Ok(())
 }

@@ -1,5 +1,8 @@
 //! How answers are printed: as a table for people, as JSON or YAML for programs.
 
+use std::fmt::Display;
+use std::io::{ErrorKind, Write as _};
+
 use comfy_table::{Table, presets};
 use serde_json::Value;
 
@@ -24,11 +27,19 @@ impl Output {
         table: impl FnOnce(&Value) -> String,
     ) -> Result<(), Failure> {
         match self {
-            Self::Table => println!("{}", table(answer).trim_end()),
-            Self::Json => println!("{}", serde_json::to_string_pretty(answer)?),
-            Self::Yaml => print!("{}", serde_saphyr::to_string(answer)?),
+            Self::Table => say(table(answer).trim_end()),
+            Self::Json => say(serde_json::to_string_pretty(answer)?),
+            Self::Yaml => say(serde_saphyr::to_string(answer)?.trim_end()),
         }
-        Ok(())
+    }
+}
+
+/// Prints a line. Whoever reads may have seen enough and gone (`synod history | head -1`): that fails nothing.
+pub(super) fn say(line: impl Display) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 
 use super::Failure;
+use super::output::say;
 use super::remote::Remote;
 use crate::node::Node;
 use crate::settings::{AccessLog, Listener, Settings, Source};
@@ -61,7 +62,8 @@ pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
         let mut shutdown = shutdown::on_signals().context("cannot listen for signals")?;
         let node = Node::start(settings).await?;
         for line in node.describe() {
-            println!("{line}");
+            // A node runs whether or not anybody reads where.
+            let _ = say(line);
         }
         shutdown.requested().await;
         node.stop().await;

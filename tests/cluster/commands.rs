@@ -96,7 +96,7 @@ fn an_operators_day_on_the_command_line() {
     for part in ["all", "web", "b1", "b2", "drain"] {
         assert!(explained.contains(part), "no {part} in:\n{explained}");
     }
-    succeeds(&cluster, &["ready", "web/b2"]);
+    succeeds(&cluster, &["ready", "web/b2", "--wait"]);
     let status = succeeds(&cluster, &["status"]);
     assert!(
         status.contains("writes work") && status.contains("n3"),
@@ -118,8 +118,30 @@ fn an_operators_day_on_the_command_line() {
     let revisions: Value =
         serde_json::from_str(&succeeds(&cluster, &["history", "-o", "json"])).unwrap();
     let first = revisions["items"].as_array().unwrap().last().unwrap()["revision"].to_string();
+    assert!(
+        fails(&cluster, 1, &["rollback", "1"]).contains("revision 1"),
+        "1 never was a revision"
+    );
     succeeds(&cluster, &["rollback", &first]);
     assert!(succeeds(&cluster, &["diff", "-f", file, "--replace"]).contains("no difference"));
+}
+
+#[test]
+fn a_reader_that_leaves_early_fails_no_command() {
+    let cluster = Cluster::start(1);
+    let mut child = synod()
+        .args(["get", "config", "--admin"])
+        .arg(format!("http://{}", cluster.nodes[0].admin))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(
+        (output.status.code(), text(&output)),
+        (Some(0), String::new())
+    );
 }
 
 #[test]
