@@ -1,4 +1,5 @@
 //! The direction rules of the source tree, from one table that the crate docs show too.
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -3,6 +3,7 @@
 //! `cargo bench --bench commits` needs `etcd` on the PATH (Debian's `etcd-server`). Both are asked in JSON over
 //! keep-alive HTTP by the very same client code, one and 64 clients spread over the three nodes, in interleaved
 //! rounds; both keep their data on the same disk. The time of one sync of that disk is measured beside them.
+#![allow(clippy::print_stdout, reason = "a bench reports on standard output")]
 
 mod clusters;
 mod load;

@@ -4,6 +4,7 @@
 //! cores: the proxy has the first one alone, load and backend share the second. Rounds are interleaved; what counts
 //! is the ratio within a round, since absolute figures drift with the machine. Process time is the kernel's own
 //! accounting (`/proc/PID/stat`) of the proxy's whole process tree.
+#![allow(clippy::print_stdout, reason = "a bench reports on standard output")]
 
 mod backend;
 mod idle;

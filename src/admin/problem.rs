@@ -6,7 +6,7 @@
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::config::{Fault, Faults};
 
@@ -135,8 +135,8 @@ pub(super) struct Problem {
     kind: Kind,
     detail: String,
     faults: Vec<Fault>,
-    members: Map<String, Value>,
-    headers: HeaderMap,
+    members: Vec<(&'static str, Value)>,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
@@ -145,8 +145,8 @@ impl Problem {
             kind,
             detail: detail.into(),
             faults: Vec::new(),
-            members: Map::new(),
-            headers: HeaderMap::new(),
+            members: Vec::new(),
+            headers: Vec::new(),
         }
     }
 
@@ -178,13 +178,13 @@ impl Problem {
     }
 
     /// An extension member (RFC 9457, 3.2) for programs: what the detail says in words.
-    pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.members.insert(name.to_owned(), value.into());
+    pub(super) fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.members.push((name, value.into()));
         self
     }
 
     pub(super) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+        self.headers.push((name, value));
         self
     }
 
@@ -221,10 +221,10 @@ impl IntoResponse for Problem {
             "detail": self.detail,
             "faults": faults,
         });
-        if let Value::Object(members) = &mut document {
-            members.extend(self.members);
+        for (name, value) in self.members {
+            document[name] = value;
         }
-        let mut headers = self.headers;
+        let mut headers: HeaderMap = self.headers.into_iter().collect();
         headers.insert(
             CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),

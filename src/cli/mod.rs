@@ -1,9 +1,7 @@
 //! The command line: one file a command, each an `Args` and a `run`.
 //!
 //! `serve` and `demo` run nodes; `check` needs none; all others are clients of the admin API.
-
-// The command line's whole purpose is to print.
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, reason = "a command answers on standard output")]
 
 mod apply;
 mod backend;

@@ -16,8 +16,8 @@ pub struct Problem {
     pub detail: Option<String>,
     /// Every fault of the body.
     pub faults: Vec<Fault>,
-    /// The whole answer.
-    pub body: Value,
+    /// The whole answer. Boxed, so that what is mostly not there makes no result large.
+    pub body: Box<Value>,
 }
 
 /// One fault of a body.
@@ -50,7 +50,7 @@ impl Problem {
             title: text("title").unwrap_or_else(reason),
             detail: text("detail"),
             faults,
-            body,
+            body: Box::new(body),
         }
     }
 

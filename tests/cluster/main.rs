@@ -2,6 +2,7 @@
 //!
 //! Each test owns a whole cluster and they run one at a time, since each of them measures what a loaded machine
 //! would blur. Nothing sleeps for luck: every wait is for a condition, with a deadline.
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
 mod backends;
 mod commands;
