@@ -4,16 +4,16 @@
 //! told at once, each with the line it stands on. Flags override the file (see [`crate::cli`]); every key has a
 //! default, so an empty file is a working one-voter node.
 
+mod check;
+mod fault;
 mod reader;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+pub use fault::{Fault, SettingsError, Source};
 
 /// Everything one node is told about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,8 @@ pub struct Settings {
     pub admin: SocketAddr,
     /// Where other nodes reach this one's Paxos group.
     pub peer: SocketAddr,
-    /// The peer address told to others, where it differs from the bound one.
+    /// The peer address told to others, where it differs from the bound one. The first voters need none: they find
+    /// each other by the list.
     pub advertise: Option<SocketAddr>,
     /// The explicit word that admin and peer may leave loopback in plaintext.
     pub allow_plaintext: bool,
@@ -162,32 +163,6 @@ impl std::str::FromStr for Network {
     }
 }
 
-/// Settings as read, with the place of each value, so that later faults can show the line.
-#[derive(Clone, Debug)]
-pub struct Source {
-    name: String,
-    text: String,
-    places: BTreeMap<String, Range<usize>>,
-}
-
-/// One thing wrong with the settings.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// The key at fault, dotted: `admin.address`.
-    pub key: String,
-    /// What is wrong and what would be right.
-    pub detail: String,
-    place: Option<Range<usize>>,
-}
-
-/// All that is wrong with the settings. Its text shows each fault with its line.
-#[derive(Debug)]
-pub struct SettingsError {
-    source: Option<Source>,
-    /// Every fault found, in the order of the file.
-    pub faults: Vec<Fault>,
-}
-
 impl Settings {
     /// Reads a settings file's text; `name` is what errors call the file.
     pub fn parse(name: &str, text: &str) -> Result<(Self, Source), SettingsError> {
@@ -200,140 +175,6 @@ impl Settings {
                 faults,
             })
         }
-    }
-
-    /// Checks what no single key can tell: run after flags have been applied.
-    pub fn check(&self, source: Option<&Source>) -> Result<(), SettingsError> {
-        let mut faults = Vec::new();
-        let mut fault = |key: &str, detail: String| {
-            faults.push(Fault {
-                key: key.into(),
-                detail,
-                place: source.and_then(|source| source.places.get(key).cloned()),
-            });
-        };
-        if !is_name(&self.node) {
-            fault(
-                "node",
-                format!(
-                    "`{}` is not a node name; use 1 to 63 of A-Z a-z 0-9 _ . -, beginning with a letter, digit or _",
-                    self.node
-                ),
-            );
-        }
-        for (key, address) in [("admin.address", self.admin), ("peer.address", self.peer)] {
-            if !address.ip().is_loopback() && !self.allow_plaintext {
-                fault(
-                    key,
-                    format!(
-                        "{address} is not loopback and would be open in plaintext; use a loopback address, \
-                         or say `allow_plaintext = true` (--allow-plaintext) if the network is yours alone"
-                    ),
-                );
-            }
-        }
-        if self.threads == 0 || self.threads > 1024 {
-            fault(
-                "threads",
-                format!("{} threads; use 1 to 1024", self.threads),
-            );
-        }
-        if self.listeners.is_empty() {
-            fault("listeners", "no listener; name at least one address".into());
-        }
-        if !self.voters.is_empty() {
-            self.check_voters(&mut fault);
-        }
-        if self.consensus.heartbeat.is_zero()
-            || self.consensus.election_timeout < 3 * self.consensus.heartbeat
-        {
-            fault(
-                "consensus.election_timeout",
-                "must be at least three heartbeats, or a single lost message causes an election"
-                    .into(),
-            );
-        }
-        if faults.is_empty() {
-            Ok(())
-        } else {
-            Err(SettingsError {
-                source: source.cloned(),
-                faults,
-            })
-        }
-    }
-
-    fn check_voters(&self, fault: &mut impl FnMut(&str, String)) {
-        if !matches!(self.voters.len(), 1 | 3 | 5) {
-            fault(
-                "voters",
-                format!(
-                    "{} voters; a group is founded with 1, 3 or 5",
-                    self.voters.len()
-                ),
-            );
-        }
-        let names: Vec<&str> = self.voters.keys().map(String::as_str).collect();
-        if !self.voters.contains_key(&self.node) {
-            fault(
-                "voters",
-                format!(
-                    "this node is `{}`, which is not among the voters {}; name it with --node NAME",
-                    self.node,
-                    names.join(", ")
-                ),
-            );
-        }
-        for name in names.iter().filter(|name| !is_name(name)) {
-            fault("voters", format!("`{name}` is not a node name"));
-        }
-        let mut seen = BTreeMap::new();
-        for (name, address) in &self.voters {
-            if address.port() == 0 {
-                fault(
-                    "voters",
-                    format!("{name} has port 0; the others could not find it"),
-                );
-            }
-            if let Some(other) = seen.insert(address, name) {
-                fault(
-                    "voters",
-                    format!("{other} and {name} are both at {address}"),
-                );
-            }
-        }
-    }
-}
-
-fn is_name(text: &str) -> bool {
-    let first = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    let rest = |byte: u8| first(byte) || byte == b'.' || byte == b'-';
-    (1..=63).contains(&text.len()) && first(text.as_bytes()[0]) && text.bytes().all(rest)
-}
-
-impl fmt::Display for SettingsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, fault) in self.faults.iter().enumerate() {
-            if index > 0 {
-                writeln!(f)?;
-            }
-            match (&self.source, &fault.place) {
-                (Some(source), Some(place)) => f.write_str(&source.show(place, &fault.detail))?,
-                _ => write!(f, "error: {}: {}", fault.key, fault.detail)?,
-            }
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for SettingsError {}
-
-impl Source {
-    fn show(&self, place: &Range<usize>, detail: &str) -> String {
-        let snippet = Snippet::source(&self.text)
-            .path(&self.name)
-            .annotation(AnnotationKind::Primary.span(place.clone()));
-        Renderer::plain().render(&[Level::ERROR.primary_title(detail).element(snippet)])
     }
 }
 

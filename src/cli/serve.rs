@@ -30,7 +30,7 @@ pub(super) struct Args {
     /// Peer address of the Paxos group [default: 127.0.0.1:9901]
     #[arg(long, value_name = "ADDR")]
     peer: Option<SocketAddr>,
-    /// Peer address told to the others, where it differs from --peer
+    /// Peer address told to nodes that join, where it differs from --peer; the first voters go by their list
     #[arg(long, value_name = "ADDR")]
     advertise: Option<SocketAddr>,
     /// JSON access log lines to this file, `-` for standard output [default: none]

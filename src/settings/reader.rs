@@ -11,7 +11,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{AccessLog, Fault, Listener, Network, Settings, Source};
+use super::{AccessLog, Fault, Listener, Network, Settings, Source, Timeouts};
 
 /// Reads the text; the settings are meaningful only when no fault came with them.
 pub(super) fn read(name: &str, text: &str) -> (Settings, Source, Vec<Fault>) {
@@ -78,15 +78,8 @@ fn read_root(reader: &mut Reader, table: DeTable<'_>, settings: &mut Settings) {
         );
         section.end(reader, &["heartbeat", "election_timeout"]);
     }
-    if let Some(mut section) = root.section(reader, "timeouts") {
-        section.duration(
-            reader,
-            "client_headers",
-            &mut settings.timeouts.client_headers,
-        );
-        section.duration(reader, "keep_alive", &mut settings.timeouts.keep_alive);
-        section.duration(reader, "drain", &mut settings.timeouts.drain);
-        section.end(reader, &["client_headers", "keep_alive", "drain"]);
+    if let Some(section) = root.section(reader, "timeouts") {
+        read_timeouts(reader, section, &mut settings.timeouts);
     }
     if let Some(section) = root.section(reader, "voters") {
         read_voters(reader, section, settings);
@@ -110,6 +103,13 @@ fn read_root(reader: &mut Reader, table: DeTable<'_>, settings: &mut Settings) {
             "listeners",
         ],
     );
+}
+
+fn read_timeouts(reader: &mut Reader, mut section: Section<'_>, timeouts: &mut Timeouts) {
+    section.duration(reader, "client_headers", &mut timeouts.client_headers);
+    section.duration(reader, "keep_alive", &mut timeouts.keep_alive);
+    section.duration(reader, "drain", &mut timeouts.drain);
+    section.end(reader, &["client_headers", "keep_alive", "drain"]);
 }
 
 fn read_voters(reader: &mut Reader, section: Section<'_>, settings: &mut Settings) {
