@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::padded::Padded;
+use crate::telemetry::Padded;
 
 /// Requests and retries under way in a pool, over revisions. The limits come from the pool's settings with each call.
 #[derive(Debug)]

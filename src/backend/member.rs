@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use super::padded::Padded;
 use super::runtime::PoolRuntime;
 use crate::config::Name;
+use crate::telemetry::Padded;
 use crate::telemetry::metrics::BackendMetrics;
 
 /// An address of a pool, identified by (pool, id, address): with another address it is another backend.

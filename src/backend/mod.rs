@@ -16,8 +16,6 @@ mod connections;
 
 mod budget;
 
-mod padded;
-
 pub use budget::{Budget, Retry};
 pub use connections::{Connections, Limits};
 pub use member::{Backend, InFlight};

@@ -9,7 +9,7 @@ use arc_swap::ArcSwapOption;
 use super::balance::{Cursor, LoadTree};
 use super::budget::Budget;
 use super::member::Backend;
-use super::padded::Padded;
+use crate::telemetry::Padded;
 
 /// What a pool keeps over revisions. Held by its snapshots and its backends.
 #[derive(Debug)]

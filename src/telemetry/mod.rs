@@ -7,6 +7,7 @@ pub mod access_log;
 pub mod metrics;
 
 mod histogram;
+mod padded;
 mod render;
 mod shards;
 
@@ -14,6 +15,7 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
+pub(crate) use padded::Padded;
 pub use shards::{set_worker_index, worker_index};
 
 /// Starts the diagnostic log on standard error: `RUST_LOG` if set, else `info`. Plain text on a terminal, JSON lines

@@ -6,6 +6,8 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use super::Padded;
+
 thread_local! {
     static WORKER: Cell<usize> = const { Cell::new(0) };
 }
@@ -20,13 +22,9 @@ pub fn set_worker_index(index: usize) {
     WORKER.set(index);
 }
 
-/// One `T` a data-plane thread, padded to two cache lines (the prefetcher fetches pairs).
+/// One `T` a data-plane thread.
 #[derive(Debug)]
 pub(crate) struct Shards<T>(Box<[Padded<T>]>);
-
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Padded<T>(T);
 
 impl<T: Default> Shards<T> {
     pub(crate) fn new(count: usize) -> Self {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::backend::padded::Padded;
+use crate::telemetry::Padded;
 
 /// Counts positions; whoever uses it takes them modulo the length of its rotation.
 #[derive(Debug)]

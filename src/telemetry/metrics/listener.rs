@@ -1,0 +1,78 @@
+//! What is counted of clients' connections, and of requests that no route took.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use super::lock;
+use crate::telemetry::shards::{Count, Shards};
+
+/// Counters of the listeners, and of requests that no route took.
+#[derive(Debug)]
+pub struct ListenerMetrics {
+    shards: Shards<ListenerShard>,
+    refusals: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+#[derive(Debug, Default)]
+struct ListenerShard {
+    accepted: Count,
+    closed: Count,
+    access_lines_dropped: Count,
+}
+
+impl ListenerMetrics {
+    pub(super) fn new(workers: usize) -> Self {
+        Self {
+            shards: Shards::new(workers),
+            refusals: Mutex::default(),
+        }
+    }
+
+    /// A client connected.
+    pub fn accepted(&self) {
+        self.shards.own().accepted.add(1);
+    }
+
+    /// A client's connection ended.
+    pub fn closed(&self) {
+        self.shards.own().closed.add(1);
+    }
+
+    /// A line of the access log was dropped, because its writer was behind.
+    pub fn access_line_dropped(&self) {
+        self.shards.own().access_lines_dropped.add(1);
+    }
+
+    /// A request was answered by the proxy itself, for `reason` (an RFC 9209 error type). Not on the path of a
+    /// request that a backend answers, hence the lock.
+    pub fn refused(&self, reason: &'static str) {
+        *lock(&self.refusals).entry(reason).or_default() += 1;
+    }
+
+    /// How often requests were refused for `reason`.
+    pub fn refusals(&self, reason: &str) -> u64 {
+        lock(&self.refusals)
+            .get(reason)
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// Connections accepted so far.
+    pub fn connections(&self) -> u64 {
+        self.shards.sum(|shard| shard.accepted.read())
+    }
+
+    /// Connections open now.
+    pub fn open(&self) -> u64 {
+        let closed = self.shards.sum(|shard| shard.closed.read());
+        self.connections().saturating_sub(closed)
+    }
+
+    pub(crate) fn all_refusals(&self) -> BTreeMap<&'static str, u64> {
+        lock(&self.refusals).clone()
+    }
+
+    pub(crate) fn access_lines_dropped(&self) -> u64 {
+        self.shards.sum(|shard| shard.access_lines_dropped.read())
+    }
+}

@@ -1,0 +1,80 @@
+//! What is counted of one route.
+
+use std::time::Duration;
+
+use super::class::class;
+use crate::telemetry::histogram::{self, Histogram, Totals};
+use crate::telemetry::shards::{Count, Shards};
+
+/// One finished request, as it is recorded.
+#[derive(Debug, Clone, Copy)]
+pub struct Finished {
+    /// The status that the client saw; 0 if it left before it saw one.
+    pub status: u16,
+    /// From the first byte of the request to the last byte of the answer.
+    pub total: Duration,
+    /// Body bytes from the client.
+    pub received: u64,
+    /// Body bytes to the client.
+    pub sent: u64,
+}
+
+/// Counters of one route.
+#[derive(Debug)]
+pub struct RouteMetrics {
+    shards: Shards<RouteShard>,
+}
+
+#[derive(Debug, Default)]
+struct RouteShard {
+    by_class: [Count; 5],
+    latency: Histogram,
+    received: Count,
+    sent: Count,
+    retries: Count,
+}
+
+impl RouteMetrics {
+    /// Counters for `workers` data-plane threads.
+    pub fn new(workers: usize) -> Self {
+        Self {
+            shards: Shards::new(workers),
+        }
+    }
+
+    /// Counts a request that has ended.
+    pub fn finished(&self, request: Finished) {
+        let shard = self.shards.own();
+        shard.by_class[class(request.status)].add(1);
+        shard.latency.observe(request.total);
+        shard.received.add(request.received);
+        shard.sent.add(request.sent);
+    }
+
+    /// Counts one more try of a request.
+    pub fn retried(&self) {
+        self.shards.own().retries.add(1);
+    }
+
+    /// Ended requests whose status is of the class `status / 100`.
+    pub fn requests(&self, status: u16) -> u64 {
+        self.shards
+            .sum(|shard| shard.by_class[class(status)].read())
+    }
+
+    /// Tries beyond the first.
+    pub fn retries(&self) -> u64 {
+        self.shards.sum(|shard| shard.retries.read())
+    }
+
+    pub(crate) fn bytes(&self) -> (u64, u64) {
+        (
+            self.shards.sum(|shard| shard.received.read()),
+            self.shards.sum(|shard| shard.sent.read()),
+        )
+    }
+
+    pub(crate) fn latency(&self) -> Totals {
+        histogram::totals(&self.shards, |shard| &shard.latency)
+    }
+}
