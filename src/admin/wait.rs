@@ -13,10 +13,8 @@ use super::options::{Wait, WriteOptions};
 use super::problem::{Kind, Problem};
 use super::{AdminState, peers, status};
 use crate::config::{Name, ResourcePath, Revision};
-use crate::replication::NodeReport;
+use crate::replication::{NodeReport, SILENT};
 
-/// A node not heard for longer than this is called unreachable: three of its periods.
-pub(super) const SILENT: Duration = Duration::from_secs(3);
 /// Between two looks at requests in flight, which tell nobody when they end.
 const LOOK: Duration = Duration::from_millis(20);
 

@@ -20,7 +20,7 @@ pub(super) struct Applier {
     /// Decided and not yet applied, and the slot of the first of them.
     backlog: VecDeque<Entry>,
     next: Slot,
-    /// A command of a newer release was met: nothing behind it may be applied.
+    /// A command of a newer build was met: nothing behind it may be applied.
     stopped: bool,
     execute: Execute,
 }
@@ -45,7 +45,7 @@ impl Applier {
         self.stopped
     }
 
-    /// Whether all that is decided is applied, as far as this release can.
+    /// Whether all that is decided is applied, as far as this build can.
     pub(super) fn idle(&self) -> bool {
         self.backlog.is_empty()
     }
@@ -97,7 +97,7 @@ impl Applier {
                 }
             }
             if self.stopped {
-                // Kept out of sight: a start on a newer release finds it in the log.
+                // Kept out of sight: a start on a newer build finds it in the log.
                 self.backlog.clear();
                 break;
             }
@@ -139,7 +139,7 @@ impl Applier {
                 None
             }
             Applied::UnknownLevel { level } => {
-                tracing::error!(%slot, level, "a newer release is needed: nothing more is applied");
+                tracing::error!(%slot, level, "a newer build is needed: nothing more is applied");
                 self.stopped = true;
                 self.shared
                     .stand(|standing| standing.state = State::Upgrade { level });

@@ -22,12 +22,12 @@ const MAX_QUEUED_BYTES: usize = 64 << 20;
 
 /// The queues of all peers with a connection.
 pub(super) struct Links {
-    sessions: Mutex<BTreeMap<NodeId, Session>>,
+    links: Mutex<BTreeMap<NodeId, Link>>,
     opened: AtomicU64,
     counters: Arc<Counters>,
 }
 
-struct Session {
+struct Link {
     number: u64,
     queue: mpsc::Sender<Bytes>,
     queued: Arc<AtomicUsize>,
@@ -44,7 +44,7 @@ pub(super) struct Outbound {
 impl Links {
     pub(super) fn new(counters: Arc<Counters>) -> Self {
         Self {
-            sessions: Mutex::default(),
+            links: Mutex::default(),
             opened: AtomicU64::default(),
             counters,
         }
@@ -56,13 +56,13 @@ impl Links {
         let number = self.opened.fetch_add(1, Relaxed) + 1;
         let (sender, receiver) = mpsc::channel(MAX_FRAMES);
         let queued = Arc::new(AtomicUsize::new(0));
-        let session = Session {
+        let link = Link {
             number,
             queue: sender,
             queued: queued.clone(),
         };
-        let mut sessions = self.lock();
-        let replaced = sessions.insert(peer, session).is_some();
+        let mut links = self.lock();
+        let replaced = links.insert(peer, link).is_some();
         tell(replaced);
         Outbound {
             number,
@@ -73,12 +73,10 @@ impl Links {
 
     /// Ends the queue of connection `number`, unless another has replaced it; `tell` hears of it.
     pub(super) fn close(&self, peer: NodeId, number: u64, tell: impl FnOnce()) {
-        let mut sessions = self.lock();
-        let current = sessions
-            .get(&peer)
-            .is_some_and(|session| session.number == number);
+        let mut links = self.lock();
+        let current = links.get(&peer).is_some_and(|link| link.number == number);
         if current {
-            sessions.remove(&peer);
+            links.remove(&peer);
             tell();
         }
     }
@@ -93,7 +91,7 @@ impl Links {
         let frame = Bytes::from(Frame::from(body).encode_to_vec());
         self.lock()
             .get(&peer)
-            .is_some_and(|session| self.queue(session, frame))
+            .is_some_and(|link| self.queue(link, frame))
     }
 
     /// Queues an answer for the connection `number`, on which it was asked for, and for no later one: questions are
@@ -110,12 +108,12 @@ impl Links {
     /// Queues a frame for every peer there is a connection to.
     pub(super) fn broadcast(&self, body: Body) {
         let frame = Bytes::from(Frame::from(body).encode_to_vec());
-        for session in self.lock().values() {
-            self.queue(session, frame.clone());
+        for link in self.lock().values() {
+            self.queue(link, frame.clone());
         }
     }
 
-    fn queue(&self, session: &Session, frame: Bytes) -> bool {
+    fn queue(&self, link: &Link, frame: Bytes) -> bool {
         let length = frame.len();
         if length > MAX_BYTES {
             tracing::warn!("a frame of {length} bytes to a peer is too long, and is dropped");
@@ -123,18 +121,18 @@ impl Links {
             return false;
         }
         // Counted before it can be taken, so that the sum never goes below nothing.
-        let queued = session.queued.fetch_add(length, Relaxed);
-        if queued <= MAX_QUEUED_BYTES && session.queue.try_send(frame).is_ok() {
+        let queued = link.queued.fetch_add(length, Relaxed);
+        if queued <= MAX_QUEUED_BYTES && link.queue.try_send(frame).is_ok() {
             return true;
         }
-        session.queued.fetch_sub(length, Relaxed);
+        link.queued.fetch_sub(length, Relaxed);
         self.counters.dropped.fetch_add(1, Relaxed);
         false
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Session>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Link>> {
         // Nothing under this lock can panic half-way.
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -36,7 +36,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use handle::{Handle, ProposeError, Unavailable};
-pub use reports::{Activation, NodeReport, NodeRole, Rejected};
+pub use reports::{Activation, NodeReport, NodeRole, Rejected, SILENT};
 pub use running::{Running, StartError, start};
 pub use shared::Committed;
 pub use status::{Counts, LATENCY_BOUNDS, Latency, State, Status};

@@ -17,7 +17,9 @@ use crate::config::Revision;
 use crate::paxos::{NodeId, Role};
 
 /// How often a node tells what it serves when nothing changes; a peer also learns from it that the other end lives.
-pub(super) const PERIOD: Duration = Duration::from_secs(1);
+const PERIOD: Duration = Duration::from_secs(1);
+/// A node not heard for longer than this is silent.
+pub const SILENT: Duration = Duration::from_secs(3 * PERIOD.as_secs());
 
 /// What the local data plane serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -202,7 +204,7 @@ impl Reports {
             let behind = |report: &Report| furthest - report.slot;
             let (report, heard, lag) = match known.heard.get(&id) {
                 _ if id.0 == group.me => (own.clone(), Some(Duration::ZERO), behind(&own)),
-                Some(heard) if heard.at.elapsed() < 3 * PERIOD => {
+                Some(heard) if heard.at.elapsed() <= SILENT => {
                     (heard.report.clone(), Some(heard.at.elapsed()), heard.lag)
                 }
                 Some(heard) => {

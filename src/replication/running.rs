@@ -1,5 +1,6 @@
 //! Starting a node's replication and ending it: what is opened, in which order, and who runs.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -104,20 +105,8 @@ pub(super) async fn start_on<D: Disk + Sync>(
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     };
 
-    let shared = Arc::new(Shared::new(
-        group,
-        standing(&recovered),
-        Reports::new(options.admin),
-    ));
+    let shared = share(group, &recovered, &options);
     let group = shared.group();
-    if group.complete {
-        tracing::info!(node = %options.name, cluster = %super::group::hex(&group.cluster), "the replica starts");
-    } else {
-        let waiting = waiting(&group, &Default::default());
-        tracing::info!(node = %options.name, "founding a group with {}", waiting.join(", "));
-        shared.stand(|standing| standing.state = State::Founding { waiting });
-    }
-
     let log = Log::start(Box::new(wal), shared.clone());
     let log = log.map_err(|error| StartError::Io("start the log's thread", error))?;
     let (ready, applied) = oneshot::channel();
@@ -213,6 +202,22 @@ fn open<D: Disk>(disk: D, options: Options) -> Result<Opened<D>, StartError> {
         wal,
         recovered,
     })
+}
+
+/// What the threads and the handles share, as it stands before anything runs.
+fn share(group: Group, recovered: &Recovered, options: &Options) -> Arc<Shared> {
+    let reports = Reports::new(options.admin);
+    let shared = Shared::new(group, standing(recovered), reports);
+    let group = shared.group();
+    if group.complete {
+        let cluster = super::group::hex(&group.cluster);
+        tracing::info!(node = %options.name, %cluster, "the replica starts");
+    } else {
+        let waiting = waiting(&group, &BTreeMap::new());
+        tracing::info!(node = %options.name, "founding a group with {}", waiting.join(", "));
+        shared.stand(|standing| standing.state = State::Founding { waiting });
+    }
+    Arc::new(shared)
 }
 
 fn listen(listener: std::net::TcpListener) -> std::io::Result<TcpListener> {

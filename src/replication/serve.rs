@@ -127,7 +127,7 @@ impl From<Option<Fate>> for Attempt {
             },
             Some(Fate::NotProposed(why)) => Self::NotProposed(why),
             Some(Fate::Unknown(why)) => Self::Unknown(why),
-            None => Self::Unknown("the leader answered what this release does not know".to_owned()),
+            None => Self::Unknown("the leader answered what this build does not know".to_owned()),
         }
     }
 }

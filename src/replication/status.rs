@@ -21,7 +21,7 @@ pub enum State {
     Damaged,
     /// The disk is full: proposals are refused until there is space again.
     Full,
-    /// It met a command of a newer release: it applies nothing from there on, and serves on what it has.
+    /// It met a command of a newer build: it applies nothing from there on, and serves on what it has.
     Upgrade {
         /// The feature level that is needed.
         level: u32,
@@ -89,10 +89,10 @@ pub struct Counts {
     pub latency: Latency,
 }
 
-/// A histogram: how many observations were at most each bound.
+/// A histogram.
 #[derive(Clone, Debug, Default)]
 pub struct Latency {
-    /// Per bound of [`LATENCY_BOUNDS`], not cumulative; the last one counts what was above all bounds.
+    /// Observations above the bound before and at most this one of [`LATENCY_BOUNDS`]; in the last, above all bounds.
     pub buckets: [u64; LATENCY_BOUNDS.len() + 1],
     /// The sum of all observations.
     pub sum: Duration,
