@@ -5,6 +5,8 @@
 
 mod unambiguous;
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use bytes::{Bytes, BytesMut};
@@ -12,13 +14,13 @@ use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http_body_util::BodyExt;
 use serde_json::Value;
-use std::time::Duration;
 
 use self::unambiguous::Unambiguous;
 use super::problem::{Kind, Problem};
+use crate::config::limits;
 
-/// The largest body taken: that of the largest command.
-pub(super) const LIMIT: usize = 4 << 20;
+/// The largest body taken.
+const LIMIT: usize = limits::COMMAND_BYTES;
 /// Past the limit, this much is read and dropped so that the refusal arrives.
 const DRAIN: usize = 64 << 20;
 /// The slowest body taken.

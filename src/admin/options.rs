@@ -84,12 +84,8 @@ impl<S: Sync> FromRequestParts<S> for ReadOptions {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let mut query = Query::of(&parts.uri)?;
-        let consistency = consistency(&mut query);
-        query.finish()?;
-        Ok(Self {
-            consistency: consistency.unwrap_or(Consistency::Linearizable),
-        })
+        let consistency = consistency_alone(parts)?.unwrap_or(Consistency::Linearizable);
+        Ok(Self { consistency })
     }
 }
 
@@ -97,12 +93,8 @@ impl<S: Sync> FromRequestParts<S> for NodeOptions {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let mut query = Query::of(&parts.uri)?;
-        let consistency = consistency(&mut query);
-        query.finish()?;
-        Ok(Self {
-            consistency: consistency.unwrap_or(Consistency::Local),
-        })
+        let consistency = consistency_alone(parts)?.unwrap_or(Consistency::Local);
+        Ok(Self { consistency })
     }
 }
 
@@ -151,6 +143,14 @@ impl FromRequestParts<AdminState> for StateOptions {
         ];
         write(parts, state, &waits).map(Self)
     }
+}
+
+/// What the query says, of which it is the only parameter.
+fn consistency_alone(parts: &Parts) -> Result<Option<Consistency>, Problem> {
+    let mut query = Query::of(&parts.uri)?;
+    let consistency = consistency(&mut query);
+    query.finish()?;
+    Ok(consistency)
 }
 
 fn consistency(query: &mut Query) -> Option<Consistency> {

@@ -16,6 +16,7 @@ use super::problem::{Kind, Problem};
 use super::write::Write;
 use super::{AdminState, outcome};
 use crate::config::{Config, Fault, Faults, Next, Rejection, Revision, diff};
+use crate::replication::Unavailable;
 use crate::routing;
 
 /// Above this many pools and routes compiling is work for a thread of its own.
@@ -59,18 +60,13 @@ pub(super) async fn check(
         Err(Refused::Rejected(_)) if options.retried => return Ok(()),
         Err(_) => {}
     }
-    let within = quorum_by.saturating_duration_since(Instant::now());
-    state
-        .replication
-        .read_barrier(within)
-        .await
-        .map_err(|error| {
-            outcome::unavailable(
-                &format!("{error}; nothing was changed; traffic goes on; retry"),
-                "not_proposed",
-                &options.key,
-            )
-        })?;
+    barrier(state, quorum_by).await.map_err(|error| {
+        outcome::unavailable(
+            &format!("{error}; nothing was changed; traffic goes on; retry"),
+            "not_proposed",
+            &options.key,
+        )
+    })?;
     attempt(state, write).await?;
     Ok(())
 }
@@ -81,14 +77,9 @@ pub(super) async fn dry_run(
     write: &Write,
     quorum_by: Instant,
 ) -> Result<Response, Problem> {
-    let within = quorum_by.saturating_duration_since(Instant::now());
-    state
-        .replication
-        .read_barrier(within)
-        .await
-        .map_err(|error| {
-            Problem::new(Kind::Unavailable, format!("{error}; nothing was changed")).retry_after(1)
-        })?;
+    barrier(state, quorum_by).await.map_err(|error| {
+        Problem::new(Kind::Unavailable, format!("{error}; nothing was changed")).retry_after(1)
+    })?;
     let Tried { before, after } = attempt(state, write).await?;
     let changes = diff(&before, &after.config);
     let body = json!({
@@ -103,6 +94,12 @@ pub(super) async fn dry_run(
         Json(body),
     )
         .into_response())
+}
+
+/// From here on this node knows all that was acknowledged before.
+async fn barrier(state: &AdminState, quorum_by: Instant) -> Result<(), Unavailable> {
+    let within = quorum_by.saturating_duration_since(Instant::now());
+    state.replication.read_barrier(within).await
 }
 
 /// What the change would make of the config this node knows.

@@ -2,6 +2,7 @@
 //!
 //! The nodes are what `serve` runs, with real sockets and real logs in a temporary directory.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, IsTerminal as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -120,12 +121,12 @@ fn voters(data: &Path) -> anyhow::Result<Vec<Settings>> {
             ..Settings::default()
         });
     }
-    let voters = settings
+    let voters: BTreeMap<String, SocketAddr> = settings
         .iter()
         .map(|voter| (voter.node.clone(), voter.peer))
         .collect();
     for voter in &mut settings {
-        voter.voters = std::clone::Clone::clone(&voters);
+        voter.voters = voters.clone();
     }
     Ok(settings)
 }

@@ -8,7 +8,9 @@ use serde::Serialize;
 
 use super::diff::same_ids;
 use super::spec::WHOLE;
-use super::{Backend, Faults, Name, Pool, Pools, Resource, Revision, Route, Routes, limits};
+use super::{
+    Backend, Faults, Name, Pool, Pools, Resource, Resources, Revision, Route, Routes, limits,
+};
 
 /// The next pools.
 pub(super) fn pools(
@@ -69,11 +71,11 @@ fn by_id(backends: &[Backend]) -> BTreeMap<&Name, &Backend> {
 
 /// `base` with what was written, where it differs.
 fn next<T: Clone + PartialEq + Serialize>(
-    base: &Arc<BTreeMap<Name, Arc<Resource<T>>>>,
+    base: &Arc<Resources<T>>,
     written: impl IntoIterator<Item = (Name, Option<T>)>,
     revision: Revision,
     parts: impl Fn(&T, Option<&Resource<T>>) -> BTreeMap<Name, Revision>,
-) -> Arc<BTreeMap<Name, Arc<Resource<T>>>> {
+) -> Arc<Resources<T>> {
     let mut map = Arc::clone(base);
     for (name, spec) in written {
         let old = base.get(&name);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::spec::to_json;
-use super::{Backend, Config, Name, Pool, Resource, Route};
+use super::{Backend, Config, Name, Pool, Resources, Route};
 
 /// One value that differs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,8 +34,6 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     }
     changes
 }
-
-type Resources<T> = BTreeMap<Name, Arc<Resource<T>>>;
 
 fn resources<T: Serialize>(
     root: &str,

@@ -33,10 +33,12 @@ mod whole;
 mod write;
 
 use std::collections::BTreeMap;
+use std::hash::Hasher;
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use twox_hash::XxHash3_64;
 
 pub use apply::{Effect, Next};
 pub use diff::{Change, diff};
@@ -50,10 +52,12 @@ pub use route::{Match, PathMatch, Route, Target};
 pub use transaction::{Action, BadPath, Expected, Operation, ResourcePath, Transaction};
 pub(crate) use undo::Undo;
 
+/// Resources of one kind, by name.
+pub type Resources<T> = BTreeMap<Name, Arc<Resource<T>>>;
 /// Pools by name.
-pub type Pools = BTreeMap<Name, Arc<Resource<Pool>>>;
+pub type Pools = Resources<Pool>;
 /// Routes by name.
-pub type Routes = BTreeMap<Name, Arc<Resource<Route>>>;
+pub type Routes = Resources<Route>;
 
 /// Everything the data plane is told, at one revision. Every pool a route names is in it. A clone is two pointers,
 /// and what a change did not touch is the same allocation as before.
@@ -80,7 +84,7 @@ impl Config {
 
     /// `{"pools": [spec, ...], "routes": [spec, ...]}`, by name: what a put of the whole config takes.
     pub fn to_json(&self) -> Value {
-        fn specs<T: Serialize>(resources: &BTreeMap<Name, Arc<Resource<T>>>) -> Vec<Value> {
+        fn specs<T: Serialize>(resources: &Resources<T>) -> Vec<Value> {
             resources
                 .values()
                 .map(|resource| spec::to_json(&resource.spec))
@@ -91,10 +95,7 @@ impl Config {
 
     /// Whether the specs are equal, whatever the revisions.
     pub fn same_content(&self, other: &Self) -> bool {
-        fn same<T: PartialEq>(
-            a: &BTreeMap<Name, Arc<Resource<T>>>,
-            b: &BTreeMap<Name, Arc<Resource<T>>>,
-        ) -> bool {
+        fn same<T: PartialEq>(a: &Resources<T>, b: &Resources<T>) -> bool {
             a.len() == b.len()
                 && a.values()
                     .zip(b.values())
@@ -105,19 +106,15 @@ impl Config {
 
     /// Over everything in it, revisions too: equal on every node that holds the same.
     pub fn digest(&self) -> u64 {
-        let mut hasher = twox_hash::XxHash3_64::with_seed(self.revision.0);
-        fn feed<T>(
-            hasher: &mut twox_hash::XxHash3_64,
-            resources: &BTreeMap<Name, Arc<Resource<T>>>,
-        ) {
-            use std::hash::Hasher;
+        fn feed<T>(hasher: &mut XxHash3_64, resources: &Resources<T>) {
             hasher.write(&(resources.len() as u64).to_le_bytes());
             for resource in resources.values() {
                 hasher.write(&resource.digest.to_le_bytes());
             }
         }
+        let mut hasher = XxHash3_64::with_seed(self.revision.0);
         feed(&mut hasher, &self.pools);
         feed(&mut hasher, &self.routes);
-        std::hash::Hasher::finish(&hasher)
+        hasher.finish()
     }
 }
