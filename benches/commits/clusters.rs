@@ -175,7 +175,7 @@ impl Cluster {
             .expect("a request")
     }
 
-    /// Syncs of the log on all nodes' average leader so far, where the system tells.
+    /// Syncs of the leader's log so far, where the system tells.
     pub(crate) fn syncs(&self) -> Option<f64> {
         if self.kind == Kind::Etcd {
             return None;

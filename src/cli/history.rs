@@ -25,7 +25,7 @@ pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
             let answer = remote.get(&format!("/v1/revisions/{revision}/diff"))?;
             remote
                 .output
-                .print(&answer, |answer| changes::text(&answer["diff"]))
+                .print(&answer, |answer| changes::text(&answer["items"]))
         }
     }
 }

@@ -122,6 +122,8 @@ fn an_operators_day_on_the_command_line() {
         fails(&cluster, 1, &["rollback", "1"]).contains("revision 1"),
         "1 never was a revision"
     );
+    let changed = succeeds(&cluster, &["history", &first]);
+    assert!(changed.contains("+ /pools/web"), "{changed}");
     succeeds(&cluster, &["rollback", &first]);
     assert!(succeeds(&cluster, &["diff", "-f", file, "--replace"]).contains("no difference"));
 }

@@ -124,11 +124,7 @@ fn every_acknowledged_revision_survives_killing_all() {
         }
         cluster.wait_for_leader();
         let config = cluster.call(0, Call::get("/v1/config")).body;
-        let pools = config["spec"]["pools"]
-            .as_array()
-            .or(config["pools"].as_array())
-            .unwrap()
-            .clone();
+        let pools = config["pools"].as_array().unwrap();
         for (name, revision) in &acknowledged {
             assert!(
                 pools.iter().any(|pool| pool["name"] == **name),
