@@ -363,3 +363,19 @@ fn digests_tell_contents_and_revisions_apart() {
     assert_ne!(change(2, 9).digest(), change(3, 9).digest());
     assert_ne!(change(2, 9).digest(), config.digest());
 }
+
+#[test]
+fn a_diff_leads_back_to_the_order_of_backends_that_went() {
+    let backends = json!([
+        {"id": "x", "address": "10.0.0.0:80", "weight": 0},
+        {"id": "b3", "address": "10.0.0.0:80", "weight": 0},
+    ]);
+    let put = |backends: Value| json!([{"op": "put", "path": "/pools/web", "value": {"backends": backends}}]);
+    let before = apply(&Config::default(), 1, put(backends)).unwrap().config;
+    let after = apply(&before, 2, put(json!([]))).unwrap().config;
+    let mut undo = Undo::new(&after);
+    diff(&before, &after)
+        .into_iter()
+        .for_each(|change| undo.take_back(change));
+    assert!(undo.finish(before.revision).same_content(&before));
+}
