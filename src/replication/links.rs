@@ -101,7 +101,7 @@ impl Links {
         let frame = Bytes::from(Frame::from(body).encode_to_vec());
         self.lock()
             .get(&peer)
-            .filter(|session| session.number == number)
+            .filter(|link| link.number == number)
             .is_some_and(|session| self.queue(session, frame))
     }
 
