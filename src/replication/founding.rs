@@ -112,8 +112,8 @@ impl Founding {
         let before = self.shared.group();
         let mut group = Group::clone(&before);
         let peer = group.meet(hello)?;
-        let settled = group.settle();
         keeper.said.insert(peer, hello.cluster.clone());
+        let settled = settle(&mut group, &keeper.said);
         let waiting = waiting(&group, &keeper.said);
         group.complete |= waiting.is_empty();
         if group != *before {
@@ -152,6 +152,18 @@ impl Founding {
     }
 }
 
+/// Fixes the membership, unless a peer has said that another one is durable there: then somebody's directory is not the
+/// one that was founded with, and the peers tell whose. (`a_wiped_voter_founds_nothing_of_its_own`)
+fn settle(group: &mut Group, said: &BTreeMap<NodeId, Bytes>) -> bool {
+    let mut settled = group.clone();
+    let agrees = |said: &Bytes, group: &Group| said.is_empty() || *said == group.cluster;
+    if !settled.settle() || !said.values().all(|said| agrees(said, &settled)) {
+        return false;
+    }
+    *group = settled;
+    true
+}
+
 /// The names of those that have not said that this very membership is durable with them.
 pub(super) fn waiting(group: &Group, said: &BTreeMap<NodeId, Bytes>) -> Vec<String> {
     let agrees = |id: u32| {
@@ -160,4 +172,43 @@ pub(super) fn waiting(group: &Group, said: &BTreeMap<NodeId, Bytes>) -> Vec<Stri
     };
     let absent = group.members.iter().filter(|member| !agrees(member.id));
     absent.map(|member| member.name.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::time::Instant;
+
+    use super::super::reports::Reports;
+    use super::super::running::standing;
+    use super::super::storage::Memory;
+    use super::*;
+    use crate::paxos::{Ballot, Epoch, Recovered};
+
+    #[test]
+    fn a_wiped_voter_founds_nothing_of_its_own() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let voters = ["a", "b", "c"].map(|name| (name.to_owned(), address));
+        let member = |name, instance| Group::first(name, &voters.clone().into(), [instance; 16]);
+        let cluster = Bytes::from_static(&[9; 16]);
+        let recovered = Recovered::empty(Ballot::initial(Epoch(1)));
+        let wiped = Shared::new(member("c", 3), standing(&recovered), Reports::new(None));
+        let wiped = Arc::new(wiped);
+        let disk = Memory::new(1).boot().expect("a disk");
+        let founding = Founding::new(disk, wiped.clone());
+        // Both are heard before either's refusal.
+        for (name, instance) in [("a", 1), ("b", 2)] {
+            let mut hello = member(name, instance).hello("c");
+            hello.cluster = cluster.clone();
+            founding.meet(&hello).expect("it may be the last to know");
+        }
+        assert!(wiped.group().cluster.is_empty(), "a cluster of its own");
+        founding.refused(&Refusal {
+            wiped: true,
+            reason: "wiped".to_owned(),
+            cluster,
+        });
+        let told = wiped.inbox.take(Some(Instant::now()));
+        assert!(matches!(told.front(), Some(Event::Fail(_))));
+    }
 }
