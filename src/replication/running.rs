@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::founding::{self, Founding, waiting};
 use super::group::Group;
 use super::lifecycle::{self, Start};
-use super::log::Log;
+use super::log::{Log, chain};
 use super::reports::{self, Reports};
 use super::shared::{Event, Shared, Standing};
 use super::status::State;
@@ -100,6 +100,7 @@ pub(super) async fn start_on<D: Disk + Sync>(
         group,
         wal,
         recovered,
+        mute,
     } = match opened {
         Ok(opened) => opened?,
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
@@ -132,7 +133,11 @@ pub(super) async fn start_on<D: Disk + Sync>(
         founding,
         stop: stop.clone(),
     };
-    Arc::new(transport).start(listener, &tasks);
+    match mute {
+        None => Arc::new(transport).start(listener, &tasks),
+        // After all that is known is applied: it serves that.
+        Some(reason) => drop(shared.inbox.push(Event::Fail(reason))),
+    }
     tasks.spawn(
         stop.clone()
             .run_until_cancelled_owned(reports::tell(shared.clone())),
@@ -179,6 +184,8 @@ struct Opened<D: Disk> {
     group: Group,
     wal: Wal<D>,
     recovered: Recovered,
+    /// Why it must not speak to peers, if so.
+    mute: Option<String>,
 }
 
 /// All that waits for the disk.
@@ -194,13 +201,23 @@ fn open<D: Disk>(disk: D, options: Options) -> Result<Opened<D>, StartError> {
             "the log is damaged, this node votes no more until a leader has synced it: {damage}"
         );
     }
-    founding::begin(&disk, &mut group)?;
+    let mute = match founding::begin(&disk, &mut group) {
+        Ok(()) => None,
+        // Peers that heard of a start which is not durable would take the next one for a rolled-back directory. But
+        // what is decided here can be served. (`a_start_on_a_full_disk_serves_and_takes_no_part`)
+        Err(error) if error.is_for_want_of_space() && !fresh => Some(format!(
+            "the disk was full when it started: {}; free some space and start it again",
+            chain(&error)
+        )),
+        Err(error) => return Err(error.into()),
+    };
     Ok(Opened {
         disk,
         options,
         group,
         wal,
         recovered,
+        mute,
     })
 }
 

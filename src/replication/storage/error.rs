@@ -90,6 +90,15 @@ impl Error {
         matches!(self, Error::Full { .. })
     }
 
+    /// There was no space for it.
+    pub fn is_for_want_of_space(&self) -> bool {
+        match self {
+            Error::Full { .. } => true,
+            Error::Io { source, .. } => out_of_space(source),
+            _ => false,
+        }
+    }
+
     pub(super) fn io<'a>(
         operation: &'static str,
         file: &'a str,

@@ -90,6 +90,30 @@ async fn a_full_disk_refuses_proposals_until_there_is_space() {
     put(&a, "after").await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_on_a_full_disk_serves_and_takes_no_part() {
+    let memory = Memory::new(3);
+    let (a, running) = lone(&memory).await;
+    put(&a, "web").await;
+    running.stop().await;
+    memory.kill();
+
+    let files = memory.names().into_iter();
+    let used = files.filter_map(|name| memory.content(&name));
+    memory.limit(Some(used.map(|content| content.len() as u64).sum()));
+    let (a, running) = lone(&memory).await;
+    until("the replica's end", || failure(&a).contains("full")).await;
+    assert_eq!(pools(&a), ["web"]);
+    let refused = a.propose(put_pool("refused"), LONG).await;
+    assert!(not_proposed(&refused), "{refused:?}");
+    running.stop().await;
+    memory.kill();
+
+    memory.limit(None);
+    let (a, _running) = lone(&memory).await;
+    put(&a, "after").await;
+}
+
 struct NoDisk;
 
 impl Storage for NoDisk {
