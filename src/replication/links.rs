@@ -102,7 +102,7 @@ impl Links {
         self.lock()
             .get(&peer)
             .filter(|link| link.number == number)
-            .is_some_and(|session| self.queue(session, frame))
+            .is_some_and(|link| self.queue(link, frame))
     }
 
     /// Queues a frame for every peer there is a connection to.
