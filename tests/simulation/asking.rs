@@ -28,7 +28,7 @@ impl World {
             return;
         }
         if it.operation.is_none() {
-            it.begin(client, rng, mix, floor);
+            it.begin(client, rng, mix, reachable, floor);
         } else if tries > 0 && rng.random_bool(0.5) {
             it.target = reachable[rng.random_range(0..reachable.len())];
         }

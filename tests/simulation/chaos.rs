@@ -2,7 +2,7 @@
 
 use rand::RngExt;
 use rand::seq::SliceRandom;
-use synod::paxos::NodeId;
+use synod::paxos::{NodeId, Role};
 
 use crate::mix::{Fault, MS, SECOND};
 use crate::world::{Event, World};
@@ -23,7 +23,7 @@ impl World {
             return;
         }
         let fault = self.mix.faults[self.rng.random_range(0..self.mix.faults.len())];
-        let node = targets[self.rng.random_range(0..targets.len())];
+        let node = self.victim(&targets);
         self.note(format_args!("fault {fault:?} {node}"));
         match fault {
             Fault::Crash => self.end(node, true),
@@ -51,6 +51,23 @@ impl World {
                 self.cut(fault, &targets)
             }
         }
+    }
+
+    /// Half of the faults seek out who leads or thinks so: there they do most.
+    fn victim(&mut self, targets: &[NodeId]) -> NodeId {
+        let leads = |node: &&NodeId| {
+            let process = &self.nodes[node.0 as usize - 1].process;
+            process
+                .as_ref()
+                .is_some_and(|process| process.replica.role() == Role::Leader)
+        };
+        let leaders: Vec<NodeId> = targets.iter().filter(leads).copied().collect();
+        let from = if leaders.is_empty() || self.rng.random() {
+            targets
+        } else {
+            &leaders
+        };
+        from[self.rng.random_range(0..from.len())]
     }
 
     fn cut(&mut self, fault: Fault, targets: &[NodeId]) {

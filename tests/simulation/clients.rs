@@ -65,8 +65,19 @@ impl Client {
     }
 
     /// Begins the next operation.
-    pub(crate) fn begin(&mut self, me: usize, rng: &mut StdRng, mix: &Mix, floor: Slot) {
+    pub(crate) fn begin(
+        &mut self,
+        me: usize,
+        rng: &mut StdRng,
+        mix: &Mix,
+        reachable: &[NodeId],
+        floor: Slot,
+    ) {
         self.nth += 1;
+        if rng.random_bool(0.2) {
+            // A voter that was left alone may still think that it leads.
+            self.target = reachable[rng.random_range(0..reachable.len())];
+        }
         let what = if rng.random_bool(0.3) {
             What::Read
         } else {

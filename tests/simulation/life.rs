@@ -5,8 +5,8 @@ use synod::paxos::{Ballot, Epoch, Input, Membership, NodeId, Options, Replica};
 use synod::replication::storage::{Storage, Wal, WalOptions};
 use synod::state::Machine;
 
-use crate::mix::SECOND;
-use crate::node::Process;
+use crate::mix::{MS, SECOND};
+use crate::node::{Arrived, Process};
 use crate::world::{Event, World};
 
 impl World {
@@ -103,7 +103,8 @@ impl World {
         } else if !unsure.is_empty() {
             self.node(node).unsure = unsure;
         }
-        self.end_after(3 * SECOND, Event::Start(node));
+        let soon = self.rng.random();
+        self.end_after(if soon { 100 * MS } else { 3 * SECOND }, Event::Start(node));
         self.links_changed();
     }
 
@@ -122,7 +123,7 @@ impl World {
 
     /// A process that stood still goes on: what waits comes before its timers.
     pub(crate) fn resume(&mut self, node: NodeId) {
-        let now = self.now;
+        let (now, calls_first) = (self.now, self.rng.random());
         let it = self.node(node);
         if it
             .paused
@@ -134,7 +135,12 @@ impl World {
         let Some(process) = &mut it.process else {
             return;
         };
-        for arrived in std::mem::take(&mut process.backlog) {
+        let mut backlog = std::mem::take(&mut process.backlog);
+        if calls_first {
+            // Clients and peers have connections of their own: whose is read first is luck.
+            backlog.sort_by_key(|arrived| !matches!(arrived, Arrived::Call(_)));
+        }
+        for arrived in backlog {
             self.arrives(node, arrived);
         }
         self.input(node, Input::Tick);
