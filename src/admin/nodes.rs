@@ -46,7 +46,7 @@ fn item(node: &NodeReport) -> Value {
 }
 
 /// In a few words, for an operator.
-fn condition(state: &replication::State) -> String {
+pub(super) fn condition(state: &replication::State) -> String {
     match state {
         replication::State::Founding { waiting } => {
             format!("founding, waits for {}", waiting.join(", "))

@@ -1,7 +1,7 @@
 //! `/livez` and `/readyz`, for whoever decides whether this process is restarted or sent traffic.
 //!
 //! Ready means that a snapshot is in force and the node is not about to end. It does not mean a quorum: traffic flows
-//! without one.
+//! without one. The empty config is one only for a node that has a part in the group: a wiped or new one serves nothing.
 
 use std::sync::atomic::Ordering;
 
@@ -11,7 +11,10 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::AdminState;
+use super::nodes::condition;
 use super::problem::{Kind, Problem};
+use crate::config::Revision;
+use crate::replication;
 
 pub(super) async fn live() -> Response {
     Json(json!({"status": "alive"})).into_response()
@@ -24,5 +27,11 @@ pub(super) async fn ready(State(state): State<AdminState>) -> Result<Response, P
     if !state.serving.load(Ordering::Acquire) {
         return Err(Problem::new(Kind::NotReady, "no snapshot is in force yet"));
     }
-    Ok(Json(json!({"status": "ready", "revision": state.cell.load().revision})).into_response())
+    let revision = state.cell.load().revision;
+    let group = state.replication.status().state;
+    if revision == Revision(0) && group != replication::State::Running {
+        let detail = format!("no config is known here: {}", condition(&group));
+        return Err(Problem::new(Kind::NotReady, detail));
+    }
+    Ok(Json(json!({"status": "ready", "revision": revision})).into_response())
 }

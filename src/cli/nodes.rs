@@ -20,14 +20,35 @@ pub(super) fn text(answer: &Value) -> String {
     let items = answer["items"].as_array().into_iter().flatten();
     let rows = items
         .map(|item| {
-            ["id", "name", "role", "applied", "lag", "digest", "rejected"]
-                .map(|field| cell(&item[field]))
-                .into()
+            let known = |field| match item["heard_ms"] {
+                Value::Null => "-".into(),
+                _ => cell(&item[field]),
+            };
+            vec![
+                cell(&item["id"]),
+                cell(&item["name"]),
+                cell(&item["role"]),
+                known("applied"),
+                known("lag"),
+                known("digest"),
+                state(item),
+            ]
         })
         .collect();
-    table(
-        &["ID", "NAME", "ROLE", "APPLIED", "LAG", "DIGEST", "REJECTED"],
-        rows,
-        "no nodes",
-    )
+    let heading = ["ID", "NAME", "ROLE", "APPLIED", "LAG", "DIGEST", "STATE"];
+    table(&heading, rows, "no nodes")
+}
+
+/// What is wrong with a node, the worst first.
+fn state(item: &Value) -> String {
+    let told = |field| item[field].as_str();
+    match (told("failed"), &item["reachable"], told("rejected")) {
+        (Some(reason), ..) => reason.to_owned(),
+        (None, Value::Bool(false), _) => match item["heard_ms"].as_u64() {
+            Some(ago) => format!("unreachable, last heard {} s ago", ago / 1000),
+            None => "never heard".to_owned(),
+        },
+        (None, _, Some(rejected)) => format!("rejected {rejected}"),
+        _ => "serving".to_owned(),
+    }
 }

@@ -12,20 +12,25 @@ pub(super) struct Args {}
 pub(super) fn run(remote: &Remote, _args: Args) -> Result<(), Failure> {
     let local = remote.call(Call::get("/v1/nodes?consistency=local"))?;
     let agreed = remote.call(Call::get("/v1/nodes?consistency=linearizable"));
-    let writable = match &agreed {
-        Ok(_) => Value::Bool(true),
-        Err(_) => Value::Bool(false),
+    let (answer, why) = match agreed {
+        Ok(answer) => (answer, Value::Null),
+        Err(Failure::Failed(error) | Failure::TimedOut(error)) => {
+            (local, format!("{error:#}").into())
+        }
+        Err(Failure::Differs) => (local, Value::Null),
     };
-    let answer = agreed.unwrap_or(local);
-    let report =
-        json!({"writable": writable, "revision": answer.revision, "nodes": answer.body["items"]});
+    let report = json!({
+        "writable": why.is_null(),
+        "why": why,
+        "revision": answer.revision,
+        "nodes": answer.body["items"],
+        "this": answer.body["this"],
+    });
     remote.output.print(&report, |report| {
-        let headline = match report["writable"] {
-            Value::Bool(true) => format!("revision {}: writes work", report["revision"]),
-            _ => format!(
-                "revision {}: NO QUORUM, traffic goes on, writes do not",
-                report["revision"]
-            ),
+        let revision = &report["revision"];
+        let headline = match report["why"].as_str() {
+            None => format!("revision {revision}: writes work"),
+            Some(why) => format!("revision {revision}: NO WRITES, traffic goes on\n{why}"),
         };
         format!(
             "{headline}\n\n{}",
