@@ -1,10 +1,11 @@
 //! Read buffers, and the thread's free list of them.
 //!
-//! A connection holds buffers only while a request is under way: an idle one has given them back. The list is last
-//! in, first out, so that under load the same few stay in the cache.
+//! A connection holds a buffer only while something is in it: one that is idle, or waits for its backend, has given
+//! it back. The lists are last in, first out, so that under load the same few stay in the cache.
 
 use std::cell::RefCell;
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -14,10 +15,10 @@ use tokio::io::{AsyncRead, ReadBuf};
 const SMALL: usize = 16 * 1024;
 
 /// Room while a large body streams: fewer, larger reads.
-pub(crate) const LARGE: usize = 128 * 1024;
+const LARGE: usize = 128 * 1024;
 
-/// Bytes read and not yet consumed.
-#[derive(Debug)]
+/// Bytes read and not yet consumed. The default one has no room at all, and costs nothing.
+#[derive(Debug, Default)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
     start: usize,
@@ -42,6 +43,10 @@ impl Buffer {
         self.start == self.end
     }
 
+    pub(crate) fn has_room(&self) -> bool {
+        !self.bytes.is_empty()
+    }
+
     /// Forgets the first `n` bytes of what is filled.
     pub(crate) fn consume(&mut self, n: usize) {
         self.start = (self.start + n).min(self.end);
@@ -50,7 +55,7 @@ impl Buffer {
         }
     }
 
-    pub(crate) fn clear(&mut self) {
+    fn clear(&mut self) {
         (self.start, self.end) = (0, 0);
     }
 
@@ -69,19 +74,16 @@ impl Buffer {
         self.end < self.bytes.len()
     }
 
-    /// Makes the whole buffer at least `room` large.
-    pub(crate) fn grow(&mut self, room: usize) {
-        if self.bytes.len() < room {
-            self.bytes.resize(room, 0);
-        }
-    }
-
     /// Reads once into the free room behind what is filled; 0 is the end of the stream, or that there is no room.
     pub(crate) fn poll_fill<R: AsyncRead + Unpin>(
         &mut self,
         source: &mut R,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
+        debug_assert!(
+            self.end < self.bytes.len(),
+            "nothing read would look like the end"
+        );
         let mut spare = ReadBuf::new(&mut self.bytes[self.end..]);
         ready!(Pin::new(source).poll_read(cx, &mut spare))?;
         let n = spare.filled().len();
@@ -90,7 +92,58 @@ impl Buffer {
     }
 }
 
-/// The free buffers of one thread.
+impl Recycled for Buffer {
+    fn fresh() -> Self {
+        Self::new(SMALL)
+    }
+
+    fn reset(&mut self) {
+        self.clear();
+        if self.bytes.len() > SMALL {
+            self.bytes.truncate(SMALL);
+            self.bytes.shrink_to_fit();
+        }
+    }
+}
+
+/// A buffer for large bodies.
+#[derive(Debug)]
+pub(crate) struct LargeBuffer(pub(crate) Buffer);
+
+impl Recycled for LargeBuffer {
+    fn fresh() -> Self {
+        Self(Buffer::new(LARGE))
+    }
+
+    fn reset(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// More room than this in a staging buffer is not kept.
+const STAGING_KEPT: usize = 16 * 1024;
+
+impl Recycled for Vec<u8> {
+    fn fresh() -> Self {
+        Self::new()
+    }
+
+    fn reset(&mut self) {
+        self.clear();
+        self.shrink_to(STAGING_KEPT);
+    }
+}
+
+/// What a [`FreeList`] holds.
+pub(crate) trait Recycled {
+    /// When the list has none.
+    fn fresh() -> Self;
+
+    /// Makes it as good as fresh, but for what is worth keeping.
+    fn reset(&mut self);
+}
+
+/// The free items of one thread.
 #[derive(Debug)]
 pub(crate) struct FreeList<T> {
     free: RefCell<Vec<T>>,
@@ -98,7 +151,7 @@ pub(crate) struct FreeList<T> {
     kept: usize,
 }
 
-impl<T> FreeList<T> {
+impl<T: Recycled> FreeList<T> {
     pub(crate) fn new(kept: usize) -> Self {
         Self {
             free: RefCell::default(),
@@ -106,31 +159,54 @@ impl<T> FreeList<T> {
         }
     }
 
-    pub(crate) fn take(&self) -> Option<T> {
-        self.free.borrow_mut().pop()
+    pub(crate) fn take(&self) -> T {
+        let free = self.free.borrow_mut().pop();
+        free.unwrap_or_else(T::fresh)
     }
 
-    pub(crate) fn give(&self, item: T) {
+    pub(crate) fn give(&self, mut item: T) {
         let mut free = self.free.borrow_mut();
         if free.len() < self.kept {
+            item.reset();
             free.push(item);
+        }
+    }
+
+    /// As [`take`](Self::take), to be given back when dropped.
+    pub(crate) fn lease(&self) -> Lease<'_, T> {
+        Lease {
+            item: Some(self.take()),
+            list: self,
         }
     }
 }
 
-impl Default for Buffer {
-    fn default() -> Self {
-        Self::new(SMALL)
+/// An item on loan.
+#[derive(Debug)]
+pub(crate) struct Lease<'a, T: Recycled> {
+    /// `None` only while it is dropped.
+    item: Option<T>,
+    list: &'a FreeList<T>,
+}
+
+impl<T: Recycled> Deref for Lease<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.item.as_ref().expect("only drop takes it")
     }
 }
 
-impl Buffer {
-    /// Empty again, and no larger than a fresh one.
-    pub(crate) fn reset(&mut self) {
-        self.clear();
-        if self.bytes.len() > SMALL {
-            self.bytes.truncate(SMALL);
-            self.bytes.shrink_to_fit();
+impl<T: Recycled> DerefMut for Lease<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.item.as_mut().expect("only drop takes it")
+    }
+}
+
+impl<T: Recycled> Drop for Lease<'_, T> {
+    fn drop(&mut self) {
+        if let Some(item) = self.item.take() {
+            self.list.give(item);
         }
     }
 }
@@ -165,8 +241,7 @@ mod tests {
 
     #[test]
     fn a_reset_buffer_is_small_again() {
-        let mut buffer = Buffer::default();
-        buffer.grow(LARGE);
+        let mut buffer = Buffer::new(LARGE);
         fill(&mut buffer, b"abc");
         buffer.reset();
         assert!(buffer.is_empty());

@@ -13,7 +13,6 @@ use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use super::buffers::Buffer;
 use super::deadlines::Deadline;
 use super::request;
 use super::worker::{ListenerState, Worker};
@@ -112,7 +111,8 @@ async fn linger(mut client: Client) {
         return;
     }
     client.deadline.set(LINGER_TIME);
-    let mut buffer = Buffer::default();
+    let worker = client.worker.clone();
+    let mut buffer = worker.buffers.lease();
     let mut left = LINGER_BYTES;
     loop {
         let read = client

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
-use super::buffers::{Buffer, LARGE};
+use super::buffers::Buffer;
 use super::deadlines::Deadline;
+use super::exchange::Reply;
 use super::failure::Failure;
 use super::record::Record;
 use super::transfer::write_all;
@@ -69,12 +70,17 @@ pub(crate) struct Way<'a, 'b> {
 /// Reads the answer to `request` and writes it to the client.
 pub(crate) async fn run(
     request: &RequestHead,
-    head: &mut ResponseHead,
-    buffer: &mut Buffer,
-    out: &mut Vec<u8>,
     manner: Manner,
     mut way: Way<'_, '_>,
 ) -> Result<Answered, Failure> {
+    // Nothing is held while the backend thinks. An error shows when it is read.
+    let _ = poll_fn(|cx| way.backend.as_ref().poll_read_ready(cx)).await;
+    let mut reply = way.worker.replies.lease();
+    let Reply {
+        inbound: buffer,
+        head,
+        out,
+    } = &mut **reply;
     loop {
         read_head(request, head, buffer, &mut way).await?;
         if head.status() == 101 {
@@ -86,21 +92,19 @@ pub(crate) async fn run(
         }
         way.deadline.set(manner.answer_within);
         if request.version() == Version::Http11 {
+            let back = Return {
+                client: Version::Http11,
+                close: false,
+                upgrade: false,
+            };
             out.clear();
-            encode_response(
-                head,
-                &Return {
-                    client: Version::Http11,
-                    close: false,
-                    upgrade: false,
-                },
-                out,
-            );
+            encode_response(head, &back, out);
             way.write(out, &[]).await?;
         }
     }
     let now = Instant::now();
     way.record.first_byte.set(Some(now));
+    way.record.status.set(head.status());
     way.progress.answering.set(true);
     relay(request, head, buffer, out, manner, now, way).await
 }
@@ -200,8 +204,8 @@ async fn stream(
     idle: Duration,
     mut way: Way<'_, '_>,
 ) -> Result<bool, Failure> {
-    let mut buffer = way.worker.large.take().unwrap_or_default();
-    buffer.grow(LARGE);
+    let mut large = way.worker.large.lease();
+    let buffer = &mut large.0;
     loop {
         way.deadline.set(idle);
         out.clear();
@@ -213,7 +217,7 @@ async fn stream(
                     done: true,
                 }
             }
-            Ok(_) => take(reader, &buffer, relay, out)?,
+            Ok(_) => take(reader, buffer, relay, out)?,
             Err(_) => return Err(Failure::BackendGone),
         };
         let piece = if relay == Relay::Pass {
@@ -226,10 +230,7 @@ async fn stream(
         way.sent(step.consumed);
         buffer.consume(step.consumed);
         if step.done {
-            let extra = !buffer.is_empty();
-            buffer.clear();
-            way.worker.large.give(buffer);
-            return Ok(extra);
+            return Ok(!buffer.is_empty());
         }
     }
 }

@@ -1,31 +1,30 @@
-//! Everything a request under way needs room for; recycled whole, so that a warm one allocates nothing.
+//! What a request under way needs room for; recycled whole, so that a warm one allocates nothing.
 
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use super::buffers::Buffer;
+use super::buffers::{Buffer, FreeList, Recycled};
 use crate::wire::head::{RequestHead, ResponseHead};
 
-/// Buffers and heads of one request and its answer.
+/// The client's side: kept until the request is answered.
 #[derive(Debug, Default)]
 pub(crate) struct Exchange {
-    /// Read from the client: behind the head, its body, and what was sent ahead.
+    /// Read from the client: behind the head, its body, and what was sent ahead. Without room while nothing is.
     pub(crate) inbound: Buffer,
-    /// Read from the backend.
-    pub(crate) outbound: Buffer,
     pub(crate) request: RequestHead,
-    pub(crate) response: ResponseHead,
-    /// Made here, to be written to the backend.
-    pub(crate) to_backend: Vec<u8>,
-    /// Made here, to be written to the client.
-    pub(crate) to_client: Vec<u8>,
     /// The client's address as text.
     pub(crate) peer: String,
     peer_is: Option<IpAddr>,
 }
 
-/// More room than this in a staging buffer is not kept.
-const STAGING_KEPT: usize = 16 * 1024;
+/// The backend's side: kept while its answer passes through.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) inbound: Buffer,
+    pub(crate) head: ResponseHead,
+    /// Made here, to be written to the client.
+    pub(crate) out: Vec<u8>,
+}
 
 impl Exchange {
     /// Sets the client's address. Clients behind one address, of a proxy in front say, need it formatted once.
@@ -38,13 +37,42 @@ impl Exchange {
         }
     }
 
-    /// Ready for another connection.
-    pub(crate) fn reset(&mut self) {
-        self.inbound.reset();
-        self.outbound.reset();
-        for staging in [&mut self.to_backend, &mut self.to_client] {
-            staging.clear();
-            staging.shrink_to(STAGING_KEPT);
+    /// Sees to it that there is room to read.
+    pub(crate) fn make_room(&mut self, buffers: &FreeList<Buffer>) {
+        if !self.inbound.has_room() {
+            self.inbound = buffers.take();
         }
+    }
+
+    /// Gives the buffer back if nothing is in it.
+    pub(crate) fn give_room(&mut self, buffers: &FreeList<Buffer>) {
+        if self.inbound.is_empty() && self.inbound.has_room() {
+            buffers.give(std::mem::take(&mut self.inbound));
+        }
+    }
+}
+
+impl Recycled for Box<Exchange> {
+    fn fresh() -> Self {
+        Self::default()
+    }
+
+    fn reset(&mut self) {
+        self.inbound = Buffer::default();
+    }
+}
+
+impl Recycled for Box<Reply> {
+    fn fresh() -> Self {
+        Box::new(Reply {
+            inbound: Buffer::fresh(),
+            head: ResponseHead::new(),
+            out: Vec::new(),
+        })
+    }
+
+    fn reset(&mut self) {
+        self.inbound.reset();
+        self.out.reset();
     }
 }

@@ -17,7 +17,7 @@ use super::exchange::Exchange;
 use super::failure::Failure;
 use super::record::Record;
 use super::transfer::poll_write_two;
-use super::upload::{self, Cut, Upload};
+use super::upload::{self, Cut, Unsent, Upload};
 use crate::backend::Backend;
 use crate::routing::PoolEntry;
 use crate::wire::http1::{Forward, encode_request};
@@ -140,10 +140,19 @@ async fn converse(
     connection: &mut TcpStream,
     progress: &Progress,
 ) -> Result<Answered, Lost> {
-    encode(job, backend);
+    let worker = job.client.worker.clone();
+    let mut head = worker.staging.lease();
+    encode(job, backend, &mut head);
     job.record.tries.set(job.record.tries.get() + 1);
-    let written = send(job, pool, backend, connection).await?;
-    let moved = move_both(job, pool, connection, progress, written).await;
+    let written = send(job, pool, backend, connection, &head).await?;
+    let of_prefix = written.saturating_sub(head.len());
+    // Mostly all of it went, and the buffer is free for others at once.
+    let head = (written < head.len()).then_some(head);
+    let unsent = Unsent {
+        head: head.as_ref().map_or(&[], |head| &head[written..]),
+        of_prefix,
+    };
+    let moved = move_both(job, pool, connection, progress, unsent).await;
     let (answered, uploaded) = moved.map_err(|failure| Lost::Failed {
         failure,
         sent: true,
@@ -158,13 +167,8 @@ async fn converse(
 }
 
 /// Writes the head for `backend`.
-fn encode(job: &mut Job<'_>, backend: &Backend) {
-    let Exchange {
-        request,
-        to_backend,
-        peer,
-        ..
-    } = &mut *job.exchange;
+fn encode(job: &Job<'_>, backend: &Backend, out: &mut Vec<u8>) {
+    let Exchange { request, peer, .. } = &*job.exchange;
     let host = if request.authority().is_empty() {
         backend.address.to_string()
     } else {
@@ -178,8 +182,7 @@ fn encode(job: &mut Job<'_>, backend: &Backend) {
         request_id: job.request_id,
         upgrade: false,
     };
-    to_backend.clear();
-    encode_request(request, &forward, to_backend);
+    encode_request(request, &forward, out);
 }
 
 /// Writes head and what came of the body, once. Tells how many bytes went.
@@ -188,8 +191,8 @@ async fn send(
     pool: &PoolEntry,
     backend: &Backend,
     connection: &mut TcpStream,
+    head: &[u8],
 ) -> Result<usize, Lost> {
-    let head = &job.exchange.to_backend;
     let prefix = job.upload.prefix(&job.exchange.inbound);
     let deadline = &job.client.deadline;
     deadline.set(pool.timeouts.stream_idle);
@@ -212,7 +215,7 @@ async fn move_both(
     pool: &PoolEntry,
     connection: &mut TcpStream,
     progress: &Progress,
-    written: usize,
+    unsent: Unsent<'_>,
 ) -> Result<(Answered, bool), Failure> {
     let Client {
         worker,
@@ -229,10 +232,13 @@ async fn move_both(
         answer_within: pool.timeouts.response_headers,
         idle: pool.timeouts.stream_idle,
     };
-    let whole = exchange.to_backend.len() + job.upload.prefix(&exchange.inbound).len();
-    let mut uploaded = (job.upload.is_whole() && written == whole).then_some(Ok(()));
-    if uploaded.is_some() {
+    let sent = unsent.head.is_empty()
+        && unsent.of_prefix == job.upload.prefix(&exchange.inbound).len()
+        && job.upload.is_whole();
+    let mut uploaded = sent.then_some(Ok(()));
+    if sent {
         deadline.set(manner.answer_within);
+        exchange.give_room(&worker.buffers);
     }
     let down = download::Way {
         backend: &mut backend_read,
@@ -251,12 +257,8 @@ async fn move_both(
         record,
         waits: &waits_for_client,
     };
-    exchange.outbound.clear();
-    let request = &exchange.request;
-    let (response, outbound) = (&mut exchange.response, &mut exchange.outbound);
-    let (to_backend, to_client) = (&exchange.to_backend, &mut exchange.to_client);
-    let down = download::run(request, response, outbound, to_client, manner, down);
-    let up = upload::run(job.upload, to_backend, written, &mut exchange.inbound, up);
+    let down = download::run(&exchange.request, manner, down);
+    let up = upload::run(job.upload, unsent, &mut exchange.inbound, up);
     let (mut down, mut up) = (pin!(down), pin!(up));
     let answered = poll_fn(|cx| {
         if uploaded.is_none()

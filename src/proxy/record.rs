@@ -23,6 +23,8 @@ pub(crate) struct Record {
     pub(crate) connect: Cell<Option<Duration>>,
     /// When the head of the final answer had been read.
     pub(crate) first_byte: Cell<Option<Instant>>,
+    /// The status of that head; 0 before.
+    pub(crate) status: Cell<u16>,
     /// Body bytes from the client.
     pub(crate) received: Cell<u64>,
     /// Body bytes to the client.
@@ -53,6 +55,7 @@ impl Record {
             tries: Cell::new(0),
             connect: Cell::new(None),
             first_byte: Cell::new(None),
+            status: Cell::new(0),
             received: Cell::new(0),
             sent: Cell::new(0),
             answered: Cell::new(false),

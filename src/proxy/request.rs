@@ -21,7 +21,7 @@ use crate::wire::http1::{MAX_HEAD, Parsed, Scan, parse_request};
 /// Serves what the client sends until nothing more is there: the next request usually takes its time.
 pub(crate) async fn serve(client: &mut Client) -> After {
     let worker = client.worker.clone();
-    let mut exchange = worker.exchanges.take().unwrap_or_default();
+    let mut exchange = worker.exchanges.lease();
     exchange.write_peer(client.peer);
     let after = loop {
         let after = next(client, &mut exchange).await;
@@ -30,8 +30,7 @@ pub(crate) async fn serve(client: &mut Client) -> After {
             break after;
         }
     };
-    exchange.reset();
-    worker.exchanges.give(exchange);
+    exchange.give_room(&worker.buffers);
     after
 }
 
@@ -42,8 +41,7 @@ async fn next(client: &mut Client, exchange: &mut Exchange) -> After {
         Err(Unread::Gone) => After::Close,
         Err(Unread::Failed(failure)) => {
             let record = Record::begin();
-            let (status, sent, after) =
-                refuse(client, exchange, failure, Addressee::unknown()).await;
+            let (status, sent, after) = refuse(client, failure, Addressee::unknown()).await;
             record.sent.set(sent);
             let ending = Ending {
                 status,
@@ -73,6 +71,7 @@ async fn read_head(client: &mut Client, exchange: &mut Exchange) -> Result<(), U
         worker,
         ..
     } = client;
+    exchange.make_room(&worker.buffers);
     let Exchange {
         inbound, request, ..
     } = exchange;
@@ -218,11 +217,7 @@ async fn fail(
 ) -> (u16, After) {
     if record.answered.get() {
         // An interim answer leaves the final one open; whatever follows a final head does not.
-        let status = if record.first_byte.get().is_some() {
-            exchange.response.status()
-        } else {
-            0
-        };
+        let status = record.status.get();
         return (
             status,
             if lost.ambiguous {
@@ -239,7 +234,7 @@ async fn fail(
         keep: whole && request.keep_alive() && !matches!(lost.failure, Failure::Refused(_)),
         revision,
     };
-    let (status, sent, after) = refuse(client, exchange, lost.failure, to).await;
+    let (status, sent, after) = refuse(client, lost.failure, to).await;
     record.sent.set(sent);
     (status, after)
 }

@@ -3,7 +3,6 @@
 //! Each says why in `proxy-status` (RFC 9209) and in a line of text.
 
 use super::connection::{After, Client};
-use super::exchange::Exchange;
 use super::failure::Failure;
 use super::transfer::write_all;
 use crate::wire::head::Version;
@@ -72,7 +71,6 @@ fn words(failure: Failure) -> Option<(u16, Option<&'static str>, &'static str)> 
 /// becomes of the connection.
 pub(crate) async fn refuse(
     client: &mut Client,
-    exchange: &mut Exchange,
     failure: Failure,
     to: Addressee,
 ) -> (u16, u64, After) {
@@ -94,9 +92,9 @@ pub(crate) async fn refuse(
     if status == 405 {
         add("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
     }
-    let out = &mut exchange.to_client;
-    out.clear();
-    client.worker.date.with(|date| {
+    let worker = client.worker.clone();
+    let mut out = worker.staging.lease();
+    worker.date.with(|date| {
         let answer = Answer {
             status,
             error: Some(failure.name()),
@@ -108,12 +106,12 @@ pub(crate) async fn refuse(
             client: to.version,
             close: !keep,
         };
-        encode_answer(&answer, out);
+        encode_answer(&answer, &mut out);
     });
     client
         .deadline
         .set(client.worker.shared.timeouts.client_headers);
-    let mut written = std::pin::pin!(write_all(&mut client.stream, out, &[]));
+    let mut written = std::pin::pin!(write_all(&mut client.stream, &out, &[]));
     let written = client.deadline.bound(|cx| written.as_mut().poll(cx)).await;
     let sent = if to.head_only { 0 } else { body.len() as u64 };
     match written {

@@ -95,18 +95,25 @@ pub(crate) struct Way<'a, 'b> {
     pub(crate) waits: &'a Cell<bool>,
 }
 
-/// Writes what is left of head and prefix, then reads and writes the rest of the body. `done` bytes are written.
+/// What the first write left.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unsent<'a> {
+    /// Of the head.
+    pub(crate) head: &'a [u8],
+    /// How much of the body's prefix did go.
+    pub(crate) of_prefix: usize,
+}
+
+/// Writes what is left of head and prefix, then reads and writes the rest of the body.
 pub(crate) async fn run(
     upload: &mut Upload,
-    head: &[u8],
-    done: usize,
+    unsent: Unsent<'_>,
     inbound: &mut Buffer,
     way: Way<'_, '_>,
 ) -> Result<(), Cut> {
-    let (head, prefix) = super::transfer::rest(head, upload.prefix(inbound), done);
-    write_all(way.backend, head, prefix)
-        .await
-        .map_err(|_| Cut::Backend)?;
+    let prefix = &upload.prefix(inbound)[unsent.of_prefix..];
+    let written = write_all(way.backend, unsent.head, prefix).await;
+    written.map_err(|_| Cut::Backend)?;
     if upload.is_whole() {
         return Ok(());
     }

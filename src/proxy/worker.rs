@@ -16,10 +16,10 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
 
 use super::accept;
-use super::buffers::{Buffer, FreeList};
+use super::buffers::{Buffer, FreeList, LargeBuffer};
 use super::clock::HttpDate;
 use super::deadlines::{Deadlines, TICK};
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Reply};
 use super::options::{Listener, Network, Timeouts};
 use super::request_id::RequestIds;
 use crate::backend::{Connections, Limits};
@@ -29,8 +29,8 @@ use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::ListenerMetrics;
 use crate::telemetry::set_worker_index;
 
-/// Exchanges kept warm by one thread; about 40 KiB each.
-const EXCHANGES_KEPT: usize = 512;
+/// Items of each kind kept warm by one thread; buffers are 16 KiB.
+const KEPT: usize = 512;
 
 /// Large buffers kept by one thread.
 const LARGE_KEPT: usize = 64;
@@ -85,8 +85,13 @@ pub(crate) struct Worker {
     pub(crate) shared: Shared,
     pub(crate) deadlines: Rc<Deadlines>,
     pub(crate) exchanges: FreeList<Box<Exchange>>,
+    pub(crate) replies: FreeList<Box<Reply>>,
+    /// To read requests into.
+    pub(crate) buffers: FreeList<Buffer>,
+    /// To write heads into.
+    pub(crate) staging: FreeList<Vec<u8>>,
     /// For bodies that do not come with their head.
-    pub(crate) large: FreeList<Buffer>,
+    pub(crate) large: FreeList<LargeBuffer>,
     /// Connections to backends.
     pub(crate) idle: Connections<TcpStream>,
     pub(crate) request_ids: RequestIds,
@@ -120,7 +125,10 @@ impl Worker {
         Rc::new(Self {
             shared,
             deadlines: Deadlines::new(),
-            exchanges: FreeList::new(EXCHANGES_KEPT),
+            exchanges: FreeList::new(KEPT),
+            replies: FreeList::new(KEPT),
+            buffers: FreeList::new(KEPT),
+            staging: FreeList::new(KEPT),
             large: FreeList::new(LARGE_KEPT),
             idle: Connections::new(Limits::default()),
             request_ids: RequestIds::new(),
