@@ -21,6 +21,7 @@ mod rollback;
 mod serve;
 mod status;
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -117,6 +118,7 @@ pub fn run() -> ExitCode {
         Err(Failure::Failed(error)) => (1, error),
         Err(Failure::TimedOut(error)) => (4, error),
     };
-    eprintln!("{error:#}");
+    // Nowhere to say it is no reason to end with another code.
+    let _ = writeln!(io::stderr(), "{error:#}");
     ExitCode::from(code)
 }

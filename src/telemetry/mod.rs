@@ -26,6 +26,8 @@ pub fn init_tracing() {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // It would say so on the standard error itself, and panic if that is what fails.
+        .log_internal_errors(false)
         .with_ansi(terminal);
     // An error says that a subscriber is there already.
     let _ = if terminal {

@@ -231,3 +231,37 @@ fn the_demo_serves_and_ends_cleanly() {
     assert!(status.success(), "{status}");
     drop(lines);
 }
+
+#[test]
+fn a_node_nobody_listens_to_serves_and_ends_cleanly() {
+    let data = tempfile::TempDir::new().unwrap();
+    let addresses = free_addresses(3);
+    let full = || {
+        let file = std::fs::File::options().write(true).open("/dev/full");
+        Stdio::from(file.unwrap())
+    };
+    let mut child = synod()
+        .arg("serve")
+        .arg(format!("--data={}", data.path().join("n").display()))
+        .arg(format!("--listen={}", addresses[0]))
+        .arg(format!("--admin={}", addresses[1]))
+        .arg(format!("--peer={}", addresses[2]))
+        .stdout(full())
+        .stderr(full())
+        .spawn()
+        .unwrap();
+    wait_until("the node to answer", DEADLINE, || {
+        assert_eq!(child.try_wait().unwrap(), None, "the node ended");
+        let status = synod()
+            .arg("status")
+            .env("SYNOD_ADMIN", format!("http://{}", addresses[1]))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        status.unwrap().success().then_some(())
+    });
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let status = wait_until("the node to end", DEADLINE, || child.try_wait().unwrap());
+    assert!(status.success(), "{status}");
+}
