@@ -17,6 +17,7 @@ use super::record::Record;
 use super::transfer::write_all;
 use super::worker::Worker;
 use crate::wire::body::{BodyKind, Relay};
+use crate::wire::field::Known;
 use crate::wire::head::{RequestHead, ResponseHead, Version};
 use crate::wire::http1::{
     BodyReader, MAX_HEAD, Parsed, Return, Scan, Step, encode_response, parse_response,
@@ -157,6 +158,12 @@ async fn relay(
         let _ = head
             .fields_mut()
             .append("Synod-Revision", revision.to_string().as_bytes());
+    }
+    if head.fields().value(Known::Date).is_none() {
+        // RFC 9110, 6.6.1: who has a clock adds it for a sender that had none. A date is a valid value.
+        way.worker.date.with(|date| {
+            let _ = head.fields_mut().append("Date", date.as_bytes());
+        });
     }
     out.clear();
     let back = Return {
