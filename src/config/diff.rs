@@ -65,11 +65,13 @@ fn pool(path: &str, old: &Pool, new: &Pool, changes: &mut Vec<Change>) {
         backends: from,
         timeouts,
         retries,
+        health,
     } = old;
     field(path, "balance", balance, &new.balance, changes);
     backends(path, from, &new.backends, changes);
     field(path, "timeouts", timeouts, &new.timeouts, changes);
     field(path, "retries", retries, &new.retries, changes);
+    optional(path, "health", health, &new.health, changes);
 }
 
 fn route(path: &str, old: &Route, new: &Route, changes: &mut Vec<Change>) {
@@ -95,6 +97,23 @@ fn field<T: PartialEq + Serialize>(
             path: format!("{path}/{name}"),
             before,
             after,
+        });
+    }
+}
+
+/// A field that may be left out.
+fn optional<T: PartialEq + Serialize>(
+    path: &str,
+    name: &str,
+    old: &Option<T>,
+    new: &Option<T>,
+    changes: &mut Vec<Change>,
+) {
+    if old != new {
+        changes.push(Change {
+            path: format!("{path}/{name}"),
+            before: old.as_ref().map(to_json),
+            after: new.as_ref().map(to_json),
         });
     }
 }

@@ -31,6 +31,16 @@ pub const LONGEST_DURATION: Duration = Duration::from_hours(24);
 pub const ATTEMPTS: u32 = 10;
 /// Largest floor of a retry budget, retries per second.
 pub const BUDGET_MIN_PER_SECOND: u32 = 1_000_000;
+/// Shortest interval of health checks.
+pub const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+/// Longest timeout of a health check.
+pub const LONGEST_CHECK: Duration = Duration::from_mins(1);
+/// Most checks in a row that a change of health may need.
+pub const CHECKS_IN_A_ROW: u32 = 100;
+/// Statuses and ranges of them in one health check.
+pub const STATUS_RANGES: usize = 16;
+/// Longest text that a health check looks for.
+pub const PROBE_BODY_BYTES: usize = 1_024;
 
 /// Operations in one transaction: as many as a config has pools and routes.
 pub const OPERATIONS: usize = POOLS + ROUTES;

@@ -10,6 +10,7 @@ mod friendly;
 pub mod limits;
 mod name;
 
+mod health;
 mod host;
 mod pool;
 mod resource;
@@ -43,6 +44,7 @@ use twox_hash::XxHash3_64;
 pub use apply::{Effect, Next};
 pub use diff::{Change, diff};
 pub use fault::{Fault, Faults, Pointer};
+pub use health::{Health, HttpProbe, Probe, Statuses};
 pub use host::HostPattern;
 pub use name::{BadName, Name};
 pub use pool::{Address, Backend, Balance, Pool, PoolTimeouts, Retries, State};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Name, friendly};
+use super::{Health, Name, friendly};
 
 /// A named set of backends. It may be empty: routes to it then answer 503.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -21,6 +21,9 @@ pub struct Pool {
     pub timeouts: PoolTimeouts,
     /// How often to try again.
     pub retries: Retries,
+    /// How its backends are checked; not at all unless said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
 }
 
 impl Pool {
@@ -32,6 +35,7 @@ impl Pool {
             backends: Vec::new(),
             timeouts: PoolTimeouts::default(),
             retries: Retries::default(),
+            health: None,
         }
     }
 

@@ -42,8 +42,9 @@ fn pool() -> impl Strategy<Value = Value> {
         balance,
         option::of(1u32..5),
         option::of(select(&["2s", "1500ms", "24h"][..])),
+        option::of(health()),
     )
-        .prop_map(|(backends, balance, attempts, connect)| {
+        .prop_map(|(backends, balance, attempts, connect, health)| {
             let mut pool = json!({"backends": backends, "balance": balance});
             if let Some(attempts) = attempts {
                 pool["retries"] = json!({ "attempts": attempts });
@@ -51,8 +52,41 @@ fn pool() -> impl Strategy<Value = Value> {
             if let Some(connect) = connect {
                 pool["timeouts"] = json!({ "connect": connect });
             }
+            if let Some(health) = health {
+                pool["health"] = health;
+            }
             pool
         })
+}
+
+/// Now and then both kinds of checks or a bad range, which are faults.
+fn health() -> impl Strategy<Value = Value> {
+    let status = option::of(select(&["204", "200-299", "299-200"][..]));
+    let probe = (0u8..8, status, any::<bool>()).prop_map(|(kind, status, more)| {
+        let mut http = json!({"path": "/healthz"});
+        if let Some(status) = status {
+            http["status"] = json!([status, 301]);
+        }
+        if more {
+            http["host"] = json!("a.example");
+            http["body"] = json!("ok");
+        }
+        match kind {
+            0 => json!({"http": http, "tcp": {}}),
+            1..3 => json!({"tcp": {}}),
+            _ => json!({ "http": http }),
+        }
+    });
+    (probe, option::of(1u32..4), option::of(0u32..=100)).prop_map(|(mut health, rise, panic)| {
+        if let Some(rise) = rise {
+            health["rise"] = json!(rise);
+            health["interval"] = json!("250ms");
+        }
+        if let Some(panic) = panic {
+            health["panic_percent"] = json!(panic);
+        }
+        health
+    })
 }
 
 /// A route without its name.
@@ -161,6 +195,11 @@ pub(crate) fn json_value() -> impl Strategy<Value = Value> {
                 "connect",
                 "retries",
                 "attempts",
+                "health",
+                "http",
+                "tcp",
+                "status",
+                "200-299",
                 "match",
                 "hosts",
                 "path",

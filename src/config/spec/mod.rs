@@ -4,6 +4,7 @@
 //! Reading goes on after a fault, with the default in the place of what was wrong, so that whatever depends on the
 //! rest is checked too; the result counts only if there was none.
 
+mod health;
 mod nearest;
 mod object;
 mod pool;

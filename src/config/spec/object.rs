@@ -43,13 +43,16 @@ impl<'a> Object<'a> {
                 break;
             }
             let shown = quote(name);
-            let known = fields.known.join("`, `");
+            let known = match fields.known {
+                [] => "there are none".to_owned(),
+                known => format!("known fields are `{}`", known.join("`, `")),
+            };
             let detail = if fields.planned.contains(&name.as_str()) {
-                format!("`{name}` is not supported yet; known fields are `{known}`")
+                format!("`{name}` is not supported yet; {known}")
             } else if let Some(meant) = nearest(name, fields.known.iter().copied()) {
                 format!("unknown field `{shown}`; did you mean `{meant}`?")
             } else {
-                format!("unknown field `{shown}`; known fields are `{known}`")
+                format!("unknown field `{shown}`; {known}")
             };
             faults.add(&at.field(name), detail);
         }

@@ -5,19 +5,20 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 
+use super::health::read_health;
 use super::object::{Fields, Object};
 use crate::config::fault::{Faults, Pointer};
 use crate::config::{Address, Backend, Balance, Name, Pool, PoolTimeouts, Retries, State, limits};
 
 const POOL: Fields = Fields {
-    known: &["name", "balance", "backends", "timeouts", "retries"],
+    known: &[
+        "name", "balance", "backends", "timeouts", "retries", "health",
+    ],
     planned: &[
-        "health",
         "tls",
         "sticky",
         "limits",
         "outlier",
-        "panic",
         "slow_start",
         "protocol",
     ],
@@ -66,12 +67,16 @@ pub(in crate::config) fn read_pool(
         .map_or_else(Retries::default, |value| {
             read_retries(value, &at.field("retries"), faults)
         });
+    let health = object
+        .get("health")
+        .and_then(|value| read_health(value, &at.field("health"), faults));
     Some(Pool {
         name: name?,
         balance,
         backends,
         timeouts,
         retries,
+        health,
     })
 }
 

@@ -27,7 +27,7 @@ fn every_fault_of_a_pool_is_told_at_once() {
         "name": "web shop",
         "balence": "least_connections",
         "balance": "ewma",
-        "health": {"http": {"path": "/"}},
+        "sticky": {},
         "colour": "red",
         "backends": [
             {"id": "b1", "address": "10.0.0.7:8080", "weight": -1},
@@ -40,14 +40,14 @@ fn every_fault_of_a_pool_is_told_at_once() {
         "timeouts": {"connect": 2, "response_headers": "forever", "idle": "0s"},
         "retries": {"attempts": 0, "budget_percent": "20", "budget_min_per_second": null},
     }));
-    let known = "known fields are `name`, `balance`, `backends`, `timeouts`, `retries`";
+    let known = "known fields are `name`, `balance`, `backends`, `timeouts`, `retries`, `health`";
     let address = "an IP address and port, such as \"10.0.0.7:8080\" or \"[2001:db8::7]:8080\"";
     let duration = "must be a duration from 1ms to 24h in whole milliseconds, such as \"2s\", \"500ms\" or \"1m30s\"";
     assert_eq!(
         faults,
         [
             "/balence: unknown field `balence`; did you mean `balance`?".to_owned(),
-            format!("/health: `health` is not supported yet; {known}"),
+            format!("/sticky: `sticky` is not supported yet; {known}"),
             format!("/colour: unknown field `colour`; {known}"),
             format!("/name: {}", crate::config::BadName),
             "/balance: `ewma` is not supported yet; supported are `round_robin`, `least_connections`".to_owned(),
@@ -72,6 +72,83 @@ fn every_fault_of_a_pool_is_told_at_once() {
             "/retries/budget_min_per_second: must be an integer from 0 to 1000000, not null".to_owned(),
         ]
     );
+}
+
+#[test]
+fn every_fault_of_health_checks_is_told_at_once() {
+    let faults = |health: Value| pool_faults(&json!({"name": "web", "health": health}));
+    let duration = "must be a duration from 1ms to 24h in whole milliseconds, such as \"2s\", \"500ms\" or \"1m30s\"";
+    let status = "must be a status from 100 to 599 or a range of them, such as \"200-299\"";
+    assert_eq!(
+        faults(json!({
+            "http": {
+                "path": "healthz", "host": "a b", "body": "", "method": "HEAD",
+                "status": [99, "200-600", "300-200", "+20", null, 204],
+            },
+            "grpc": {},
+            "interval": "99ms", "timeout": "61s", "rise": 0, "fall": 101, "panic_percent": 101,
+        })),
+        [
+            "/health/grpc: `grpc` is not supported yet; known fields are `http`, `tcp`, `interval`, `timeout`, `rise`, `fall`, `panic_percent`".to_owned(),
+            "/health/http/method: `method` is not supported yet; known fields are `path`, `host`, `status`, `body`".to_owned(),
+            "/health/http/path: must begin with `/`, not \"healthz\"".to_owned(),
+            "/health/http/host: must be a host as in the Host field, up to 253 bytes, not \"a b\"".to_owned(),
+            "/health/http/body: must have 1 to 1024 bytes, not 0".to_owned(),
+            format!("/health/http/status/0: {status}, not 99"),
+            format!("/health/http/status/1: {status}, not \"200-600\""),
+            format!("/health/http/status/2: {status}, not \"300-200\""),
+            format!("/health/http/status/3: {status}, not \"+20\""),
+            format!("/health/http/status/4: {status}, not null"),
+            "/health/interval: must be 100ms at least".to_owned(),
+            "/health/timeout: must be 1m at most".to_owned(),
+            "/health/rise: must be an integer from 1 to 100, not 0".to_owned(),
+            "/health/fall: must be an integer from 1 to 100, not 101".to_owned(),
+            "/health/panic_percent: must be an integer from 0 to 100, not 101".to_owned(),
+        ]
+    );
+    for (health, expected) in [
+        (json!(null), "/health: must be an object, not null".to_owned()),
+        (json!({}), "/health: must have `http` or `tcp`, such as {\"http\": {\"path\": \"/healthz\"}}".to_owned()),
+        (json!({"http": {"path": "/"}, "tcp": {}}), "/health: must have `http` or `tcp`, not both".to_owned()),
+        (json!({"http": {}}), "/health/http/path: is missing: must be a path, such as \"/healthz\"".to_owned()),
+        (json!({"http": "/healthz"}), "/health/http: must be an object, not a string".to_owned()),
+        (json!({"http": {"path": "/a b"}}), "/health/http/path: must be as on the wire, without spaces, `#` and what is not ASCII, not \"/a b\"".to_owned()),
+        (json!({"http": {"path": "/", "status": []}}), "/health/http/status: must have 1 to 16 elements, not 0".to_owned()),
+        (json!({"http": {"path": "/", "status": 2.5}}), format!("/health/http/status: {status}, not 2.5")),
+        (json!({"tcp": {"port": 1}}), "/health/tcp/port: unknown field `port`; there are none".to_owned()),
+        (json!({"tcp": true}), "/health/tcp: must be an object, not a boolean".to_owned()),
+        (json!({"tcp": {}, "interval": 2}), format!("/health/interval: {duration}, not 2")),
+    ] {
+        assert_eq!(faults(health), [expected]);
+    }
+}
+
+#[test]
+fn health_checks_are_written_back_with_every_default() {
+    let written = |health: Value| {
+        let pool = parse_pool(&json!({"name": "web", "health": health}), None).unwrap();
+        to_json(&pool)["health"].clone()
+    };
+    assert_eq!(
+        written(json!({"http": {"path": "/healthz"}})),
+        json!({
+            "http": {"path": "/healthz", "status": ["200-399"]},
+            "interval": "2s", "timeout": "1s", "rise": 2, "fall": 3, "panic_percent": 50,
+        })
+    );
+    let all = json!({
+        "http": {"path": "/ok?x=1", "host": "shop.example:80", "status": [204, "300-301"], "body": "fine"},
+        "interval": "500ms", "timeout": "200ms", "rise": 1, "fall": 5, "panic_percent": 0,
+    });
+    assert_eq!(written(all.clone()), all);
+    assert_eq!(written(json!({"tcp": {}}))["tcp"], json!({}));
+    for (one, status) in [
+        (json!("204"), json!([204])),
+        (json!("200-299"), json!(["200-299"])),
+    ] {
+        let health = json!({"http": {"path": "/", "status": one}});
+        assert_eq!(written(health)["http"]["status"], status);
+    }
 }
 
 #[test]
