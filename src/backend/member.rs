@@ -1,10 +1,12 @@
-//! One backend, for as long as anything refers to it: whether it admits, what it is serving.
+//! One backend, for as long as anything refers to it: whether it may be picked, what it is serving.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::gate::Gate;
+use super::health::{Health, Told};
 use super::runtime::PoolRuntime;
 use crate::config::Name;
 use crate::telemetry::Padded;
@@ -22,8 +24,9 @@ pub struct Backend {
     pub address: SocketAddr,
     /// Unique in this process, and never used again.
     pub key: u64,
-    admits: AtomicBool,
+    gate: Gate,
     load: Padded<Load>,
+    told: Told,
     runtime: Arc<PoolRuntime>,
     metrics: Arc<BackendMetrics>,
 }
@@ -52,17 +55,64 @@ impl Backend {
             id,
             address,
             key: NEXT_KEY.fetch_add(1, Ordering::Relaxed),
-            admits: AtomicBool::new(false),
+            gate: Gate::default(),
             load: Padded::default(),
+            told: Told::default(),
             runtime,
             metrics,
         })
     }
 
-    /// Whether a request may be sent to it now. To be read again after the last await before the first byte: what a
-    /// change removed, drained or weighted 0 is closed before that change is reported as served.
+    /// Whether the config lets a request be sent to it now. To be read again after the last await before the first
+    /// byte: what a change removed, drained or weighted 0 is closed before that change is reported as served.
     pub fn admits(&self) -> bool {
-        self.admits.load(Ordering::Acquire)
+        self.gate.is_open()
+    }
+
+    /// Whether it may be picked: it admits, and its health allows it. While its pool panics, being down is no reason
+    /// against it; being unknown is one always.
+    pub fn is_available(&self) -> bool {
+        self.gate.lets_in(|| self.runtime.panics())
+    }
+
+    /// What is held of its health.
+    pub fn health(&self) -> Health {
+        self.gate.health()
+    }
+
+    /// Why the last check failed, until good ones have brought it up.
+    pub fn health_reason(&self) -> Option<String> {
+        self.told.reason()
+    }
+
+    /// Checks of it that were good, and that failed.
+    pub fn checks(&self) -> (u64, u64) {
+        self.told.counts()
+    }
+
+    /// Counts a check of it, and keeps why it failed.
+    pub fn checked(&self, result: &Result<(), String>) {
+        self.told.count(result.is_ok());
+        match result {
+            Ok(()) if !self.health().is_up() => {}
+            Ok(()) => self.told.set_reason(None),
+            Err(reason) => self.told.set_reason(Some(reason.clone())),
+        }
+    }
+
+    /// Changes what is held of its health, as `next` says of what was held and of whether it admits requests. Tells
+    /// whether it is another one now. Whether its pool is to panic is for the caller to judge then.
+    pub fn change_health(&self, next: impl Fn(Health, bool) -> Health) -> bool {
+        let before = self.gate.change(next);
+        let health = self.health();
+        if before == health {
+            return false;
+        }
+        if health != Health::Unhealthy {
+            self.told.set_reason(None);
+        }
+        self.runtime.load_changed(self);
+        true
     }
 
     /// Requests it is serving, their bodies included.
@@ -89,12 +139,12 @@ impl Backend {
 
     /// Opens it to requests. Called when a snapshot that gives it a share is about to be published.
     pub fn open(&self) {
-        self.admits.store(true, Ordering::Release);
+        self.gate.open();
     }
 
     /// Closes it to requests; those under way go on.
     pub fn close(&self) {
-        self.admits.store(false, Ordering::Release);
+        self.gate.close();
     }
 
     /// Its place among equally loaded members; see `balance::turn`.
@@ -115,7 +165,7 @@ impl fmt::Debug for Backend {
             .field("id", &self.id)
             .field("address", &self.address)
             .field("key", &self.key)
-            .field("admits", &self.admits())
+            .field("gate", &self.gate)
             .field("in_flight", &self.in_flight())
             .finish()
     }

@@ -1,8 +1,8 @@
-//! What a pool keeps over revisions: its place in rotation, its clock of turns, its retry budget.
+//! What a pool keeps over revisions: its place in rotation, its clock of turns, its retry budget, whether it panics.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::Ordering::{Acquire, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64, fence};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
 
@@ -17,6 +17,8 @@ pub struct PoolRuntime {
     cursor: Arc<Cursor>,
     clock: Padded<AtomicU64>,
     budget: Arc<Budget>,
+    panics: AtomicBool,
+    judging: Mutex<()>,
     /// Whether there is a tree: spares small pools the look.
     indexed: AtomicBool,
     /// The tree of the snapshot published last, so that a request begun under an older one still ends in it. Not a
@@ -30,6 +32,8 @@ impl PoolRuntime {
             cursor: Arc::new(Cursor::random()),
             clock: Padded::default(),
             budget: Arc::new(Budget::new()),
+            panics: AtomicBool::new(false),
+            judging: Mutex::new(()),
             indexed: AtomicBool::new(false),
             tree: ArcSwapOption::empty(),
         })
@@ -43,6 +47,23 @@ impl PoolRuntime {
     /// The budget for retries in this pool.
     pub fn budget(&self) -> &Arc<Budget> {
         &self.budget
+    }
+
+    /// Whether too few of its backends are up, so that those that are down are picked too.
+    pub fn panics(&self) -> bool {
+        self.panics.load(Acquire)
+    }
+
+    /// Has it panic or not, as `judge` says; tells whether that is another than before. To be called off the request
+    /// path after whatever `judge` looks at has changed: judging is one at a time, so the last one saw all changes.
+    pub fn judge_panic(&self, judge: impl FnOnce() -> bool) -> bool {
+        let _one = self.judging.lock().unwrap_or_else(PoisonError::into_inner);
+        let panics = judge();
+        let changed = self.panics.swap(panics, SeqCst) != panics;
+        if changed && let Some(tree) = &*self.tree.load() {
+            tree.refresh_all();
+        }
+        changed
     }
 
     /// The turn picked last; see `balance::turn`.
@@ -67,7 +88,7 @@ impl PoolRuntime {
         tree.refresh_all();
     }
 
-    /// To be called after a change of the requests in flight at `backend`.
+    /// To be called after a change of the requests in flight at `backend`, or of its health.
     pub(super) fn load_changed(&self, backend: &Backend) {
         if self.indexed.load(SeqCst) {
             fence(SeqCst);

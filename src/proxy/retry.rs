@@ -99,7 +99,7 @@ fn another(pool: &PoolEntry, tried: &Tried) -> bool {
     pool.balancer
         .members()
         .iter()
-        .any(|member| member.backend.admits() && !tried.keys().contains(&member.backend.key))
+        .any(|member| member.backend.is_available() && !tried.keys().contains(&member.backend.key))
 }
 
 /// Full jitter: anything up to a bound that doubles.

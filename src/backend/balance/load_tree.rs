@@ -1,11 +1,11 @@
 //! The lightest member of a big pool, found in O(log n) by many threads at once, without a lock.
 //!
-//! A tree of groups of four: each node names the lightest member below it. Whoever changes a member's load then
-//! refreshes the nodes above it, bottom up, each at most twice: a node is replaced only if nobody else did since it
-//! was read (a version guards against reuse), and if that fails twice, another thread has read the change and stored
-//! it (Jayanti, A Time Complexity Lower Bound and an Optimal f-array, 2002). So once all changes under way are done
-//! the root is exact; during them it is as exact as a scan would be. The argument needs one order of all these
-//! accesses, hence `SeqCst`, which costs nothing for loads on x86 and little elsewhere.
+//! A tree of groups of four: each node names the lightest available member below it. Whoever changes a member's load
+//! then refreshes the nodes above it, bottom up, each at most twice: a node is replaced only if nobody else did since
+//! it was read (a version guards against reuse), and if that fails twice, another thread has read the change and stored
+//! it (Jayanti, A Time Complexity Lower Bound and an Optimal f-array, 2002). So once all changes under way are done the
+//! root is exact; during them it is as exact as a scan would be. The argument needs one order of all these accesses,
+//! hence `SeqCst`, which costs nothing for loads on x86 and little elsewhere.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -78,7 +78,7 @@ impl LoadTree {
         }
     }
 
-    /// The lightest member that is open and not among `tried`.
+    /// The lightest member that is available and not among `tried`.
     pub(super) fn lightest(&self, tried: &[u64]) -> Option<usize> {
         self.lightest_below(self.levels.len(), 0, tried)
     }
@@ -127,8 +127,14 @@ impl LoadTree {
 
     fn lightest_of(&self, members: impl Iterator<Item = usize>) -> Option<usize> {
         members.reduce(|best, other| {
-            let lighter = self.members[other].lighter_than(&self.members[best]);
-            if lighter { other } else { best }
+            let (one, two) = (&self.members[other], &self.members[best]);
+            // Who is down has no load and would stand at the root: every pick then looked through all who are.
+            let better = match (one.backend.is_available(), two.backend.is_available()) {
+                (true, false) => true,
+                (false, true) => false,
+                _ => one.lighter_than(two),
+            };
+            if better { other } else { best }
         })
     }
 }

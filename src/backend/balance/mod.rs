@@ -58,7 +58,7 @@ impl Balancer {
         }
     }
 
-    /// A member that admits requests now and whose key is not among `tried`; `None` if there is none.
+    /// A member that is available now and whose key is not among `tried`; `None` if there is none.
     pub fn pick(&self, tried: &[u64]) -> Option<&Arc<Backend>> {
         match self {
             Self::RoundRobin(balancer) => balancer.pick(tried),
@@ -87,7 +87,7 @@ impl Balancer {
 impl Member {
     /// Whether a request that was at `tried` may go here now.
     fn open_to(&self, tried: &[u64]) -> bool {
-        self.backend.admits() && !tried.contains(&self.backend.key)
+        self.backend.is_available() && !tried.contains(&self.backend.key)
     }
 }
 

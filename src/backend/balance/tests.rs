@@ -7,7 +7,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use proptest::prelude::*;
 
 use super::{Balancer, Member};
-use crate::backend::{Backend, InFlight, Registry};
+use crate::backend::{Backend, Health, InFlight, Registry};
 use crate::config::{Balance, Name};
 
 const ALL: [Balance; 2] = [Balance::RoundRobin, Balance::LeastConnections];
@@ -49,6 +49,10 @@ impl Pool {
 
     fn picks(&self, count: usize) -> Vec<usize> {
         (0..count).map(|_| self.pick(&[]).unwrap()).collect()
+    }
+
+    fn hold(&self, index: usize, health: Health) {
+        self.backends[index].change_health(|_, _| health);
     }
 
     fn load(&self, index: usize, requests: usize) -> Vec<InFlight> {
@@ -132,12 +136,13 @@ proptest! {
     }
 
     #[test]
-    fn closed_and_tried_members_are_passed_over(weights in weights(), fates in prop::collection::vec(0..3, 150)) {
+    fn closed_down_and_tried_members_are_passed_over(weights in weights(), fates in prop::collection::vec(0..4, 150)) {
         for balance in ALL {
             let pool = Pool::new(balance, &weights);
             let with_fate = |fate| (0..weights.len()).filter(|i| fates[*i] == fate).collect::<Vec<_>>();
             with_fate(1).into_iter().for_each(|closed| pool.backends[closed].close());
             let tried = with_fate(2);
+            with_fate(3).into_iter().for_each(|down| pool.hold(down, Health::Unhealthy));
             let open = (0..weights.len()).any(|i| fates[i] == 0 && weights[i] > 0);
             for _ in 0..50 {
                 match pool.pick(&tried) {
@@ -264,6 +269,30 @@ fn load_is_known_over_rebuilds_and_changes_of_the_kind() {
             Some(2),
             "a request begun under an older snapshot ends in the newest"
         );
+    }
+}
+
+#[test]
+fn in_panic_those_that_are_down_are_picked_and_unknown_ones_never() {
+    for balance in ALL {
+        for size in [4, 200] {
+            let pool = Pool::new(balance, &vec![1; size]);
+            (1..size).for_each(|member| pool.hold(member, Health::Unhealthy));
+            pool.hold(1, Health::Unknown);
+            assert_eq!(counts(pool.picks(50)), BTreeMap::from([(0, 50)]));
+            let runtime = pool.registry.pool(&name("web"));
+            for (panics, picked) in [(true, size - 1), (false, 1)] {
+                assert!(runtime.judge_panic(|| panics));
+                let picked_now = counts(pool.picks(2 * size));
+                assert_eq!(picked_now.len(), picked, "{balance:?} {size} {panics}");
+                assert!(!picked_now.contains_key(&1));
+            }
+            pool.hold(2, Health::Healthy);
+            let _busy = pool.load(0, 3);
+            if balance == Balance::LeastConnections {
+                assert_eq!(pool.pick(&[]), Some(2), "who is up again is seen at once");
+            }
+        }
     }
 }
 
