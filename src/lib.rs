@@ -49,6 +49,7 @@
 //! | `wire` | - |
 //! | `backend` | config, wire |
 //! | `routing` | config, backend |
+//! | `health` | config, routing, backend, wire |
 //! | `proxy` | config, routing, backend, wire |
 //! | `admin` | config, state, replication, routing, backend |
 //! | `client` | config |
@@ -75,6 +76,8 @@ pub mod wire;
 pub mod backend;
 
 pub mod routing;
+
+pub mod health;
 
 pub mod proxy;
 

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::admin::{self, AdminState};
 use crate::backend::Registry;
+use crate::health::{self, HealthCollector};
 use crate::proxy::{self, Proxy};
 use crate::replication::{self, Activation, Committed, Handle, Rejected, Running};
 use crate::routing::publish::{Published, Publisher};
@@ -39,6 +40,7 @@ pub struct Node {
     proxy: Proxy,
     stopping: Trigger,
     publishing: JoinHandle<()>,
+    checking: JoinHandle<()>,
     serving: JoinHandle<()>,
 }
 
@@ -72,6 +74,8 @@ impl Node {
         };
         boot(&publisher, &handle);
         let proxy = proxy::start(proxy_options, cell.clone(), &metrics)?;
+        metrics.register(Arc::new(HealthCollector(cell.clone())));
+        let checking = tokio::spawn(health::run(cell.clone()));
         let ready = Arc::new(AtomicBool::new(false));
         let publishing = tokio::spawn(publish(
             publisher,
@@ -100,6 +104,7 @@ impl Node {
             proxy,
             stopping,
             publishing,
+            checking,
             serving,
         })
     }
@@ -149,6 +154,7 @@ impl Node {
         self.proxy.drain(self.drain).await;
         self.serving.abort();
         self.publishing.abort();
+        self.checking.abort();
         self.replica.stop().await;
     }
 
@@ -156,6 +162,7 @@ impl Node {
     pub async fn kill(self) {
         self.serving.abort();
         self.publishing.abort();
+        self.checking.abort();
         self.replica.stop().await;
         self.proxy.drain(Duration::ZERO).await;
     }

@@ -17,6 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("backend", &["config", "wire"]),
     ("routing", &["config", "backend"]),
+    ("health", &["config", "routing", "backend", "wire"]),
     ("proxy", &["config", "routing", "backend", "wire"]),
     (
         "admin",
@@ -112,6 +113,7 @@ fn only_the_edge_knows_status_codes() {
         "replication",
         "backend",
         "routing",
+        "health",
     ] {
         for (path, code) in sources(module) {
             assert!(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use arc_swap::cache::Cache;
+use tokio::sync::watch;
 
 use super::Snapshot;
 
@@ -11,6 +12,8 @@ use super::Snapshot;
 #[derive(Debug)]
 pub struct SnapshotCell {
     current: Arc<ArcSwap<Snapshot>>,
+    /// How many were stored: only wakes who follows, who then loads.
+    stored: watch::Sender<u64>,
 }
 
 impl SnapshotCell {
@@ -18,6 +21,7 @@ impl SnapshotCell {
     pub fn new() -> Self {
         Self {
             current: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
+            stored: watch::Sender::new(0),
         }
     }
 
@@ -31,8 +35,15 @@ impl SnapshotCell {
         SnapshotCache(Cache::new(self.current.clone()))
     }
 
+    /// Changes after each snapshot is in force. For parts off the request path, which then load.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.stored.subscribe()
+    }
+
     pub(super) fn store(&self, snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
-        self.current.swap(snapshot)
+        let before = self.current.swap(snapshot);
+        self.stored.send_modify(|stored| *stored += 1);
+        before
     }
 }
 

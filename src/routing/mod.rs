@@ -18,11 +18,14 @@ mod compile;
 
 pub mod publish;
 
+mod health;
+
 mod explain;
 
 pub use cell::{SnapshotCache, SnapshotCell};
 pub use compile::{CompileError, check, compile};
 pub use explain::{BackendChances, Explanation, Judged, PoolChances, Question, explain};
+pub use health::judge_panic;
 pub use snapshot::{PoolEntry, PoolMember, RouteEntry, Snapshot};
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::snapshot::{PoolEntry, PoolMember};
-use super::{Snapshot, SnapshotCell, compile};
-use crate::backend::Registry;
+use super::{Snapshot, SnapshotCell, compile, judge_panic};
+use crate::backend::{Health, Registry};
 use crate::config::{Config, Revision};
 
 /// What became of a revision.
@@ -81,12 +81,15 @@ impl Publisher {
     pub fn activate(&self, snapshot: Snapshot) -> Arc<Snapshot> {
         let next = Arc::new(snapshot);
         let before = self.cell.load();
-        for pool in next.pools().filter(|pool| !taken_over(pool, &before)) {
+        let changed = || next.pools().filter(|pool| !taken_over(pool, &before));
+        for pool in changed() {
+            pool.settle_health();
             let eligible = pool.members().iter().filter(|member| member.eligible());
             eligible.for_each(|member| member.backend.open());
             pool.balancer.attach();
         }
         self.cell.store(next.clone());
+        changed().for_each(|pool| judge_panic(&self.cell, &pool.name));
         for pool in before.pools().filter(|pool| !taken_over(pool, &next)) {
             close_left(pool, next.pool(pool.name.as_str()));
         }
@@ -113,16 +116,20 @@ fn taken_over(pool: &Arc<PoolEntry>, other: &Snapshot) -> bool {
     same.is_some_and(|same| Arc::ptr_eq(same, pool))
 }
 
-/// Closes the members of `before` that get nothing in `next`.
+/// Closes the members of `before` that get nothing in `next`; one that is not there any more is checked no more.
 fn close_left(before: &PoolEntry, next: Option<&Arc<PoolEntry>>) {
-    let next = next.iter().flat_map(|pool| pool.members());
-    let kept: HashSet<u64> = next.filter(|member| member.eligible()).map(key).collect();
+    let next = || next.iter().flat_map(|pool| pool.members());
+    let there: HashSet<u64> = next().map(key).collect();
+    let kept: HashSet<u64> = next().filter(|member| member.eligible()).map(key).collect();
     for member in before
         .members()
         .iter()
         .filter(|member| !kept.contains(&key(member)))
     {
         member.backend.close();
+        if !there.contains(&key(member)) {
+            member.backend.change_health(|_, _| Health::Unchecked);
+        }
     }
 }
 

@@ -138,6 +138,11 @@ impl PoolEntry {
             .withdraw(now, budget_percent, budget_min_per_second)
     }
 
+    /// Whether backends that are down are picked too, because too few are up.
+    pub fn panics(&self) -> bool {
+        self.runtime.panics()
+    }
+
     /// What the config says of it.
     pub fn spec(&self) -> &Pool {
         &self.resource.spec

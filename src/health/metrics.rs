@@ -1,0 +1,62 @@
+//! What `/metrics` tells of health: of the pools in force that have checks.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+
+use crate::routing::{PoolEntry, PoolMember, Snapshot, SnapshotCell};
+
+/// Reads the snapshot in force. Register it once with the node's metrics.
+#[derive(Debug)]
+pub struct HealthCollector(pub Arc<SnapshotCell>);
+
+impl Collector for HealthCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let snapshot = self.0.load();
+        let help = "Whether the checks of a backend let it get requests";
+        let mut up = encoder.encode_descriptor("backend_up", help, None, MetricType::Gauge)?;
+        for (pool, member) in members(&snapshot) {
+            let labels = [
+                ("pool", pool.name.as_str()),
+                ("backend", member.backend.id.as_str()),
+            ];
+            up.encode_family(&labels)?
+                .encode_gauge(&u64::from(member.backend.health().is_up()))?;
+        }
+        let help = "Checks of a backend, by result";
+        let mut checks =
+            encoder.encode_descriptor("health_checks", help, None, MetricType::Counter)?;
+        for (pool, member) in members(&snapshot) {
+            let (good, failed) = member.backend.checks();
+            for (result, count) in [("good", good), ("failed", failed)] {
+                let labels = [
+                    ("pool", pool.name.as_str()),
+                    ("backend", member.backend.id.as_str()),
+                    ("result", result),
+                ];
+                checks
+                    .encode_family(&labels)?
+                    .encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+            }
+        }
+        let help = "Whether a pool uses backends that are down, because too few are up";
+        let mut panics = encoder.encode_descriptor("pool_panic", help, None, MetricType::Gauge)?;
+        for pool in checked(&snapshot) {
+            panics
+                .encode_family(&[("pool", pool.name.as_str())])?
+                .encode_gauge(&u64::from(pool.panics()))?;
+        }
+        Ok(())
+    }
+}
+
+fn checked(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<PoolEntry>> {
+    snapshot.pools().filter(|pool| pool.spec().health.is_some())
+}
+
+fn members(snapshot: &Snapshot) -> impl Iterator<Item = (&Arc<PoolEntry>, &PoolMember)> {
+    checked(snapshot).flat_map(|pool| pool.members().iter().map(move |member| (pool, member)))
+}

@@ -1,0 +1,173 @@
+//! Active health checks: asks every backend of a pool that has checks, and tells the backend what came of it.
+//!
+//! One task a checked backend, on the control plane's runtime; [`run`] follows the published snapshots and starts and
+//! ends them. What is held of a backend's health belongs to the backend, so a change of weights, of the checks or a
+//! restart of a task loses none of it. A kind of check is one file in `probe` and a variant in `config`.
+
+mod check;
+
+mod probe;
+
+mod metrics;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+pub use metrics::HealthCollector;
+
+use self::check::Check;
+use crate::backend::Backend;
+use crate::config::{Health, Name};
+use crate::routing::{PoolEntry, SnapshotCell, judge_panic};
+
+/// Checks under way at one time; more wait their turn, which their timeout does not count.
+const AT_ONCE: usize = 1_024;
+
+/// Checks what the snapshots in `cell` say, until this future is dropped.
+pub async fn run(cell: Arc<SnapshotCell>) {
+    let mut stored = cell.watch();
+    let mut checks = Checks {
+        cell,
+        turns: Arc::new(Semaphore::new(AT_ONCE)),
+        pools: BTreeMap::new(),
+    };
+    loop {
+        stored.mark_unchanged();
+        checks.follow().await;
+        // The sender is in the cell, which `checks` holds, so this never ends by itself.
+        if stored.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// All checks under way.
+struct Checks {
+    cell: Arc<SnapshotCell>,
+    turns: Arc<Semaphore>,
+    pools: BTreeMap<Name, Pool>,
+}
+
+/// A pool as it was looked at last.
+struct Pool {
+    entry: Arc<PoolEntry>,
+    /// By the key of the backend.
+    running: BTreeMap<u64, Running>,
+}
+
+/// The task of one backend. It ends with this.
+struct Running {
+    health: Health,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Running {
+    /// Ends the task; afterwards it tells its backend nothing more.
+    async fn stop(mut self) {
+        self.task.abort();
+        // Cancelled, or it had panicked and said so.
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Checks {
+    /// Has those tasks run that the newest snapshot wants.
+    async fn follow(&mut self) {
+        let snapshot = self.cell.load();
+        let gone: Vec<Name> = self
+            .pools
+            .keys()
+            .filter(|name| snapshot.pool(name.as_str()).is_none())
+            .cloned()
+            .collect();
+        for pool in gone.iter().filter_map(|name| self.pools.remove(name)) {
+            stop_all(pool).await;
+        }
+        for entry in snapshot.pools() {
+            let known = self.pools.get(&entry.name);
+            if known.is_none_or(|known| !Arc::ptr_eq(&known.entry, entry)) {
+                self.follow_pool(entry).await;
+            }
+        }
+    }
+
+    async fn follow_pool(&mut self, entry: &Arc<PoolEntry>) {
+        let known = self.pools.remove(&entry.name);
+        let (before, mut old) = match known {
+            Some(pool) => (Some(pool.entry), pool.running),
+            None => (None, BTreeMap::new()),
+        };
+        let mut running = BTreeMap::new();
+        if let Some(health) = &entry.spec().health {
+            let checked = entry.members().iter().filter(|member| member.is_checked());
+            for backend in checked.map(|member| &member.backend) {
+                let same = old
+                    .get(&backend.key)
+                    .is_some_and(|run| run.health == *health && !run.task.is_finished());
+                let run = match old.remove(&backend.key) {
+                    Some(run) if same => run,
+                    Some(run) => {
+                        run.stop().await;
+                        self.start(backend, health)
+                    }
+                    None => self.start(backend, health),
+                };
+                running.insert(backend.key, run);
+            }
+        }
+        // A result may have come between the publication, which settled health, and the end of its task.
+        let late = !old.is_empty();
+        for (key, run) in old {
+            run.stop().await;
+            forget(before.as_deref(), key);
+        }
+        if late {
+            entry.settle_health();
+            judge_panic(&self.cell, &entry.name);
+        }
+        let entry = entry.clone();
+        self.pools
+            .insert(entry.name.clone(), Pool { entry, running });
+    }
+
+    fn start(&self, backend: &Arc<Backend>, health: &Health) -> Running {
+        let check = Check {
+            backend: backend.clone(),
+            health: health.clone(),
+            cell: self.cell.clone(),
+            turns: self.turns.clone(),
+        };
+        Running {
+            health: health.clone(),
+            task: tokio::spawn(check.run()),
+        }
+    }
+}
+
+async fn stop_all(pool: Pool) {
+    for (key, run) in pool.running {
+        run.stop().await;
+        forget(Some(&pool.entry), key);
+    }
+}
+
+/// Holds nothing of the health of a backend that is not checked any more.
+fn forget(pool: Option<&PoolEntry>, key: u64) {
+    let members = pool.map_or(&[][..], PoolEntry::members);
+    if let Some(member) = members.iter().find(|member| member.backend.key == key) {
+        use crate::backend::Health::Unchecked;
+        member.backend.change_health(|_, _| Unchecked);
+    }
+}
+
+#[cfg(test)]
+mod tests;
