@@ -67,7 +67,17 @@ fn pool(config: &Config, snapshot: &Snapshot, name: &Name) -> Value {
         .values()
         .filter(|member| member.backend.admits())
         .count();
-    json!({"in_flight": in_flight, "admitting": admitting, "backends": backends.collect::<Vec<_>>()})
+    let up = members
+        .values()
+        .filter(|member| member.backend.admits() && member.backend.health().is_up())
+        .count();
+    json!({
+        "in_flight": in_flight,
+        "admitting": admitting,
+        "up": up,
+        "panic": entry.panics(),
+        "backends": backends.collect::<Vec<_>>(),
+    })
 }
 
 fn route(snapshot: &Snapshot, name: &Name) -> Value {
@@ -96,6 +106,8 @@ fn member(member: &PoolMember) -> Value {
         "id": backend.id,
         "address": backend.address.to_string(),
         "admitting": backend.admits(),
+        "health": backend.health().name(),
+        "health_reason": backend.health_reason(),
         "in_flight": backend.in_flight(),
         "requests": latency.count,
         "errors": errors,

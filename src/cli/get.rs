@@ -94,20 +94,40 @@ fn pool(answer: &Value) -> String {
                 cell(&backend["address"]),
                 backend.get("weight").map_or("1".into(), cell),
                 backend.get("state").map_or("ready".into(), cell),
+                health(status),
                 cell(&status["in_flight"]),
             ]
         });
     let rows = table(
-        &["BACKEND", "ADDRESS", "WEIGHT", "STATE", "IN FLIGHT"],
+        &[
+            "BACKEND",
+            "ADDRESS",
+            "WEIGHT",
+            "STATE",
+            "HEALTH",
+            "IN FLIGHT",
+        ],
         rows.collect(),
         "no backends",
     );
+    let panic = match answer["status"]["panic"].as_bool() {
+        Some(true) => ", in panic: too few are up, so those that are down are used too",
+        _ => "",
+    };
     format!(
-        "{} ({}), revision {}\n{rows}",
+        "{} ({}), revision {}{panic}\n{rows}",
         cell(&spec["name"]),
         cell(&spec["balance"]),
         cell(&answer["revision"])
     )
+}
+
+/// With the last failure, if it has not been made good.
+fn health(status: &Value) -> String {
+    match status["health_reason"].as_str() {
+        Some(reason) => format!("{}: {reason}", cell(&status["health"])),
+        None => cell(&status["health"]),
+    }
 }
 
 fn routes(items: &[Value]) -> String {

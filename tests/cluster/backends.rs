@@ -22,20 +22,24 @@ impl Backends {
             counts: BTreeMap::new(),
         };
         for id in ids {
-            let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-            let count = Arc::new(AtomicU64::new(0));
-            backends
-                .addresses
-                .insert((*id).into(), listener.local_addr().unwrap());
-            backends.counts.insert((*id).into(), count.clone());
-            let body = format!("I am {id}\n");
-            runtime.spawn(async move {
-                while let Ok((stream, _)) = listener.accept().await {
-                    tokio::spawn(answer(stream, body.clone(), count.clone()));
-                }
-            });
+            backends.add(runtime, id, SocketAddr::from(([127, 0, 0, 1], 0)));
         }
         backends
+    }
+
+    /// Starts one more at that address.
+    pub(crate) fn add(&mut self, runtime: &tokio::runtime::Runtime, id: &str, at: SocketAddr) {
+        let listener = runtime.block_on(TcpListener::bind(at)).unwrap();
+        let count = Arc::new(AtomicU64::new(0));
+        self.addresses
+            .insert(id.into(), listener.local_addr().unwrap());
+        self.counts.insert(id.into(), count.clone());
+        let body = format!("I am {id}\n");
+        runtime.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(answer(stream, body.clone(), count.clone()));
+            }
+        });
     }
 
     /// Requests that reached a backend so far.

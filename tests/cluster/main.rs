@@ -9,6 +9,7 @@ mod commands;
 mod faults;
 mod figures;
 mod harness;
+mod health;
 mod input;
 mod load;
 mod traffic;

@@ -1,7 +1,7 @@
 // The status page: asks the node it came from every two seconds, and offers weight, state and rollback.
 
 import { at, call, load } from "./api.js";
-import { count, diffElements, element, fill, keyed, millis, nodeCells, routeCells, row } from "./view.js";
+import { count, diffElements, element, fill, healthCell, isTaking, keyed, millis, nodeCells, routeCells, row } from "./view.js";
 
 const $ = (id) => document.getElementById(id);
 const filter = $("filter");
@@ -40,14 +40,14 @@ function createBackend(pool, backend) {
   return tr;
 }
 
-function updateBackend(tr, backend) {
+function updateBackend(tr, backend, panics) {
   const status = backend.status ?? {};
   const [weight, state] = [tr.querySelector("input"), tr.querySelector("select")];
   if (document.activeElement !== weight) weight.value = backend.weight ?? 1;
   if (document.activeElement !== state) state.value = backend.state ?? "ready";
   const cells = [...tr.children].filter((_, index) => index !== 2 && index !== 3);
   fill({ children: cells }, [backend.id, backend.address,
-    status.admitting ? ["takes traffic", "good"] : ["takes none", "warn"],
+    healthCell(status, panics),
     [count(status.in_flight), "n"], [count(status.requests), "n"], [millis(status.latency_ms?.p99), "n"]]);
 }
 
@@ -62,14 +62,16 @@ function createPool() {
 function updatePool(details, { spec, status }) {
   const seen = new Map((status?.backends ?? []).map((backend) => [backend.id, backend]));
   const all = (spec.backends ?? []).map((backend) => ({ ...backend, status: seen.get(backend.id) }));
-  const taking = all.filter((backend) => backend.status?.admitting).length;
+  const panics = status?.panic === true;
+  const taking = all.filter((backend) => isTaking(backend.status ?? {}, panics)).length;
   const [name, health, kind] = details.querySelector("summary").children;
   name.textContent = spec.name;
-  health.textContent = `${taking} of ${all.length} backends take traffic`;
-  health.className = taking === all.length && taking > 0 ? "good" : taking === 0 ? "bad" : "warn";
+  health.textContent = `${taking} of ${all.length} backends take traffic${panics ? ", in panic: those that are down too" : ""}`;
+  health.className = panics ? "bad" : taking === all.length && taking > 0 ? "good" : taking === 0 ? "bad" : "warn";
   kind.textContent = spec.balance ?? "round_robin";
   const shown = all.filter((backend) => wanted(spec.name, backend.id, backend.address));
-  keyed(details.querySelector("tbody"), shown, (backend) => backend.id, (backend) => createBackend(spec.name, backend), updateBackend);
+  keyed(details.querySelector("tbody"), shown, (backend) => backend.id, (backend) => createBackend(spec.name, backend),
+    (tr, backend) => updateBackend(tr, backend, panics));
 }
 
 function createRevision(entry) {

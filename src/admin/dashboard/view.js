@@ -48,6 +48,18 @@ export function nodeCells(node) {
     (node.digest ?? "").slice(0, 8), heard, state];
 }
 
+// Whether a backend gets requests: in panic one that is down does, one that is unknown never.
+export const isTaking = ({ admitting, health }, panics) =>
+  admitting === true && (health === "up" || health === "unchecked" || (panics && health === "down"));
+
+export function healthCell(status, panics) {
+  const why = status.health_reason ? `: ${status.health_reason}` : "";
+  const health = status.health === "unchecked" || status.health === undefined ? "" : `${status.health}${why}`;
+  const taking = isTaking(status, panics);
+  const text = [health, taking ? "takes traffic" : "takes none"].filter((part) => part !== "").join(", ");
+  return [text, status.health === "down" ? "bad" : taking ? "good" : "warn"];
+}
+
 export function routeCells({ spec, status }) {
   const path = spec.match?.path ?? {};
   return [spec.name, (spec.match?.hosts ?? []).join(", ") || "any",

@@ -16,6 +16,7 @@ use self::rank::{PathRank, Rank, fits, host_misses, host_rank, loses, path_misse
 use super::host::Host;
 use super::snapshot::{PoolEntry, PoolMember, RouteEntry, Snapshot};
 use super::table::without_query;
+use crate::backend::Health;
 use crate::config::{Balance, Name, Revision, State};
 
 /// More losers than this are counted, not listed.
@@ -95,6 +96,8 @@ pub struct BackendChances {
     pub share: f64,
     /// Requests it serves, from this node.
     pub in_flight: u32,
+    /// What its checks say: `up`, `down`, `unknown` or `unchecked`.
+    pub health: &'static str,
     /// Why it can or cannot be picked.
     pub why: String,
 }
@@ -168,21 +171,24 @@ fn pools(route: &RouteEntry) -> Vec<PoolChances> {
 }
 
 fn pool_chances(pool: &PoolEntry, share: f64) -> PoolChances {
-    let eligible = pool.members().iter().filter(|member| member.eligible());
+    let panics = pool.panics();
+    let able = |member: &PoolMember| member.eligible() && fit(member, panics);
+    let eligible = pool.members().iter().filter(|member| able(member));
     let sum: u32 = eligible.map(|member| u32::from(member.weight)).sum();
     let chances = |member: &PoolMember| BackendChances {
         id: member.backend.id.clone(),
         address: member.backend.address,
         weight: member.weight,
         state: member.state,
-        eligible: member.eligible(),
-        share: if member.eligible() {
+        eligible: able(member),
+        share: if able(member) {
             percent(member.weight, sum)
         } else {
             0.0
         },
         in_flight: member.backend.in_flight(),
-        why: member_why(member).to_owned(),
+        health: member.backend.health().name(),
+        why: member_why(member, panics),
     };
     PoolChances {
         pool: pool.name.clone(),
@@ -192,15 +198,32 @@ fn pool_chances(pool: &PoolEntry, share: f64) -> PoolChances {
     }
 }
 
-fn member_why(member: &PoolMember) -> &'static str {
-    match (member.state, member.weight) {
-        (State::Drain, _) => "draining: finishes what it has, gets nothing new",
-        (State::Maint, _) => "in maintenance: gets nothing",
-        (State::Ready, 0) => "weight 0: gets nothing",
-        (State::Ready, _) if !member.backend.admits() => {
-            "ready, but closed: its snapshot is not in force yet or any more"
+/// Whether its health lets it be picked.
+fn fit(member: &PoolMember, panics: bool) -> bool {
+    match member.backend.health() {
+        Health::Unchecked | Health::Healthy => true,
+        Health::Unhealthy => panics,
+        Health::Unknown => false,
+    }
+}
+
+fn member_why(member: &PoolMember, panics: bool) -> String {
+    let backend = &member.backend;
+    let failed = || backend.health_reason().unwrap_or_default();
+    match (member.state, member.weight, backend.health()) {
+        (State::Drain, ..) => "draining: finishes what it has, gets nothing new".to_owned(),
+        (State::Maint, ..) => "in maintenance: gets nothing".to_owned(),
+        (State::Ready, 0, _) => "weight 0: gets nothing".to_owned(),
+        _ if !backend.admits() => {
+            "ready, but closed: its snapshot is not in force yet or any more".to_owned()
         }
-        (State::Ready, _) => "ready",
+        (.., Health::Unknown) => "ready, but unknown: no health check was good yet".to_owned(),
+        (.., Health::Unhealthy) if panics => format!(
+            "ready, and used although it is down ({}): too few of the pool are up",
+            failed()
+        ),
+        (.., Health::Unhealthy) => format!("ready, but down: {}", failed()),
+        (.., Health::Unchecked | Health::Healthy) => "ready".to_owned(),
     }
 }
 

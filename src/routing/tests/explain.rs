@@ -135,3 +135,51 @@ fn thousands_of_losers_are_counted_not_listed() {
     );
     assert_eq!(explained.others, 400 - 101);
 }
+
+#[test]
+fn health_is_named_as_the_reason() {
+    use crate::backend::Health;
+    let publisher = publisher();
+    let mut web = pool("web", &[(1, "ready"), (1, "ready"), (1, "ready")]);
+    web["health"] = json!({"tcp": {}});
+    let config = config(&[web, route("all", &[], prefix("/"))]);
+    let snapshot = publisher.activate(compiled(&config, &publisher.registry, None).unwrap());
+    let told = || {
+        let explained = ask(&snapshot, "a", "/");
+        let backends = &explained.pools[0].backends;
+        let told = backends.iter().map(|backend| {
+            (
+                backend.eligible,
+                backend.health,
+                backend.share,
+                backend.why.clone(),
+            )
+        });
+        (explained.verdict, told.collect::<Vec<_>>())
+    };
+    let (verdict, backends) = told();
+    assert!(verdict.ends_with("no eligible backend: the proxy answers unavailable"));
+    let unknown = "ready, but unknown: no health check was good yet".to_owned();
+    assert_eq!(backends[2], (false, "unknown", 0.0, unknown));
+
+    let hold = |index: usize, health| {
+        let backend = &snapshot.pool("web").unwrap().members()[index].backend;
+        backend.checked(&Err("answered 500".to_owned()));
+        backend.change_health(|_, _| health);
+        crate::routing::judge_panic(&publisher.cell, &name("web"));
+    };
+    hold(0, Health::Healthy);
+    hold(1, Health::Unhealthy);
+    let (verdict, backends) = told();
+    assert!(
+        verdict.ends_with("to one of 1 eligible backend"),
+        "{verdict}"
+    );
+    assert_eq!(backends[0], (true, "up", 100.0, "ready".to_owned()));
+    let down = "ready, but down: answered 500".to_owned();
+    assert_eq!(backends[1], (false, "down", 0.0, down));
+
+    hold(2, Health::Unhealthy);
+    let why = "ready, and used although it is down (answered 500): too few of the pool are up";
+    assert_eq!(told().1[1], (true, "down", 33.33, why.to_owned()));
+}
