@@ -47,6 +47,7 @@ impl World {
                 self.node(node).memory.limit(Some(0));
                 self.end_after(3 * SECOND, Event::Mend(node));
             }
+            Fault::Rot => self.rot(node),
             Fault::Partition | Fault::OneWay | Fault::Chain | Fault::Cut => {
                 self.cut(fault, &targets)
             }
@@ -100,6 +101,42 @@ impl World {
         }
         self.links_changed();
         self.end_after(4 * SECOND, Event::Heal);
+    }
+
+    /// Whether the voter's log is, or may be found, damaged.
+    pub(crate) fn is_harmed(&self, node: NodeId) -> bool {
+        self.nodes[node.0 as usize - 1].rotten || self.oracle.is_damaged(node)
+    }
+
+    fn rot(&mut self, node: NodeId) {
+        let harmed = self
+            .nodes
+            .iter()
+            .filter(|it| it.id != node && self.is_harmed(it.id))
+            .count();
+        if harmed >= (self.nodes.len() - 1) / 2 {
+            return;
+        }
+        let power = self.rng.random();
+        self.end(node, power);
+        let memory = self.node(node).memory.clone();
+        let names: Vec<String> = memory
+            .names()
+            .into_iter()
+            .filter(|name| name.starts_with("log-"))
+            .collect();
+        if names.is_empty() {
+            return;
+        }
+        let name = &names[self.rng.random_range(0..names.len())];
+        let content = memory.content(name).expect("it was listed");
+        let offset = self.rng.random_range(0..content.len());
+        memory.damage(
+            name,
+            offset,
+            &[content[offset] ^ 1 << self.rng.random_range(0..8)],
+        );
+        self.node(node).rotten = true;
     }
 
     fn pause(&mut self, node: NodeId) {

@@ -42,7 +42,10 @@ impl World {
             }
         };
         it.founded = true;
-        let unsure = std::mem::take(&mut it.unsure);
+        let (unsure, rotten) = (
+            std::mem::take(&mut it.unsure),
+            std::mem::take(&mut it.rotten),
+        );
         let replica = Replica::new(
             it.clock(now),
             Options {
@@ -61,7 +64,8 @@ impl World {
         );
         it.process = Some(Process::new(replica, wal, Machine::new()));
         self.summary.starts += 1;
-        self.oracle.recovered(node, &recovered, &unsure);
+        self.summary.damaged += u64::from(recovered.synced.is_none());
+        self.oracle.recovered(node, &recovered, &unsure, rotten);
         self.note(format_args!(
             "{node} starts with {} entries, promised {}",
             recovered.entries.len(),

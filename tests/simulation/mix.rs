@@ -29,9 +29,11 @@ pub(crate) enum Fault {
     SlowDisk,
     SyncError,
     FullDisk,
+    /// A byte of the log changes while nobody looks; on a minority only, until those are whole again.
+    Rot,
 }
 
-const FAULTS: [Fault; 10] = [
+const FAULTS: [Fault; 11] = [
     Fault::Crash,
     Fault::Kill,
     Fault::Pause,
@@ -42,6 +44,7 @@ const FAULTS: [Fault; 10] = [
     Fault::SlowDisk,
     Fault::SyncError,
     Fault::FullDisk,
+    Fault::Rot,
 ];
 
 /// How one seed is set up.

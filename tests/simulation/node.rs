@@ -28,6 +28,8 @@ pub(crate) struct Node {
     pub(crate) sync: u64,
     /// Whom it was told it is connected to: the peer's boot.
     pub(crate) connected: BTreeMap<NodeId, u64>,
+    /// Bytes of its log were changed since its last start.
+    pub(crate) rotten: bool,
     /// Left alone by faults.
     pub(crate) spared: bool,
 }

@@ -127,8 +127,19 @@ impl Oracle {
         }
     }
 
+    /// Whether the voter's log is damaged and was not synced since.
+    pub(crate) fn is_damaged(&self, node: NodeId) -> bool {
+        self.shadows[&node].synced.is_none()
+    }
+
     /// A voter came back with this. `unsure` was being written when it went down.
-    pub(crate) fn recovered(&mut self, node: NodeId, recovered: &Recovered, unsure: &[Batch]) {
+    pub(crate) fn recovered(
+        &mut self,
+        node: NodeId,
+        recovered: &Recovered,
+        unsure: &[Batch],
+        rotten: bool,
+    ) {
         let shadow = &self.shadows[&node];
         assert!(
             recovered.promised >= shadow.promised,
@@ -151,7 +162,18 @@ impl Oracle {
             recovered.promised <= whole.promised,
             "voter {node} recovered a promise it never made"
         );
-        if whole.is(recovered) {
+        if rotten && recovered.synced.is_none() {
+            let known = whole.entries.starts_with(&recovered.entries)
+                || shadow.entries.starts_with(&recovered.entries);
+            assert!(
+                known,
+                "a damaged voter {node} recovered entries that it never held"
+            );
+            let shadow = self.shadows.get_mut(&node).expect("one for each voter");
+            shadow.synced = None;
+            shadow.decided = recovered.decided;
+            shadow.entries.clone_from(&recovered.entries);
+        } else if whole.is(recovered) {
             unsure.iter().for_each(|batch| self.durable(node, batch));
         } else {
             assert!(

@@ -11,6 +11,7 @@ pub(crate) struct Summary {
     pub(crate) reads: u64,
     pub(crate) leaderships: u64,
     pub(crate) starts: u64,
+    pub(crate) damaged: u64,
 }
 
 impl Summary {
@@ -20,6 +21,7 @@ impl Summary {
         self.reads += other.reads;
         self.leaderships += other.leaderships;
         self.starts += other.starts;
+        self.damaged += other.damaged;
     }
 }
 
@@ -31,11 +33,12 @@ impl fmt::Display for Summary {
             reads,
             leaderships,
             starts,
+            damaged,
             ..
         } = self;
         write!(
             f,
-            "{slots} slots chosen, {writes} writes and {reads} reads answered, {leaderships} leaderships, {starts} starts"
+            "{slots} slots chosen, {writes} writes and {reads} reads answered, {leaderships} leaderships, {starts} starts, {damaged} on a damaged log"
         )
     }
 }

@@ -99,6 +99,7 @@ impl World {
                 ahead: rng.random_range(0..SECOND),
                 sync: mix.sync,
                 connected: BTreeMap::new(),
+                rotten: false,
                 spared: false,
             })
             .collect();

@@ -78,7 +78,8 @@ pub(super) fn judge<W: Window>(
     }
     let extent = match record::announced(window, at)? {
         Some(length) => at.offset + record::size(length),
-        None => end,
+        // A header lies in one sector: one that is neither whole nor zero has rotted.
+        None => at.offset + SECTOR as u64,
     };
     if extent > window.size() {
         return Ok(Err(Flaw::Length.to_string()));

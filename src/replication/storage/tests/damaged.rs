@@ -120,6 +120,20 @@ fn a_hole_with_a_valid_record_behind_it_is_damage() {
 }
 
 #[test]
+fn a_rotten_header_in_front_of_a_torn_tail_is_damage() {
+    let (memory, whole) = written();
+    let (_, wal, recovered) = harmed(&memory, |image| {
+        image.damage(LAST, 4 * 512 + 9, &[0x5a]);
+        overwrite(image, 7, 0);
+    });
+    assert!(wal.damage().is_some());
+    assert_eq!(
+        (recovered.synced, &recovered.entries[..]),
+        (None, &whole.entries[..7])
+    );
+}
+
+#[test]
 fn a_tail_that_was_written_whole_and_does_not_verify_is_damage() {
     let (memory, _) = written();
     for sector in 7..10 {
