@@ -9,8 +9,9 @@ use super::{Cursor, Member, Sequence};
 use crate::backend::member::Backend;
 use crate::backend::runtime::PoolRuntime;
 
-/// How far a pick looks down the rotation past members that are closed or tried; beyond that any other will do.
-const LOOK: u64 = 512;
+/// How far a pick looks down the rotation past members that are closed, down or tried; beyond that any other will do.
+/// Further than a pool has members, so that a rack that is down is passed over by one pick a round, and not by all.
+const LOOK: u64 = 16_384;
 
 /// Members in smooth rotation.
 #[derive(Debug)]

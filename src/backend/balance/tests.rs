@@ -273,6 +273,15 @@ fn load_is_known_over_rebuilds_and_changes_of_the_kind() {
 }
 
 #[test]
+fn a_rack_that_is_down_leaves_its_share_to_all_others() {
+    let pool = Pool::new(Balance::RoundRobin, &[1; 3_000]);
+    (1_000..2_200).for_each(|member| pool.hold(member, Health::Unhealthy));
+    let picked = counts(pool.picks(3 * 1_800));
+    assert_eq!(picked.len(), 1_800);
+    assert!(picked.values().all(|picks| *picks == 3));
+}
+
+#[test]
 fn in_panic_those_that_are_down_are_picked_and_unknown_ones_never() {
     for balance in ALL {
         for size in [4, 200] {
