@@ -117,14 +117,14 @@ fn answers_lose_hop_by_hop_fields_and_keep_the_rest() {
 }
 
 #[test]
-fn an_answer_without_a_date_gets_one_and_no_other_a_second() {
-    for (given, dates) in [("", 1), ("Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", 1)] {
+fn an_answer_without_a_date_gets_one_and_no_other_gets_a_second() {
+    for given in ["", "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"] {
         let answer = format!("HTTP/1.1 200 OK\r\n{given}Content-Length: 2\r\n\r\nok");
         let backend = Scripted::always(&answer);
         let harness = Harness::new(options(), &web(&[backend.address], json!({})));
         let (head, _) = harness.get("/");
         let head = head.to_lowercase();
-        assert_eq!(head.matches("\r\ndate: ").count(), dates, "{head}");
+        assert_eq!(head.matches("\r\ndate: ").count(), 1, "{head}");
         assert_eq!(head.contains("1994"), !given.is_empty(), "{head}");
     }
 }
