@@ -1,6 +1,6 @@
 //! Composition root: the only place that wires top-level parts.
 //!
-//! The order of the start is what makes it safe: addresses are bound first, so that a mistake ends it before anything
+//! The order of the start is what makes it safe: admin and peer are bound first, so that a mistake ends it before anything
 //! changed; the log is read and its newest config is in force before the first request is accepted; only then does
 //! the data plane accept. It stops in the reverse order: readiness fails, traffic drains, the replica ends last.
 
@@ -73,9 +73,10 @@ impl Node {
             registry: registry.clone(),
         };
         boot(&publisher, &handle);
-        let proxy = proxy::start(proxy_options, cell.clone(), &metrics)?;
         metrics.register(Arc::new(HealthCollector(cell.clone())));
         let checking = tokio::spawn(health::run(cell.clone()));
+        health::first_results(&cell).await;
+        let proxy = proxy::start(proxy_options, cell.clone(), &metrics)?;
         let ready = Arc::new(AtomicBool::new(false));
         let publishing = tokio::spawn(publish(
             publisher,

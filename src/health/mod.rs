@@ -12,6 +12,7 @@ mod metrics;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -19,12 +20,16 @@ use tokio::task::JoinHandle;
 pub use metrics::HealthCollector;
 
 use self::check::Check;
-use crate::backend::Backend;
+use crate::backend::{self, Backend};
 use crate::config::{Health, Name};
 use crate::routing::{PoolEntry, SnapshotCell, judge_panic};
 
 /// Checks under way at one time; more wait their turn, which their timeout does not count.
 const AT_ONCE: usize = 1_024;
+
+/// A first check takes its timeout at most, which is a second unless the pool says more.
+const FIRST_RESULTS: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Checks what the snapshots in `cell` say, until this future is dropped.
 pub async fn run(cell: Arc<SnapshotCell>) {
@@ -41,6 +46,19 @@ pub async fn run(cell: Arc<SnapshotCell>) {
         if stored.changed().await.is_err() {
             return;
         }
+    }
+}
+
+/// Waits until every backend that is to be checked has been, at most [`FIRST_RESULTS`]: a node that accepts before
+/// has no backend to use, and would answer 503 for pools that its peers serve.
+pub async fn first_results(cell: &SnapshotCell) {
+    let unknown = |pool: &Arc<PoolEntry>| {
+        let mut members = pool.members().iter().filter(|member| member.eligible());
+        members.any(|member| member.backend.health() == backend::Health::Unknown)
+    };
+    let deadline = Instant::now() + FIRST_RESULTS;
+    while cell.load().pools().any(unknown) && Instant::now() < deadline {
+        tokio::time::sleep(LOOK).await;
     }
 }
 

@@ -69,3 +69,24 @@ fn what_is_down_gets_nothing_until_it_is_up() {
     };
     assert_eq!(shares(), 5);
 }
+
+#[test]
+fn a_restarted_node_accepts_when_it_has_backends_to_use() {
+    let mut cluster = Cluster::start(1);
+    let backends = Backends::start(cluster.runtime(), &["b1"]);
+    let revision = cluster.serve_pool("web", &backends.addresses);
+    let checks = json!({"health": {"tcp": {}, "interval": "10s"}});
+    cluster.call(
+        0,
+        Call::new(Method::PATCH, "/v1/pools/web?wait=applied").json(checks),
+    );
+    for _ in 0..5 {
+        cluster.terminate(0);
+        cluster.spawn(0);
+        let first = wait_until("the node to accept", DEADLINE, || {
+            cluster.block_on(get(cluster.nodes[0].traffic)).ok()
+        });
+        assert!(first.contains("I am b1"), "{first}");
+        cluster.wait_for_revision(0, revision);
+    }
+}
