@@ -8,6 +8,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
+use crate::harness::{DEADLINE, wait_until};
+
 /// What a client does when its connection is gone.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnLoss {
@@ -21,7 +23,8 @@ pub(crate) enum OnLoss {
 /// A running load; [`Load::stop`] tells how it went.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
-    done: Arc<AtomicU64>,
+    /// Requests answered with 200, by client.
+    done: Vec<Arc<AtomicU64>>,
     failures: Arc<Mutex<Vec<String>>>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -36,7 +39,7 @@ impl Load {
     ) -> Self {
         let mut load = Self {
             stop: Arc::default(),
-            done: Arc::default(),
+            done: (0..clients).map(|_| Arc::default()).collect(),
             failures: Arc::default(),
             tasks: Vec::new(),
         };
@@ -44,8 +47,11 @@ impl Load {
             let mut addresses = addresses.to_vec();
             let first = client % addresses.len();
             addresses.rotate_left(first);
-            let (stop, done, failures) =
-                (load.stop.clone(), load.done.clone(), load.failures.clone());
+            let (stop, done, failures) = (
+                load.stop.clone(),
+                load.done[client].clone(),
+                load.failures.clone(),
+            );
             load.tasks.push(runtime.spawn(async move {
                 let mut connection = None;
                 while !stop.load(Ordering::Relaxed) {
@@ -65,17 +71,34 @@ impl Load {
 
     /// Requests answered with 200 so far.
     pub(crate) fn done(&self) -> u64 {
-        self.done.load(Ordering::Relaxed)
+        self.done
+            .iter()
+            .map(|done| done.load(Ordering::Relaxed))
+            .sum()
+    }
+
+    /// Waits until every client has had so many more answers: then what was under way before is over.
+    pub(crate) fn pass(&self, answers: u64) {
+        for done in &self.done {
+            let goal = done.load(Ordering::Relaxed) + answers;
+            wait_until("answers", DEADLINE, || {
+                (done.load(Ordering::Relaxed) >= goal).then_some(())
+            });
+        }
     }
 
     /// Ends the load; requests done, and why others failed.
     pub(crate) fn stop(self, runtime: &tokio::runtime::Runtime) -> (u64, Vec<String>) {
         self.stop.store(true, Ordering::Relaxed);
+        let done = self.done.clone();
         for task in self.tasks {
             runtime.block_on(task).unwrap();
         }
         let failures = std::mem::take(&mut *self.failures.lock().unwrap());
-        (self.done.load(Ordering::Relaxed), failures)
+        (
+            done.iter().map(|done| done.load(Ordering::Relaxed)).sum(),
+            failures,
+        )
     }
 
     /// Ends the load and asserts that not one request failed.
