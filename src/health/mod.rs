@@ -49,7 +49,7 @@ pub async fn run(cell: Arc<SnapshotCell>) {
     }
 }
 
-/// Waits until every backend that is to be checked has been, at most [`FIRST_RESULTS`]: a node that accepts before
+/// Waits until every backend that is to be checked has been, two seconds at most: a node that accepts before
 /// has no backend to use, and would answer 503 for pools that its peers serve.
 pub async fn first_results(cell: &SnapshotCell) {
     let unknown = |pool: &Arc<PoolEntry>| {
