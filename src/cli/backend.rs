@@ -11,6 +11,7 @@ pub(super) struct Weight {
     /// POOL/BACKEND
     backend: String,
     /// Its share, 0 to 65535; 0 gets nothing
+    #[arg(allow_negative_numbers = true)]
     weight: u16,
     #[command(flatten)]
     write: Write,
@@ -87,9 +88,8 @@ pub(super) fn path(name: &str) -> Result<String, Failure> {
         Some((pool, backend)) if !pool.is_empty() && !backend.is_empty() => {
             Ok(format!("/v1/pools/{pool}/backends/{backend}"))
         }
-        _ => Err(anyhow::anyhow!(
+        _ => Err(Failure::Usage(anyhow::anyhow!(
             "`{name}` is not a backend; name it POOL/BACKEND, such as web/b1"
-        )
-        .into()),
+        ))),
     }
 }

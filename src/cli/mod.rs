@@ -74,9 +74,11 @@ enum Command {
     Nodes(nodes::Args),
 }
 
-/// Why a command did not succeed; each has its exit code. Usage errors are clap's, with code 2.
+/// Why a command did not succeed; each has its exit code.
 #[derive(Debug)]
 enum Failure {
+    /// What was typed makes no sense, where clap could not know: exit code 2, as its own.
+    Usage(anyhow::Error),
     /// What was wrong, where, and the next thing to try: exit code 1.
     Failed(anyhow::Error),
     /// `diff` found a difference, which is printed: exit code 3.
@@ -115,6 +117,7 @@ pub fn run() -> ExitCode {
     let (code, error) = match result {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Failure::Differs) => return ExitCode::from(3),
+        Err(Failure::Usage(error)) => (2, error),
         Err(Failure::Failed(error)) => (1, error),
         Err(Failure::TimedOut(error)) => (4, error),
     };

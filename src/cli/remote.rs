@@ -51,7 +51,8 @@ impl Remote {
             .enable_all()
             .build()?;
         // The node is told the time to wait; the client allows it a moment more, so that its own answer is heard.
-        let client = Client::new(self.admins(), self.timeout + Duration::from_secs(1))?;
+        let client = Client::new(self.admins(), self.timeout + Duration::from_secs(1));
+        let client = client.map_err(|error| Failure::Usage(error.into()))?;
         runtime
             .block_on(client.call(call))
             .map_err(|error| match &error {
@@ -68,7 +69,10 @@ impl Remote {
         }
         match std::env::var("SYNOD_ADMIN") {
             Ok(urls) if !urls.is_empty() => {
-                urls.split(',').map(|url| url.trim().to_owned()).collect()
+                let urls = urls.split(',').map(str::trim);
+                urls.filter(|url| !url.is_empty())
+                    .map(str::to_owned)
+                    .collect()
             }
             _ => vec!["http://127.0.0.1:9900".into()],
         }

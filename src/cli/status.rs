@@ -17,7 +17,7 @@ pub(super) fn run(remote: &Remote, _args: Args) -> Result<(), Failure> {
         Err(Failure::Failed(error) | Failure::TimedOut(error)) => {
             (local, format!("{error:#}").into())
         }
-        Err(Failure::Differs) => (local, Value::Null),
+        Err(other) => return Err(other),
     };
     let report = json!({
         "writable": why.is_null(),
