@@ -114,7 +114,7 @@ impl World {
             .iter()
             .filter(|it| it.id != node && self.is_harmed(it.id))
             .count();
-        if harmed >= (self.nodes.len() - 1) / 2 {
+        if harmed >= (self.nodes.len() - 1) / 2 || !self.node(node).founded {
             return;
         }
         let power = self.rng.random();

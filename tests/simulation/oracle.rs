@@ -163,12 +163,7 @@ impl Oracle {
             "voter {node} recovered a promise it never made"
         );
         if rotten && recovered.synced.is_none() {
-            let known = whole.entries.starts_with(&recovered.entries)
-                || shadow.entries.starts_with(&recovered.entries);
-            assert!(
-                known,
-                "a damaged voter {node} recovered entries that it never held"
-            );
+            self.is_real(recovered);
             let shadow = self.shadows.get_mut(&node).expect("one for each voter");
             shadow.synced = None;
             shadow.decided = recovered.decided;
@@ -191,6 +186,24 @@ impl Oracle {
             .get_mut(&node)
             .expect("one for each voter")
             .promised = recovered.promised;
+    }
+
+    /// What is left of a damaged log may be older than what was held last, but was held, and no less decided.
+    fn is_real(&self, recovered: &Recovered) {
+        for (slot, entry) in (1..).zip(&recovered.entries) {
+            let same = |log: &Vec<Entry>| log.get(slot - 1) == Some(entry);
+            assert!(
+                self.logs.values().any(same),
+                "a damaged log shows another entry in slot {slot}"
+            );
+            if slot as u64 <= recovered.decided.0 {
+                let chosen = self.chosen.get(slot - 1).and_then(Option::as_ref);
+                assert!(
+                    chosen.is_some_and(|(_, chosen)| chosen == entry),
+                    "slot {slot} is not what was decided"
+                );
+            }
+        }
     }
 
     /// A message leaves: what it says must be durable.

@@ -57,16 +57,14 @@ impl Shadow {
             }) => {
                 assert!(*first <= self.last().next(), "an adopted log leaves a gap");
                 assert!(
-                    *first > self.decided,
-                    "an adopted log cuts slot {first}, though {} is decided",
-                    self.decided
-                );
-                assert!(
                     self.synced.is_none_or(|before| before <= *synced),
                     "synced fell to {synced}"
                 );
-                self.entries.truncate(first.0 as usize - 1);
+                let cut = self.entries.split_off(first.0 as usize - 1);
                 self.entries.extend(entries.iter().cloned());
+                let decided = self.decided.since(first.previous()) as usize;
+                let kept = entries.get(..decided) == cut.get(..decided);
+                assert!(kept, "a log of {synced} changes what is decided");
                 self.synced = Some(*synced);
                 Some(*first)
             }
