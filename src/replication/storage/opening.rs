@@ -44,6 +44,9 @@ pub(super) fn open<D: Disk>(disk: &D, options: WalOptions) -> Result<Opened<D::F
     }
     let fresh = known.is_none() && found.newest == 0;
     let (file, size) = if fresh || found.open {
+        if found.end.segment > 0 {
+            settle(disk, &found, &mut syncs)?;
+        }
         found.replay.synced = fresh.then_some(options.initial);
         found.damage = found.damage.filter(|_| !fresh);
         extend(disk, &mut found, options.segment_bytes, &mut syncs)?
@@ -102,7 +105,8 @@ fn extend<D: Disk>(
     Ok((file, size))
 }
 
-/// Writes again what lies past the last position known to be synced, and syncs it; a torn tail becomes zeros.
+/// Writes again what lies past the last position known to be synced, and syncs it. A torn tail becomes zeros; damage
+/// stays as it is, but what is told in front of it must be durable too.
 ///
 /// After a kill it may be in the page cache alone, and after a failed sync the kernel may think it clean.
 fn settle<D: Disk>(disk: &D, found: &Found, syncs: &mut u64) -> Result<(D::File, u64), Error> {
@@ -114,7 +118,9 @@ fn settle<D: Disk>(disk: &D, found: &Found, syncs: &mut u64) -> Result<(D::File,
         .map_err(Error::io("read", &name))?;
     file.write_at(found.unsure, &record)
         .map_err(Error::io("write", &name))?;
-    segment::zero(&mut file, found.end.offset, size).map_err(Error::io("write", &name))?;
+    if !found.open {
+        segment::zero(&mut file, found.end.offset, size).map_err(Error::io("write", &name))?;
+    }
     file.sync().map_err(Error::io("sync", &name))?;
     *syncs += 1;
     Ok((file, size))

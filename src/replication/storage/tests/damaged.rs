@@ -228,6 +228,26 @@ fn a_damaged_voter_is_whole_once_it_was_synced() {
 }
 
 #[test]
+fn what_is_told_in_front_of_damage_is_durable() {
+    for seed in 0..20 {
+        let memory = Memory::new(seed);
+        let disk = memory.boot().expect("nobody holds it");
+        let (mut wal, _) = Wal::open(disk, options(true)).expect("it opens");
+        led(&mut wal);
+        memory.fail_sync_after(0);
+        let unsure = wal.write(&[append(3, &[entry(1, "unsure")])]);
+        unsure.expect_err("its sync fails");
+        drop(wal);
+        memory.damage(FIRST, 4 * 512, b"!");
+        let (wal, told) = start(&memory);
+        assert!(wal.damage().is_some() && told.entries.len() == 3);
+        drop(wal);
+        memory.crash();
+        assert!(start(&memory).1 == told, "seed {seed}: told and lost");
+    }
+}
+
+#[test]
 fn one_copy_of_the_promise_is_enough_and_the_other_is_mended() {
     let (memory, whole) = written();
     for (one, other) in [("promise-a", "promise-b"), ("promise-b", "promise-a")] {
