@@ -7,6 +7,7 @@ use super::AdminState;
 use super::options::Consistency;
 use super::problem::{Kind, Problem};
 use crate::config::{Config, Revision};
+use crate::state::History;
 
 /// How long a read waits for a quorum before it is refused: time for an election, and under the promised 5 s.
 pub(super) const QUORUM_WITHIN: Duration = Duration::from_secs(4);
@@ -44,4 +45,12 @@ pub(super) fn local(state: &AdminState) -> View {
         config: machine.config().clone(),
         revision: machine.revision(),
     })
+}
+
+/// Who changed what, as this node knows it now: a copy, which shares every entry, so that applying does not wait while
+/// it is walked back.
+pub(super) fn history(state: &AdminState) -> History {
+    state
+        .replication
+        .inspect(|machine| machine.history().clone())
 }

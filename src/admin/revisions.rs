@@ -44,11 +44,7 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     let revision = number(&given)?;
     let entry = entry(&state, &options, revision).await?;
-    // Walked back on a copy, which shares every entry: applying must not wait for it.
-    let history = state
-        .replication
-        .inspect(|machine| machine.history().clone());
-    let config = history.config_at(revision);
+    let config = read::history(&state).config_at(revision);
     let mut body = item(&entry);
     body["config"] = kept(config, revision)?.to_json();
     Ok(Json(body).into_response())

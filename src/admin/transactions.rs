@@ -73,10 +73,7 @@ pub(super) async fn rollback(
 ) -> Result<Response, Problem> {
     let revision = wanted(&body)?;
     read::fresh(&state, Consistency::Linearizable).await?;
-    // Walked back on a copy, which shares every entry: applying must not wait for it.
-    let history = state
-        .replication
-        .inspect(|machine| machine.history().clone());
+    let history = read::history(&state);
     // A slot that changed nothing has a content too, but whoever names it has mistyped.
     revisions::kept(history.entry(revision), revision)?;
     let config = revisions::kept(history.config_at(revision), revision)?;

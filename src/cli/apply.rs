@@ -11,12 +11,8 @@ use crate::client::{Answer, Call};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Config file: JSON, YAML or TOML; `-` is standard input
-    #[arg(short, long, value_name = "FILE")]
-    file: PathBuf,
-    /// Make the whole config equal to the file: what it does not name goes
-    #[arg(long)]
-    replace: bool,
+    #[command(flatten)]
+    candidate: Candidate,
     /// Only show what would change
     #[arg(long)]
     dry_run: bool,
@@ -24,15 +20,26 @@ pub(super) struct Args {
     write: Write,
 }
 
+/// A config that is to be, as `apply` and `diff` are given it.
+#[derive(clap::Args)]
+pub(super) struct Candidate {
+    /// Config file: JSON, YAML or TOML; `-` is standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// The whole config is to be equal to the file: what it does not name goes
+    #[arg(long)]
+    pub(super) replace: bool,
+}
+
 pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
-    let config = file::read(&args.file)?;
-    let planned = dry_run(remote, &config, args.replace)?;
+    let config = file::read(&args.candidate.file)?;
+    let planned = dry_run(remote, &config, args.candidate.replace)?;
     if args.dry_run {
         return remote
             .output
             .print(&planned, |answer| changes::text(&answer["diff"]));
     }
-    let answer = if args.replace {
+    let answer = if args.candidate.replace {
         remote.write(Method::PUT, "/v1/config", Some(config), &args.write)?
     } else {
         remote.write(
