@@ -31,6 +31,7 @@
 //! | Slot | position in the log. Revision = the slot of the last command that changed Config |
 //! | Ballot, Epoch, NodeId | Paxos: (epoch, round, node); the number of the membership; never reused |
 //! | chosen / decided / applied | accepted by a majority / known to be so here / executed by the state machine here |
+//! | voter / follower | a node with a vote; a node that is fed decided entries and has none |
 //! | Snapshot | the compiled, immutable view of one revision that the data plane reads |
 //!
 //! # Who may use whom
@@ -42,17 +43,19 @@
 //! | `settings` | - |
 //! | `telemetry` | - |
 //! | `shutdown` | - |
+//! | `tls` | - |
 //! | `config` | - |
 //! | `paxos` | - |
 //! | `state` | config |
-//! | `replication` | paxos, state, config |
+//! | `replication` | paxos, state, config, tls |
 //! | `wire` | - |
-//! | `backend` | config, wire |
-//! | `routing` | config, backend |
-//! | `health` | config, routing, backend, wire |
-//! | `proxy` | config, routing, backend, wire |
-//! | `admin` | config, state, replication, routing, backend |
-//! | `client` | config |
+//! | `backend` | config, wire, tls |
+//! | `routing` | config, backend, tls |
+//! | `dns` | config, routing, backend |
+//! | `health` | config, routing, backend, wire, tls |
+//! | `proxy` | config, routing, backend, wire, tls |
+//! | `admin` | config, state, replication, routing, backend, tls |
+//! | `client` | config, tls |
 //! | `cli` | client, config, settings, node |
 //!
 //! Deliberately absent: `proxy` knows nothing of `replication`, `admin`, `paxos` or `state`, so the data plane lives
@@ -62,6 +65,7 @@
 pub mod settings;
 pub mod shutdown;
 pub mod telemetry;
+pub mod tls;
 
 pub mod config;
 
@@ -76,6 +80,8 @@ pub mod wire;
 pub mod backend;
 
 pub mod routing;
+
+pub mod dns;
 
 pub mod health;
 

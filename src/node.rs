@@ -2,7 +2,11 @@
 //!
 //! The order of the start is what makes it safe: admin and peer are bound first, so that a mistake ends it before anything
 //! changed; the log is read and its newest config is in force before the first request is accepted; only then does
-//! the data plane accept. It stops in the reverse order: readiness fails, traffic drains, the replica ends last.
+//! the data plane accept. It stops in the reverse order: readiness fails and a leader hands over, traffic drains, the
+//! replica ends last.
+
+mod fences;
+mod tls;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,25 +18,35 @@ use tokio::task::JoinHandle;
 
 use crate::admin::{self, AdminState};
 use crate::backend::Registry;
+use crate::dns;
 use crate::health::{self, HealthCollector};
 use crate::proxy::{self, Proxy};
-use crate::replication::{self, Activation, Committed, Handle, Rejected, Running};
+pub use crate::replication::offline;
+use crate::replication::{self, Activation, Committed, Handle, Pace, Rejected, Running};
 use crate::routing::publish::{Published, Publisher};
 use crate::routing::{SnapshotCell, compile};
-use crate::settings::{AccessLog, Settings};
+use crate::settings::{self, AccessLog, Settings};
 use crate::shutdown::{self, Trigger};
+use crate::state::LEVEL;
 use crate::telemetry::access_log::{self, Destination};
 use crate::telemetry::metrics::MetricsRegistry;
+use crate::tls::ServerTls;
 
 /// How long readiness fails before traffic stops being accepted, for whoever polls it to turn away.
 const NOTICE: Duration = Duration::from_millis(200);
+
+/// How long a leader that stops waits for another to take over.
+const HAND_OVER: Duration = Duration::from_secs(2);
 
 /// A running node.
 pub struct Node {
     name: String,
     data: std::path::PathBuf,
     traffic: Vec<SocketAddr>,
+    /// Of each of them.
+    schemes: Vec<&'static str>,
     admin: SocketAddr,
+    admin_scheme: &'static str,
     peer: SocketAddr,
     drain: Duration,
     handle: Handle,
@@ -41,7 +55,15 @@ pub struct Node {
     stopping: Trigger,
     publishing: JoinHandle<()>,
     checking: JoinHandle<()>,
+    resolving: JoinHandle<()>,
     serving: JoinHandle<()>,
+    watching: JoinHandle<()>,
+    fencing: JoinHandle<()>,
+}
+
+/// What of the files that the settings name cannot be used, each with why: what would end a start.
+pub fn unusable_files(settings: &Settings) -> Vec<anyhow::Error> {
+    tls::unusable(settings)
 }
 
 impl Node {
@@ -52,19 +74,36 @@ impl Node {
         let peer_listener = bind("peer", settings.peer)?;
         let (admin, peer) = (admin_listener.local_addr()?, peer_listener.local_addr()?);
         let metrics = MetricsRegistry::new(settings.threads);
-        let registry = Arc::new(Registry::new(metrics.clone()));
         let cell = Arc::new(SnapshotCell::new());
         let (stopping, stop) = shutdown::channel();
-        let proxy_options = proxy_options(&settings, &metrics)?;
+        let mut spoken = tls::Spoken::default();
+        let identities = tls::of_listeners(&settings, &mut spoken)?;
+        let keyring = spoken.keyring(&settings.backend_tls)?;
+        let registry = Arc::new(Registry::new(metrics.clone()).with_keyring(keyring));
+        let admin_tls = spoken.load("admin".into(), settings.admin_tls.as_ref())?;
+        let admin_scheme = scheme(admin_tls.is_some());
+        let access = Arc::new(access(&settings.access));
+        let peers = spoken.peers(&settings)?;
+        let schemes = identities.iter().map(|tls| scheme(tls.is_some())).collect();
+        let proxy_options = proxy_options(&settings, identities, &metrics)?;
+        let busy = proxy_options.limits.busy.clone();
 
         let (handle, replica) = replication::start(replication::Options {
             data: settings.data.clone(),
             name: settings.node.clone(),
             voters: settings.voters.clone(),
+            join: settings.join.clone(),
+            advertise: settings.advertise,
             listener: Some(peer_listener),
+            tls: peers,
             admin: Some(admin),
             heartbeat: settings.consensus.heartbeat,
             election_timeout: settings.consensus.election_timeout,
+            checkpoint: Pace {
+                entries: settings.consensus.checkpoint_commands as u64,
+                bytes: (settings.consensus.checkpoint_mib as u64).saturating_mul(1 << 20),
+            },
+            level: LEVEL,
         })
         .await?;
 
@@ -74,7 +113,9 @@ impl Node {
         };
         boot(&publisher, &handle);
         metrics.register(Arc::new(HealthCollector(cell.clone())));
-        let checking = tokio::spawn(health::run(cell.clone()));
+        let checking = tokio::spawn(check(cell.clone(), registry.clone()));
+        let resolving = tokio::spawn(dns::run(cell.clone(), dns::System::read()));
+        dns::first_answers(&cell).await;
         health::first_results(&cell).await;
         let proxy = proxy::start(proxy_options, cell.clone(), &metrics)?;
         let ready = Arc::new(AtomicBool::new(false));
@@ -84,20 +125,26 @@ impl Node {
             proxy.workers(),
             ready.clone(),
         ));
+        let watching = spoken.watch(&metrics);
+        let fencing = tokio::spawn(fences::run(handle.clone(), registry.clone()));
         let router = admin::router(AdminState {
             replication: handle.clone(),
             cell,
             registry,
             metrics,
             serving: ready,
+            busy,
+            access,
             shutdown: stop.clone(),
         });
-        let serving = serve_admin(admin_listener, router)?;
+        let serving = serve_admin(admin_listener, admin_tls, router)?;
         Ok(Self {
             name: settings.node,
             data: settings.data,
             traffic: proxy.bound().to_vec(),
+            schemes,
             admin,
+            admin_scheme,
             peer,
             drain: settings.timeouts.drain,
             handle,
@@ -106,7 +153,10 @@ impl Node {
             stopping,
             publishing,
             checking,
+            resolving,
             serving,
+            watching,
+            fencing,
         })
     }
 
@@ -141,9 +191,10 @@ impl Node {
         lines.extend(
             self.traffic
                 .iter()
-                .map(|address| format!("traffic http://{address}")),
+                .zip(&self.schemes)
+                .map(|(address, scheme)| format!("traffic {scheme}://{address}")),
         );
-        lines.push(format!("admin http://{}", self.admin));
+        lines.push(format!("admin {}://{}", self.admin_scheme, self.admin));
         lines.push(format!("peer {}", self.peer));
         lines
     }
@@ -151,11 +202,16 @@ impl Node {
     /// Stops without losing an accepted request: readiness fails, what is in flight finishes, then the rest ends.
     pub async fn stop(self) {
         self.stopping.set();
-        tokio::time::sleep(NOTICE).await;
+        // A leader hands over while it still can: no writer waits for an election.
+        let hand_over = self.handle.hand_over(HAND_OVER);
+        tokio::join!(tokio::time::sleep(NOTICE), hand_over);
         self.proxy.drain(self.drain).await;
         self.serving.abort();
         self.publishing.abort();
         self.checking.abort();
+        self.watching.abort();
+        self.fencing.abort();
+        self.resolving.abort();
         self.replica.stop().await;
     }
 
@@ -164,6 +220,9 @@ impl Node {
         self.serving.abort();
         self.publishing.abort();
         self.checking.abort();
+        self.watching.abort();
+        self.fencing.abort();
+        self.resolving.abort();
         self.replica.stop().await;
         self.proxy.drain(Duration::ZERO).await;
     }
@@ -177,8 +236,13 @@ fn bind(what: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     Ok(listener)
 }
 
+fn scheme(encrypted: bool) -> &'static str {
+    if encrypted { "https" } else { "http" }
+}
+
 fn proxy_options(
     settings: &Settings,
+    identities: Vec<Option<Arc<ServerTls>>>,
     metrics: &Arc<MetricsRegistry>,
 ) -> anyhow::Result<proxy::ProxyOptions> {
     let destination = settings.access_log.as_ref().map(|log| match log {
@@ -187,11 +251,13 @@ fn proxy_options(
     });
     let access_log = destination
         .map(|destination| {
-            access_log::AccessLog::open(&destination, metrics.listener().clone())
+            let format = settings.access_log_format;
+            access_log::AccessLog::open(&destination, format, metrics.listener().clone())
                 .with_context(|| format!("cannot open the access log {destination:?}"))
         })
         .transpose()?;
-    let listeners = settings.listeners.iter().map(|listener| proxy::Listener {
+    let listeners = settings.listeners.iter().zip(identities);
+    let listeners = listeners.map(|(listener, tls)| proxy::Listener {
         address: listener.address,
         trusted: listener
             .trusted
@@ -202,6 +268,9 @@ fn proxy_options(
             })
             .collect(),
         revision_header: listener.revision_header,
+        forwarded_header: listener.forwarded_header,
+        proxy_protocol: listener.proxy_protocol,
+        tls,
     });
     Ok(proxy::ProxyOptions {
         listeners: listeners.collect(),
@@ -211,6 +280,11 @@ fn proxy_options(
             keep_alive: settings.timeouts.keep_alive,
         },
         access_log,
+        limits: proxy::NodeLimits {
+            requests: settings.limits.requests,
+            connections: settings.limits.connections,
+            busy: Arc::default(),
+        },
     })
 }
 
@@ -219,6 +293,19 @@ fn boot(publisher: &Publisher, handle: &Handle) {
     let config = handle.watch().borrow().config.clone();
     if let Ok(snapshot) = compile(&config, &publisher.registry, None) {
         publisher.activate(snapshot);
+    }
+}
+
+/// Judges the health of backends, by checks and by what requests meet, and has those that come up warm.
+async fn check(cell: Arc<SnapshotCell>, registry: Arc<Registry>) {
+    let checks = health::run(cell.clone());
+    let warming = health::warming::run(cell.clone(), registry.warming());
+    match registry.suspects() {
+        Some(suspects) => {
+            let ejecting = health::ejection::run(cell, suspects);
+            tokio::join!(checks, warming, ejecting);
+        }
+        None => drop(tokio::join!(checks, warming)),
     }
 }
 
@@ -253,12 +340,33 @@ async fn publish(
         .await;
 }
 
-fn serve_admin(listener: TcpListener, router: axum::Router) -> anyhow::Result<JoinHandle<()>> {
+/// From the settings' words to what the admin API is given.
+fn access(settings: &settings::Access) -> admin::Access {
+    let role = |role| match role {
+        settings::Role::Viewer => admin::Role::Viewer,
+        settings::Role::Operator => admin::Role::Operator,
+        settings::Role::Admin => admin::Role::Admin,
+    };
+    let who = |name: &str, of| admin::Who {
+        name: name.to_owned(),
+        role: role(of),
+    };
+    let token = |token: &settings::Token| admin::Token {
+        who: who(&token.name, token.role),
+        sha256: token.sha256,
+    };
+    let client = |client: &settings::Certified| who(&client.name, client.role);
+    admin::Access {
+        tokens: settings.tokens.iter().map(token).collect(),
+        clients: settings.clients.iter().map(client).collect(),
+    }
+}
+
+fn serve_admin(
+    listener: TcpListener,
+    tls: Option<Arc<ServerTls>>,
+    router: axum::Router,
+) -> anyhow::Result<JoinHandle<()>> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    Ok(tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, service).await {
-            tracing::error!(%error, "the admin API ended");
-        }
-    }))
+    Ok(tokio::spawn(admin::serve(listener, tls, router)))
 }

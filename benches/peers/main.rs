@@ -1,148 +1,124 @@
-//! Synod beside nginx and HAProxy: CPU time a small request, and memory of an idle connection.
+//! Synod beside its peers: CPU time, latency and memory, with equal settings, in one run.
 //!
-//! `cargo bench --bench peers` needs `nginx`, `haproxy`, `wrk` and `taskset` on the PATH (Debian's packages) and two
-//! cores: the proxy has the first one alone, load and backend share the second. Rounds are interleaved; what counts
-//! is the ratio within a round, since absolute figures drift with the machine. Process time is the kernel's own
-//! accounting (`/proc/PID/stat`) of the proxy's whole process tree.
+//! `cargo bench --bench peers` runs every scenario against Synod, a byte relay of its own (the limit) and whichever
+//! peers are on the PATH; `-- --list` names scenarios and peers, `-- small idle --rounds 3` picks. The proxy under
+//! measurement has the first core alone; load, backend and this process share the second. Rounds are interleaved,
+//! and what counts is the ratio within a round, since absolute figures drift with the machine. CPU time is the
+//! kernel's own accounting of the proxy's whole process tree.
 #![allow(clippy::print_stdout, reason = "a bench reports on standard output")]
 
 mod backend;
-mod idle;
+mod load;
 mod process;
 mod proxies;
+mod relay;
+mod report;
+mod scenario;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
+use clap::Parser;
+
+use load::{Figures, measure};
 use process::Pinned;
 use proxies::Proxy;
+use report::Results;
+use scenario::Scenario;
 
-const ROUNDS: usize = 5;
-const SECONDS: u32 = 5;
-const CONNECTIONS: u32 = 64;
-const IDLE_CONNECTIONS: usize = 6000;
+/// Synod beside its peers, with equal settings, in one run.
+#[derive(Parser)]
+struct Options {
+    /// Scenarios to run; none: all.
+    scenarios: Vec<String>,
+    /// Rounds of each.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Seconds a measurement.
+    #[arg(long, default_value_t = 5)]
+    seconds: u32,
+    /// Proxies to measure beside Synod; none: all that are on the PATH.
+    #[arg(long, value_delimiter = ',')]
+    peers: Vec<String>,
+    /// Where `peers.json` and `peers.svg` are written.
+    #[arg(long, default_value = "target/peers")]
+    out: PathBuf,
+    /// Names the scenarios and the proxies found, and ends.
+    #[arg(long)]
+    list: bool,
+    /// Given by `cargo bench`.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
 
 fn main() {
-    if std::env::args().nth(1).as_deref() == Some("backend") {
-        return backend::run();
+    match std::env::args().nth(1).as_deref() {
+        Some("backend") => return backend::run(),
+        Some("relay") => return relay::run(),
+        Some("open-loop") => return load::open_loop::run_child(),
+        _ => {}
     }
+    let options = Options::parse();
+    let proxies = Proxy::chosen(&options.peers).unwrap_or_else(|fault| stop(&fault));
+    let scenarios = Scenario::chosen(&options.scenarios).unwrap_or_else(|fault| stop(&fault));
+    if options.list {
+        for scenario in &scenarios {
+            println!("{:20} {}", scenario.name, scenario.title);
+        }
+        let names: Vec<&str> = proxies.iter().map(|proxy| proxy.name()).collect();
+        println!("\nfound: {}", names.join(", "));
+        return;
+    }
+    process::move_to_core(process::LOAD_CORE);
     let folder = tempfile::tempdir().expect("a temporary directory");
-    let backend = Pinned::spawn(
-        1,
-        Command::new(std::env::current_exe().expect("own path")).arg("backend"),
-    );
+    let _backend = Pinned::spawn(process::LOAD_CORE, own("backend"));
     process::wait_for_port(backend::ADDRESS);
-    let proxies = Proxy::available();
+    let mut results = Results::new(options.rounds, options.seconds);
+    for scenario in &scenarios {
+        results.push(run(scenario, &proxies, &options, folder.path()));
+    }
+    results.write(&options.out);
     println!(
-        "CPU time a small request, {CONNECTIONS} keep-alive connections, {ROUNDS} rounds of {SECONDS} s, us (requests/s)\n"
+        "\nwritten: {0}/peers.json, {0}/peers.svg",
+        options.out.display()
     );
-    let mut rounds = vec![Vec::new(); proxies.len()];
-    for round in 0..ROUNDS {
-        for (proxy, figures) in proxies.iter().zip(&mut rounds) {
-            let figure = small_requests(proxy, folder.path());
-            println!(
-                "round {round}  {:10} {:6.1} us  ({:.0}/s)",
-                proxy.name(),
-                figure.0,
-                figure.1
-            );
-            figures.push(figure.0);
+}
+
+/// Every round of every row of a scenario, interleaved.
+fn run(
+    scenario: &Scenario,
+    proxies: &[Proxy],
+    options: &Options,
+    folder: &Path,
+) -> report::Outcome {
+    println!("\n{}: {}", scenario.name, scenario.title);
+    let rows = scenario.rows(proxies);
+    let mut rounds: Vec<Vec<Figures>> = vec![Vec::new(); rows.len()];
+    let rate = scenario.rate(proxies, options.seconds, folder);
+    for round in 0..scenario.rounds(options.rounds) {
+        for (row, figures) in rows.iter().zip(&mut rounds) {
+            let measured = measure(row, rate, options.seconds, folder);
+            println!("  round {round}  {:34} {measured}", row.label);
+            figures.push(measured);
         }
     }
-    report(&proxies, &rounds);
-    println!("\nmemory of an idle keep-alive connection, {IDLE_CONNECTIONS} of them\n");
-    for proxy in &proxies {
-        let running = proxy.start(folder.path());
-        println!(
-            "{:10} {:6.2} KiB",
-            proxy.name(),
-            idle::kib_per_connection(&running)
-        );
-    }
-    drop(backend);
+    let outcome = report::Outcome::new(scenario, &rows, rounds);
+    print!("\n{outcome}");
+    outcome
 }
 
-/// CPU microseconds a request, and requests a second.
-fn small_requests(proxy: &Proxy, folder: &Path) -> (f64, f64) {
-    let running = proxy.start(folder);
-    wrk(1);
-    let before = running.cpu_time();
-    let requests = wrk(SECONDS);
-    let spent = running.cpu_time() - before;
-    (
-        spent.as_secs_f64() * 1e6 / requests as f64,
-        requests as f64 / f64::from(SECONDS),
-    )
+/// This program, as the child that plays this part.
+fn own(part: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("own path"));
+    command.arg(part);
+    command
 }
 
-/// Requests answered; none may fail.
-fn wrk(seconds: u32) -> u64 {
-    let output = Command::new("taskset")
-        .args(["-c", "1", "wrk", "-t1"])
-        .args([format!("-c{CONNECTIONS}"), format!("-d{seconds}s")])
-        .args([
-            "-H",
-            "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
-        ])
-        .args([
-            "-H",
-            "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-        ])
-        .args([
-            "-H",
-            "Accept-Language: en-US,en;q=0.5",
-            "-H",
-            "Accept-Encoding: gzip, deflate, br",
-        ])
-        .arg(format!("http://{}/", proxies::LISTEN))
-        .output()
-        .expect("wrk is installed");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        !text.contains("Non-2xx") && !text.contains("Socket errors"),
-        "{text}"
-    );
-    let line = text
-        .lines()
-        .find(|line| line.contains("requests in"))
-        .unwrap_or_else(|| panic!("{text}"));
-    line.trim()
-        .split(' ')
-        .next()
-        .and_then(|number| number.parse().ok())
-        .unwrap_or_else(|| panic!("{line}"))
+#[allow(
+    clippy::print_stderr,
+    reason = "a bench reports faults of its command line"
+)]
+fn stop(fault: &str) -> ! {
+    eprintln!("{fault}");
+    std::process::exit(2)
 }
-
-/// Medians, and of each round the ratio to the better peer.
-fn report(proxies: &[Proxy], rounds: &[Vec<f64>]) {
-    println!("\n{:10} {:>10}", "proxy", "median us");
-    for (proxy, figures) in proxies.iter().zip(rounds) {
-        println!("{:10} {:>10.1}", proxy.name(), median(figures.clone()));
-    }
-    let own = proxies
-        .iter()
-        .position(|proxy| *proxy == Proxy::Synod)
-        .expect("Synod is always there");
-    let ratios: Vec<f64> = (0..ROUNDS)
-        .map(|round| {
-            let peers = (0..proxies.len()).filter(|index| *index != own);
-            let best = peers
-                .map(|index| rounds[index][round])
-                .fold(f64::INFINITY, f64::min);
-            rounds[own][round] / best
-        })
-        .collect();
-    println!(
-        "\nSynod to the better peer, median of the rounds' ratios: {:.2}",
-        median(ratios)
-    );
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
-}
-
-/// Time that figures settle in.
-const SETTLE: Duration = Duration::from_millis(500);

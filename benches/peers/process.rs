@@ -4,12 +4,18 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// The core of the proxy under measurement.
+pub(crate) const PROXY_CORE: usize = 0;
+
+/// The core of the load, the backend and this process.
+pub(crate) const LOAD_CORE: usize = 1;
+
 /// A process pinned to one core; killed with its children when dropped.
 pub(crate) struct Pinned(Child);
 
 impl Pinned {
     /// Runs the command on this core.
-    pub(crate) fn spawn(core: usize, command: &Command) -> Self {
+    pub(crate) fn spawn(core: usize, command: Command) -> Self {
         let child = Command::new("taskset")
             .arg("-c")
             .arg(core.to_string())
@@ -20,6 +26,15 @@ impl Pinned {
             .spawn()
             .expect("taskset is installed");
         Self(child)
+    }
+
+    /// Sends it a signal by its name, such as `HUP`, whenever called.
+    pub(crate) fn signaller(&self, name: &str) -> impl Fn() + Send + use<> {
+        let arguments = [format!("-{name}"), self.0.id().to_string()];
+        move || {
+            let sent = Command::new("kill").args(&arguments).status();
+            assert!(sent.is_ok_and(|status| status.success()), "{arguments:?}");
+        }
     }
 
     /// CPU time of the process and its children so far, user and kernel.
@@ -92,6 +107,13 @@ fn memory_kib(pid: u32) -> u64 {
         .nth(1)
         .and_then(|kib| kib.parse().ok())
         .unwrap_or(0)
+}
+
+/// Moves this process, and what it starts from now on, to this core.
+pub(crate) fn move_to_core(core: usize) {
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(core);
+    rustix::thread::sched_setaffinity(None, &set).expect("two cores are there");
 }
 
 /// Waits until something accepts at this address.

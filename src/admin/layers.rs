@@ -1,7 +1,7 @@
-//! What holds for every request, whatever its path: the origin is checked, a panic is an answer, and the answer says
+//! What holds for every request, whatever its path: origin and sender are checked, a panic is an answer, and the answer says
 //! at which revision this node stands.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
@@ -12,9 +12,10 @@ use http::{HeaderMap, Method};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::AdminState;
+use super::access::Who;
 use super::problem::{Kind, Problem};
+use super::serve::Caller;
 use crate::config::Revision;
-use crate::replication::NodeRole;
 
 /// The revision of the config: the one the answer is of, or else this node's when it was sent.
 pub(super) const SYNOD_REVISION: HeaderName = HeaderName::from_static("synod-revision");
@@ -27,19 +28,20 @@ pub(super) const SYNOD_NODE: HeaderName = HeaderName::from_static("synod-node");
 
 pub(super) async fn guard(
     State((state, node)): State<(AdminState, HeaderValue)>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let local = request
         .uri()
         .query()
         .is_some_and(|query| query.contains("consistency=local"));
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    let peer = peer.map(|ConnectInfo(peer)| peer.ip());
-    let permitted = same_origin(request.method(), request.headers())
-        .and_then(|()| named_as_itself(peer, request.headers()));
-    let mut response = match permitted {
-        Ok(()) => without_panic(next.run(request)).await,
+    let mut response = match permitted(&state, &request) {
+        Ok(who) => {
+            if let Some(who) = who {
+                request.extensions_mut().insert(who);
+            }
+            without_panic(next.run(request)).await
+        }
         Err(problem) => problem.into_response(),
     };
     if !response.headers().contains_key(SYNOD_REVISION) {
@@ -55,14 +57,24 @@ pub(super) async fn guard(
     response
 }
 
+/// Who sent it, if that is to be known; refused are who may not, and pages that abuse a browser.
+fn permitted(state: &AdminState, request: &Request) -> Result<Option<Who>, Problem> {
+    let caller = request.extensions().get::<ConnectInfo<Caller>>();
+    let caller = caller.map(|ConnectInfo(caller)| caller);
+    let (method, headers) = (request.method(), request.headers());
+    same_origin(method, headers)?;
+    named_as_itself(caller.map(|caller| caller.address.ip()), headers)?;
+    state
+        .access
+        .admit(caller, method, request.uri().path(), headers)
+}
+
 pub(super) fn revision_value(revision: Revision) -> HeaderValue {
     HeaderValue::from(revision.0)
 }
 
 fn age(state: &AdminState) -> HeaderValue {
-    let nodes = state.replication.nodes();
-    let leader = nodes.iter().find(|node| node.role == NodeRole::Leader);
-    match leader.and_then(|leader| leader.heard) {
+    match state.replication.age() {
         Some(ago) => HeaderValue::from(ago.as_millis() as u64),
         None => HeaderValue::from_static("unknown"),
     }

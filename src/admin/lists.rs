@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 
 use super::conditions::etag;
 use super::layers::{SYNOD_REVISION, revision_value};
-use super::options::PageOptions;
+use super::options::{PageOptions, ReadOptions};
 use super::problem::Problem;
 use super::target::Target;
 use super::{AdminState, read, resource, status};
 use crate::config::{Name, ResourcePath, Revision};
+use crate::state::Locks;
 
 pub(super) async fn pools(
     State(state): State<AdminState>,
@@ -89,6 +90,37 @@ fn answer<'a>(
     ];
     let body = json!({"items": items.collect::<Vec<Value>>(), "next": next});
     (head, Json(body)).into_response()
+}
+
+/// A page of what the lock service holds, and the slot it is of: watched from there on, nothing is missed.
+pub(super) async fn held(
+    state: &AdminState,
+    page: &PageOptions,
+    all: impl FnOnce(&Locks) -> Keyed<'_>,
+) -> Result<Response, Problem> {
+    read::fresh(state, page.consistency).await?;
+    let (items, next, slot) = state.replication.inspect(|machine| {
+        let all = all(machine.locks());
+        let (items, next) = cut(page.limit, all, |(key, _)| key.clone());
+        (items, next, machine.applied())
+    });
+    let items: Vec<Value> = items.into_iter().map(|(_, item)| item).collect();
+    Ok(Json(json!({"items": items, "next": next, "slot": slot})).into_response())
+}
+
+/// Items by what `?after=` names them.
+pub(super) type Keyed<'a> = Box<dyn Iterator<Item = (String, Value)> + 'a>;
+
+/// One thing that the lock service holds.
+pub(super) async fn one_held(
+    state: &AdminState,
+    options: &ReadOptions,
+    missing: Problem,
+    find: impl FnOnce(&Locks) -> Option<Value>,
+) -> Result<Response, Problem> {
+    read::fresh(state, options.consistency).await?;
+    let found = state.replication.inspect(|machine| find(machine.locks()));
+    Ok(Json(found.ok_or(missing)?).into_response())
 }
 
 /// At most `limit` of `items`, and what asks for those behind them.

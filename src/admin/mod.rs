@@ -8,11 +8,15 @@ mod problem;
 
 mod body;
 mod conditions;
+mod fields;
 mod options;
 mod query;
 mod target;
 
+mod access;
+mod backup;
 mod layers;
+mod serve;
 
 mod read;
 
@@ -24,11 +28,18 @@ mod write;
 
 mod explain;
 mod lists;
+mod members;
 mod nodes;
 mod resource;
 mod revisions;
 mod status;
 mod transactions;
+
+mod fencing;
+mod locks;
+mod sessions;
+
+mod watch;
 
 mod dashboard;
 mod metrics;
@@ -44,12 +55,14 @@ use std::sync::atomic::AtomicBool;
 use axum::Router;
 use axum::extract::State;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use http::{HeaderValue, Method, Uri};
 
+pub use self::access::{Access, Role, Token, Who};
 pub use self::metrics::GroupCollector;
 use self::options::StateOptions;
 use self::problem::{Kind, Problem};
+pub use self::serve::{Caller, serve};
 use self::target::Target;
 use crate::backend::Registry;
 use crate::replication::Handle;
@@ -70,12 +83,15 @@ pub struct AdminState {
     pub metrics: Arc<MetricsRegistry>,
     /// True once the first snapshot since the start is in force: `/readyz`.
     pub serving: Arc<AtomicBool>,
+    /// Set while this node has nearly all the requests it takes: `/readyz`.
+    pub busy: Arc<AtomicBool>,
+    /// Who may ask.
+    pub access: Arc<Access>,
     /// Whether this node is about to end: `/readyz`.
     pub shutdown: Shutdown,
 }
 
-/// The whole API. Serve it with `into_make_service_with_connect_info::<SocketAddr>()`, so that the history can tell
-/// where a change came from. To be made once a node: it registers the replica's metrics.
+/// The whole API, for [`serve`]. To be made once a node: it registers the replica's metrics.
 pub fn router(state: AdminState) -> Router {
     let group = GroupCollector {
         replication: state.replication.clone(),
@@ -94,6 +110,12 @@ pub fn router(state: AdminState) -> Router {
         .route("/v1/revisions/{revision}", get(revisions::get))
         .route("/v1/revisions/{revision}/diff", get(revisions::changes))
         .route("/v1/nodes", get(nodes::list))
+        .route("/v1/backup", get(backup::get))
+        .merge(lock_service())
+        .route("/v1/watch", watch::route())
+        .route("/v1/members", get(members::list).post(members::change))
+        .route("/v1/members/{member}", delete(members::remove))
+        .route("/v1/members/transfer", post(members::transfer))
         .route("/metrics", get(metrics::get))
         .route("/livez", get(probes::live))
         .route("/readyz", get(probes::ready))
@@ -134,6 +156,21 @@ fn resources() -> Router<AdminState> {
         .route(&format!("{backend}/maint"), set_state("maint"))
         .route("/v1/routes", get(lists::routes))
         .route("/v1/routes/{route}", one())
+}
+
+fn lock_service() -> Router<AdminState> {
+    Router::new()
+        .route("/v1/sessions", get(sessions::list).post(sessions::open))
+        .route("/v1/sessions/keep-alive", post(sessions::keep_alive))
+        .route(
+            "/v1/sessions/{session}",
+            get(sessions::get).delete(sessions::close),
+        )
+        .route("/v1/locks", get(locks::list))
+        .route("/v1/locks/{lock}", get(locks::get))
+        .route("/v1/locks/{lock}/acquire", post(locks::acquire))
+        .route("/v1/locks/{lock}/release", post(locks::release))
+        .route("/v1/locks/{lock}/check", get(locks::check))
 }
 
 async fn no_such_path(uri: Uri) -> Problem {

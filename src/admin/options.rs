@@ -1,6 +1,5 @@
 //! What a request may say beside its path and body, one extractor for each kind of request.
 
-use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::extract::{ConnectInfo, FromRequestParts};
@@ -9,17 +8,24 @@ use http::header::HeaderName;
 use http::request::Parts;
 
 use super::AdminState;
+use super::access::Who;
 use super::conditions::Condition;
 use super::problem::{Kind, Problem};
 use super::query::{Query, duration, number, word};
-use crate::config::limits;
-use crate::state::{Key, Machine, Stamp};
+use super::serve::Caller;
+use crate::config::{Name, limits};
+use crate::state::{Key, LockEvent, Machine, Stamp};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const SYNOD_COMMENT: HeaderName = HeaderName::from_static("synod-comment");
 
 /// What `?timeout=` is without being said, and the most it can be.
 const TIMEOUT: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(3600));
+/// How long a call waits for a lock without being said.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+/// What `?timeout=` of a change of who votes is without being said.
+const CATCH_UP: Duration = Duration::from_secs(30);
 /// What `?limit=` is without being said, and the most it can be.
 const LIMIT: (usize, u64) = (1_000, 10_000);
 
@@ -55,6 +61,9 @@ pub(super) struct NodeOptions {
     pub(super) consistency: Consistency,
 }
 
+/// For changes of who votes: how long to wait for those that come.
+pub(super) struct MemberOptions(pub(super) Duration);
+
 /// For reads of lists.
 pub(super) struct PageOptions {
     pub(super) consistency: Consistency,
@@ -75,6 +84,43 @@ pub(super) struct WriteOptions {
     pub(super) comment: String,
     pub(super) author: String,
     pub(super) condition: Condition,
+}
+
+/// For operations on sessions and locks.
+pub(super) struct LockOptions {
+    /// How long the call may wait for a lock.
+    pub(super) timeout: Duration,
+    /// Given by the client, or drawn here.
+    pub(super) key: Key,
+    pub(super) author: String,
+}
+
+/// For a look at a token.
+pub(super) struct CheckOptions {
+    pub(super) consistency: Consistency,
+    pub(super) token: u64,
+}
+
+/// For the stream of what happens.
+pub(super) struct WatchOptions {
+    /// Behind which slot to begin; none: now.
+    pub(super) since: Option<u64>,
+    pub(super) watched: Watched,
+}
+
+/// What a watcher wants to hear of.
+pub(super) struct Watched {
+    pub(super) config: bool,
+    pub(super) locks: bool,
+    /// Of locks only this one.
+    lock: Option<Name>,
+}
+
+impl Watched {
+    /// Whether this is told where locks are.
+    pub(super) fn wants(&self, event: &LockEvent) -> bool {
+        self.lock.is_none() || self.lock.as_ref() == event.lock()
+    }
 }
 
 /// For changes of a backend's state, which can also be waited on until it is empty.
@@ -98,6 +144,17 @@ impl<S: Sync> FromRequestParts<S> for NodeOptions {
     }
 }
 
+impl<S: Sync> FromRequestParts<S> for MemberOptions {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let mut query = Query::of(&parts.uri)?;
+        let timeout = query.take("timeout", |given| duration(given, TIMEOUT.1));
+        query.finish()?;
+        Ok(Self(timeout.unwrap_or(CATCH_UP)))
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for PageOptions {
     type Rejection = Problem;
 
@@ -111,6 +168,66 @@ impl<S: Sync> FromRequestParts<S> for PageOptions {
             consistency: consistency.unwrap_or(Consistency::Linearizable),
             limit: limit.map_or(LIMIT.0, |limit| limit as usize),
             after,
+        })
+    }
+}
+
+impl FromRequestParts<AdminState> for LockOptions {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AdminState) -> Result<Self, Problem> {
+        let mut query = Query::of(&parts.uri)?;
+        let timeout = query.take("timeout", |given| duration(given, TIMEOUT.1));
+        query.finish()?;
+        Ok(Self {
+            timeout: timeout.unwrap_or(LOCK_TIMEOUT),
+            key: key(&parts.headers, state)?,
+            author: author(parts),
+        })
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for CheckOptions {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let mut query = Query::of(&parts.uri)?;
+        let consistency = consistency(&mut query);
+        let token = query.take("token", |given| number(given, 1..=u64::MAX));
+        query.finish()?;
+        let missing = || Problem::at(Kind::Malformed, "?token", "is missing: which token?");
+        Ok(Self {
+            consistency: consistency.unwrap_or(Consistency::Linearizable),
+            token: token.ok_or_else(missing)?,
+        })
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for WatchOptions {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let mut query = Query::of(&parts.uri)?;
+        let since = query.take("since", |given| number(given, 0..=u64::MAX));
+        let kinds = [("config", (true, false)), ("locks", (false, true))];
+        let kind = query.take("kind", |given| word(&kinds, given));
+        let lock = query.take("lock", |given| {
+            Name::new(given).map_err(|wrong| format!("is {given:?}, which {wrong}"))
+        });
+        query.finish()?;
+        let unsaid = (lock.is_none(), true);
+        let (config, locks) = kind.unwrap_or(unsaid);
+        if lock.is_some() && !locks {
+            let detail = "is of locks, and ?kind=config leaves them out";
+            return Err(Problem::at(Kind::Malformed, "?lock", detail));
+        }
+        Ok(Self {
+            since: last_event_id(&parts.headers)?.or(since),
+            watched: Watched {
+                config,
+                locks,
+                lock,
+            },
         })
     }
 }
@@ -185,6 +302,16 @@ fn write(
     })
 }
 
+/// Where a watcher that was cut off has come to: newer than what its query says.
+fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let Some(given) = headers.get(LAST_EVENT_ID) else {
+        return Ok(None);
+    };
+    let id = given.to_str().ok().and_then(|id| id.parse().ok());
+    let wrong = || header(LAST_EVENT_ID, "it must be the id of an event, a number");
+    id.ok_or_else(wrong).map(Some)
+}
+
 /// The key of the client, bare or as a quoted string, or a fresh one.
 fn key(headers: &HeaderMap, state: &AdminState) -> Result<Key, Problem> {
     let Some(given) = headers.get(IDEMPOTENCY_KEY) else {
@@ -222,10 +349,13 @@ fn comment(headers: &HeaderMap) -> Result<String, Problem> {
     Ok(text.to_owned())
 }
 
-/// Nobody is authenticated yet, so all that can be said honestly is where the connection came from.
+/// Where nobody need say who they are, all that can be said honestly is where the connection came from.
 fn author(parts: &Parts) -> String {
-    match parts.extensions.get::<ConnectInfo<SocketAddr>>() {
-        Some(ConnectInfo(address)) => format!("anonymous@{}", address.ip()),
+    if let Some(who) = parts.extensions.get::<Who>() {
+        return who.name.clone();
+    }
+    match parts.extensions.get::<ConnectInfo<Caller>>() {
+        Some(ConnectInfo(caller)) => format!("anonymous@{}", caller.address.ip()),
         None => "anonymous".to_owned(),
     }
 }

@@ -30,6 +30,11 @@ pub(super) fn applied(outcome: Outcome, key: &Key) -> Result<Done, Problem> {
             changed,
             effects,
         }),
+        Outcome::Locks(_) => {
+            let detail =
+                "this is a bug of Synod: a change of the config was answered as one of locks";
+            Err(Problem::new(Kind::Internal, detail))
+        }
         Outcome::Rejected(rejection) => Err(rejected(rejection)),
         Outcome::KeyReused => {
             let detail = "this idempotency key was used with another body; nothing was changed";

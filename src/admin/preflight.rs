@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::layers::{SYNOD_REVISION, revision_value};
@@ -15,12 +15,15 @@ use super::options::WriteOptions;
 use super::problem::{Kind, Problem};
 use super::write::Write;
 use super::{AdminState, outcome};
-use crate::config::{Config, Fault, Faults, Next, Rejection, Revision, diff};
+use crate::config::policy::redact;
+use crate::config::{
+    Action, Config, Fault, Faults, Name, Next, Rejection, ResourcePath, Revision, diff,
+};
 use crate::replication::Unavailable;
-use crate::routing;
+use crate::routing::{self, CompileError};
 
-/// Above this many pools and routes compiling is work for a thread of its own.
-const INLINE: usize = 500;
+/// Above this many pools and routes that differ from those in force compiling is work for a thread of its own.
+const INLINE: usize = 100;
 
 /// The config before and after.
 pub(super) struct Tried {
@@ -82,13 +85,14 @@ pub(super) async fn dry_run(
     })?;
     let Tried { before, after } = attempt(state, write).await?;
     let changes = diff(&before, &after.config);
-    let body = json!({
+    let mut body = json!({
         "dry_run": true,
         "revision": before.revision,
         "changed": !changes.is_empty(),
         "effects": after.effects,
         "diff": changes,
     });
+    redact(&mut body);
     Ok((
         [(SYNOD_REVISION, revision_value(before.revision))],
         Json(body),
@@ -116,20 +120,20 @@ pub(super) async fn attempt(state: &AdminState, write: &Write) -> Result<Tried, 
                 rejection
             })
         })?;
-    compile(state, &after.config)
+    compile(state, &after.config, write)
         .await
         .map_err(Refused::Unservable)?;
     Ok(Tried { before, after })
 }
 
 /// Compiles against a scratch registry: nothing that serves is touched.
-async fn compile(state: &AdminState, config: &Config) -> Result<(), Problem> {
+async fn compile(state: &AdminState, config: &Config, write: &Write) -> Result<(), Problem> {
     let previous = state.cell.load();
-    let checked = if config.pools.len() + config.routes.len() <= INLINE {
-        routing::check(config, Some(&previous))
+    let checked = if previous.differences(config) <= INLINE {
+        routing::check(config, &state.registry, Some(&previous))
     } else {
-        let config = config.clone();
-        tokio::task::spawn_blocking(move || routing::check(&config, Some(&previous)))
+        let (config, registry) = (config.clone(), state.registry.clone());
+        tokio::task::spawn_blocking(move || routing::check(&config, &registry, Some(&previous)))
             .await
             .map_err(|error| {
                 Problem::new(
@@ -140,8 +144,44 @@ async fn compile(state: &AdminState, config: &Config) -> Result<(), Problem> {
     };
     checked.map_err(|error| {
         Problem::invalid(Faults(vec![Fault {
-            pointer: String::new(),
+            pointer: place(write, &error),
             detail: error.to_string(),
         }]))
     })
+}
+
+/// Where what cannot be served stands in what was sent; empty where it was there before.
+fn place(write: &Write, error: &CompileError) -> String {
+    let Some((pool, field)) = error.place() else {
+        return String::new();
+    };
+    let operations = write.transaction.operations.iter().enumerate();
+    let found = operations.rev().find_map(|(index, operation)| {
+        let (Action::Put(value) | Action::Patch(value)) = &operation.action else {
+            return None;
+        };
+        let root = match write.path {
+            Some(_) => String::new(),
+            None => format!("/{index}/value"),
+        };
+        match &operation.path {
+            ResourcePath::Pool(name) if name == pool => Some(format!("{root}/{field}")),
+            ResourcePath::Config => {
+                let listed = listed(&value["pools"], pool)?;
+                Some(format!("{root}/pools/{listed}/{field}"))
+            }
+            _ => None,
+        }
+    });
+    found.unwrap_or_default()
+}
+
+/// By its place in a list, or by its name in a patch.
+fn listed(pools: &Value, name: &Name) -> Option<String> {
+    if let Some(patches) = pools.as_object() {
+        return patches.get(name.as_str()).map(|_| name.to_string());
+    }
+    let mut pools = pools.as_array()?.iter();
+    let index = pools.position(|pool| pool["name"] == name.as_str())?;
+    Some(index.to_string())
 }

@@ -1,6 +1,6 @@
 //! `/livez` and `/readyz`, for whoever decides whether this process is restarted or sent traffic.
 //!
-//! Ready means that a snapshot is in force and the node is not about to end. It does not mean a quorum: traffic flows
+//! Ready means that a snapshot is in force, and that the node is neither about to end nor at its limits. It does not mean a quorum: traffic flows
 //! without one. The empty config is one only for a node that has a part in the group: a wiped or new one serves nothing.
 
 use std::sync::atomic::Ordering;
@@ -26,6 +26,10 @@ pub(super) async fn ready(State(state): State<AdminState>) -> Result<Response, P
     }
     if !state.serving.load(Ordering::Acquire) {
         return Err(Problem::new(Kind::NotReady, "no snapshot is in force yet"));
+    }
+    if state.busy.load(Ordering::Relaxed) {
+        let detail = "this node has nearly all the requests it takes";
+        return Err(Problem::new(Kind::NotReady, detail));
     }
     let revision = state.cell.load().revision;
     let group = state.replication.status().state;

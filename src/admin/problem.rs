@@ -15,6 +15,10 @@ use crate::config::{Fault, Faults};
 pub(super) enum Kind {
     /// The request cannot be understood: not JSON, an unknown query parameter, a bad header.
     Malformed,
+    /// Nobody says, or nobody known, who sends this.
+    Unauthorized,
+    /// Who sends this may not.
+    Forbidden,
     /// A page of another origin asked a browser to send this.
     CrossOrigin,
     NotFound,
@@ -25,8 +29,18 @@ pub(super) enum Kind {
     KeyExpired,
     /// Something else still refers to what was to be deleted.
     Referred,
+    /// What was ordered cannot be done now, or would not be safe.
+    Refused,
     /// The revision is older than the kept history.
     Compacted,
+    /// The session was closed or has expired.
+    SessionEnded,
+    /// Others hold the lock, or the session claims it otherwise.
+    LockHeld,
+    /// The session has no claim on the lock.
+    NotHeld,
+    /// There are as many of it as there may be.
+    TooMany,
     /// The resource changed since the revision that the request named.
     LostRace,
     TooLarge,
@@ -36,6 +50,8 @@ pub(super) enum Kind {
     Internal,
     /// No quorum answered in time.
     Unavailable,
+    /// This node does as much of this as it does at a time.
+    Crowded,
     /// Traffic should not be sent here.
     NotReady,
     /// Done, but what was waited for did not happen in time.
@@ -49,6 +65,16 @@ impl Kind {
                 StatusCode::BAD_REQUEST,
                 "malformed",
                 "The request cannot be understood",
+            ),
+            Self::Unauthorized => (
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                "It is not known who asks",
+            ),
+            Self::Forbidden => (
+                StatusCode::FORBIDDEN,
+                "forbidden",
+                "The role does not allow this",
             ),
             Self::CrossOrigin => (
                 StatusCode::FORBIDDEN,
@@ -80,10 +106,27 @@ impl Kind {
                 "referred",
                 "The resource is referred to",
             ),
+            Self::Refused => (
+                StatusCode::CONFLICT,
+                "refused",
+                "The cluster refuses the order",
+            ),
             Self::Compacted => (
                 StatusCode::GONE,
                 "compacted",
                 "The revision is no longer kept",
+            ),
+            Self::SessionEnded => (StatusCode::GONE, "session-ended", "The session has ended"),
+            Self::LockHeld => (StatusCode::CONFLICT, "lock-held", "The lock is held"),
+            Self::NotHeld => (
+                StatusCode::CONFLICT,
+                "not-held",
+                "The session has no claim on the lock",
+            ),
+            Self::TooMany => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many",
+                "There are as many as there may be",
             ),
             Self::LostRace => (
                 StatusCode::PRECONDITION_FAILED,
@@ -114,6 +157,11 @@ impl Kind {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",
                 "No quorum answered in time",
+            ),
+            Self::Crowded => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "crowded",
+                "This node takes no more of these",
             ),
             Self::NotReady => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -162,7 +210,7 @@ impl Problem {
     /// The config would break these rules.
     pub(super) fn invalid(faults: Faults) -> Self {
         let detail = match faults.0.as_slice() {
-            [only] => format!("{}: {}", only.pointer, only.detail),
+            [only] => only.to_string(),
             all => format!("{} faults, nothing was changed", all.len()),
         };
         Self::new(Kind::Invalid, detail).faults(faults.0)

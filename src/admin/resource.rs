@@ -17,6 +17,7 @@ use super::options::{ReadOptions, StateOptions, Wait, WriteOptions};
 use super::problem::{Kind, Problem};
 use super::target::Target;
 use super::{AdminState, read, status, write};
+use crate::config::policy::redact;
 use crate::config::{Config, Operation, ResourcePath, Revision};
 
 pub(super) async fn get(
@@ -99,7 +100,7 @@ pub(super) fn find(
     current: Revision,
     path: &ResourcePath,
 ) -> Option<(Value, Revision)> {
-    match path {
+    let (mut spec, revision) = match path {
         ResourcePath::Config => Some((config.to_json(), current)),
         ResourcePath::Pool(name) => config
             .pools
@@ -113,5 +114,7 @@ pub(super) fn find(
             let pool = config.pools.get(name)?;
             Some((json!(pool.spec.backend(id)?), pool.part(id)?))
         }
-    }
+    }?;
+    redact(&mut spec);
+    Some((spec, revision))
 }

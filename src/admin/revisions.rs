@@ -11,6 +11,7 @@ use super::options::{PageOptions, ReadOptions};
 use super::problem::{Kind, Problem};
 use super::{AdminState, lists, read};
 use crate::config::Revision;
+use crate::config::policy::redact;
 use crate::state::{At, Entry, Stamp};
 
 pub(super) async fn list(
@@ -47,6 +48,7 @@ pub(super) async fn get(
     let config = read::history(&state).config_at(revision);
     let mut body = item(&entry);
     body["config"] = kept(config, revision)?.to_json();
+    redact(&mut body);
     Ok(Json(body).into_response())
 }
 
@@ -57,7 +59,9 @@ pub(super) async fn changes(
 ) -> Result<Response, Problem> {
     let revision = number(&given)?;
     let entry = entry(&state, &options, revision).await?;
-    Ok(Json(json!({"revision": revision, "items": entry.changes(), "next": null})).into_response())
+    let mut body = json!({"revision": revision, "items": entry.changes(), "next": null});
+    redact(&mut body);
+    Ok(Json(body).into_response())
 }
 
 /// What the history says of a revision, or why it says nothing.
@@ -95,7 +99,7 @@ fn number(given: &str) -> Result<Revision, Problem> {
         .map_err(|_| Problem::not_found(format!("revision {given:?}")))
 }
 
-fn item(entry: &Entry) -> Value {
+pub(super) fn item(entry: &Entry) -> Value {
     json!({
         "revision": entry.revision,
         "time": time(entry.stamp),
@@ -106,7 +110,7 @@ fn item(entry: &Entry) -> Value {
 }
 
 /// RFC 3339; null for a stamp that no clock can have given.
-fn time(stamp: Stamp) -> Option<String> {
+pub(super) fn time(stamp: Stamp) -> Option<String> {
     let millisecond = i64::try_from(stamp.0).ok()?;
     jiff::Timestamp::from_millisecond(millisecond)
         .ok()

@@ -69,13 +69,15 @@ fn pool(config: &Config, snapshot: &Snapshot, name: &Name) -> Value {
         .count();
     let up = members
         .values()
-        .filter(|member| member.backend.admits() && member.backend.health().is_up())
+        .filter(|member| member.backend.admits() && member.backend.is_up())
         .count();
     json!({
         "in_flight": in_flight,
         "admitting": admitting,
         "up": up,
         "panic": entry.panics(),
+        "tier": entry.tiers_in_use(),
+        "waiting": entry.waiting(),
         "backends": backends.collect::<Vec<_>>(),
     })
 }
@@ -102,16 +104,20 @@ fn member(member: &PoolMember) -> Value {
         .into_iter()
         .map(|error| metrics.errors(error))
         .sum();
+    let condition = backend.condition();
     json!({
         "id": backend.id,
         "address": backend.address.to_string(),
         "admitting": backend.admits(),
-        "health": backend.health().name(),
-        "health_reason": backend.health_reason(),
+        "health": condition.name,
+        "health_reason": condition.reason,
+        "ejections": backend.ejection_count(),
+        "pace": backend.pace(),
         "in_flight": backend.in_flight(),
         "requests": latency.count,
         "errors": errors,
         "latency_ms": quantiles(&latency.buckets, latency.count),
+        "ewma_ms": backend.average_first_byte().map(|average| average.as_secs_f64() * 1e3),
     })
 }
 

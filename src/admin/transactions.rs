@@ -14,6 +14,7 @@ use super::options::{Consistency, ReadOptions, WriteOptions};
 use super::problem::{Kind, Problem};
 use super::write::Write;
 use super::{AdminState, preflight, read, revisions, write};
+use crate::config::policy::redact;
 use crate::config::{Operation, ResourcePath, Revision, Transaction, diff};
 
 pub(super) async fn post(
@@ -56,7 +57,8 @@ pub(super) async fn compare(
     read::fresh(&state, options.consistency).await?;
     let tried = preflight::attempt(&state, &candidate).await?;
     let revision = tried.before.revision;
-    let items = diff(&tried.before, &tried.after.config);
+    let mut items = json!(diff(&tried.before, &tried.after.config));
+    redact(&mut items);
     let head = [(SYNOD_REVISION, revision_value(revision))];
     Ok((
         head,

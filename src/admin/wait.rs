@@ -1,7 +1,8 @@
 //! `?wait=`: from committed to served by every node, or to the end of a backend's last request.
 //!
-//! Waited for are all voters. One that is silent is waited for like any other, since it may still serve the old
-//! revision; when the time is up it is named, and the write is committed all the same.
+//! Waited for are all voters, and the followers heard of within the last minute but for those that stopped cleanly. One
+//! that is silent is waited for like any other, since it may still serve the old revision; when the time is up it is
+//! named, and the write is committed all the same.
 
 use std::time::Duration;
 
@@ -17,6 +18,10 @@ use crate::replication::{NodeReport, SILENT};
 
 /// Between two looks at requests in flight, which tell nobody when they end.
 const LOOK: Duration = Duration::from_millis(20);
+/// Between two looks at the nodes when none has told anything.
+const PERIOD: Duration = Duration::from_secs(1);
+/// How long a follower waits for its voter's list of the nodes.
+pub(super) const RENEWAL: Duration = Duration::from_secs(1);
 
 /// Waits, once `revision` is committed, for what the request asked; tells what was waited for.
 pub(super) async fn after(
@@ -131,6 +136,8 @@ async fn applied(
     let mut changed = state.replication.nodes_changed();
     loop {
         changed.mark_unchanged();
+        let renewed = state.replication.renew_nodes(RENEWAL);
+        let _ = timeout_at(until, renewed).await;
         let nodes = state.replication.nodes();
         let laggards: Vec<Laggard> = nodes
             .iter()
@@ -143,8 +150,16 @@ async fn applied(
         if hopeless || Instant::now() >= until {
             return Err(laggards);
         }
+        // A follower hears of the others only when it asks.
+        let look = if state.replication.status().following.is_some() {
+            until.min(Instant::now() + LOOK)
+        } else {
+            until
+        };
+        // A node that falls silent, or is forgotten, tells nobody.
+        let look = look.min(Instant::now() + PERIOD);
         // Cancelling the wait loses nothing: the reports are read afresh, and once more when the time is up.
-        let _ = timeout_at(until, changed.changed()).await;
+        let _ = timeout_at(look, changed.changed()).await;
     }
 }
 
@@ -169,12 +184,11 @@ async fn empty(
     id: &Name,
     until: Instant,
 ) -> Result<Emptied, Left> {
-    let here = state.replication.status().id;
     let mut emptied = Emptied::default();
     for node in state.replication.nodes() {
         loop {
             let asked = match node.admin {
-                _ if Some(node.id) == here => Ok(status::in_flight(state, pool, id)),
+                _ if node.here => Ok(status::in_flight(state, pool, id)),
                 Some(admin) => peers::in_flight(&node.name, admin, pool, id).await,
                 None => Err("it did not tell where its admin API listens"),
             };

@@ -85,6 +85,7 @@ async fn run(state: &AdminState, options: WriteOptions, write: Write) -> Result<
         key: options.key.clone(),
         stamp: Stamp(0),
         level: LEVEL,
+        sticky_key: None,
         author: options.author.clone(),
         comment: options.comment.clone(),
         body: Body::Config(write.transaction),

@@ -72,8 +72,17 @@ impl Budget {
         self.active.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts one more request if fewer than `most` are under way; tells whether it did.
+    pub(super) fn try_began(&self, most: u32) -> bool {
+        let enter = |active| (active < most).then_some(active + 1);
+        let entered = self
+            .active
+            .fetch_update(Ordering::SeqCst, Ordering::Relaxed, enter);
+        entered.is_ok()
+    }
+
     pub(super) fn ended(&self) {
-        self.active.fetch_sub(1, Ordering::Relaxed);
+        self.active.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -5,10 +5,13 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::marker::PhantomData;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::line::Idling;
 use super::member::Backend;
 
 /// How many idle connections one thread keeps.
@@ -39,8 +42,17 @@ pub struct Connections<C> {
 
 #[derive(Debug)]
 struct Store<C> {
-    shelves: HashMap<u64, Shelf<C>>,
+    shelves: HashMap<u64, Shelf<C>, BuildHasherDefault<KeyHasher>>,
     total: usize,
+}
+
+/// The two ends of a client's connection, as the client sees them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// The client.
+    pub source: SocketAddr,
+    /// What it connected to.
+    pub destination: SocketAddr,
 }
 
 #[derive(Debug)]
@@ -54,6 +66,28 @@ struct Shelf<C> {
 struct Idle<C> {
     connection: C,
     until: Instant,
+    /// Who the backend was told is behind it: it serves nobody else.
+    told: Option<Box<Origin>>,
+    _counted: Option<Idling>,
+}
+
+/// Spreads keys, which are numbers counted up here and chosen by nobody, over all bits (Knuth, 6.4).
+#[derive(Debug, Default)]
+struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u64(byte.into()));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+        self.0 = (self.0 ^ number).wrapping_mul(GOLDEN).rotate_left(32);
+    }
 }
 
 impl<C> Connections<C> {
@@ -62,7 +96,7 @@ impl<C> Connections<C> {
         Self {
             limits,
             store: RefCell::new(Store {
-                shelves: HashMap::new(),
+                shelves: HashMap::default(),
                 total: 0,
             }),
             _one_thread: PhantomData,
@@ -72,8 +106,24 @@ impl<C> Connections<C> {
     /// The connection to `backend` that fell idle last, if it is still within its time.
     pub fn take(&self, backend: &Backend, now: Instant) -> Option<C> {
         let mut store = self.store.borrow_mut();
-        let shelf = store.shelves.get_mut(&backend.key)?;
+        let Store { shelves, total } = &mut *store;
+        let shelf = shelves.get_mut(&backend.key)?;
+        // Left from when the pool still told its backends who is behind a connection.
+        while shelf.idle.pop_back_if(|idle| idle.told.is_some()).is_some() {
+            *total -= 1;
+        }
         let newest = shelf.idle.pop_back()?;
+        *total -= 1;
+        (now < newest.until).then_some(newest.connection)
+    }
+
+    /// As [`take`](Self::take), of those whose backend was told of `origin`. Looks at each, of which there are few.
+    pub fn take_told(&self, backend: &Backend, origin: &Origin, now: Instant) -> Option<C> {
+        let mut store = self.store.borrow_mut();
+        let shelf = store.shelves.get_mut(&backend.key)?;
+        let fits = |idle: &Idle<C>| idle.told.as_deref() == Some(origin);
+        let at = shelf.idle.iter().rposition(fits)?;
+        let newest = shelf.idle.remove(at)?;
         store.total -= 1;
         (now < newest.until).then_some(newest.connection)
     }
@@ -81,7 +131,20 @@ impl<C> Connections<C> {
     /// Keeps `connection` for at most `idle`, unless its backend no longer admits requests or the store is full; the
     /// oldest to the same backend makes room.
     pub fn put(&self, backend: &Arc<Backend>, connection: C, now: Instant, idle: Duration) {
-        if !backend.admits() || idle.is_zero() || self.limits.per_backend == 0 {
+        self.put_told(backend, None, connection, now, idle);
+    }
+
+    /// As [`put`](Self::put), of one whose backend was told of `told`.
+    pub fn put_told(
+        &self,
+        backend: &Arc<Backend>,
+        told: Option<Origin>,
+        connection: C,
+        now: Instant,
+        idle: Duration,
+    ) {
+        let unwanted = !backend.admits() || backend.runtime().is_crowded();
+        if unwanted || idle.is_zero() || self.limits.per_backend == 0 {
             return;
         }
         let mut store = self.store.borrow_mut();
@@ -98,7 +161,12 @@ impl<C> Connections<C> {
             }
         }
         let until = now + idle;
-        shelf.idle.push_back(Idle { connection, until });
+        shelf.idle.push_back(Idle {
+            connection,
+            until,
+            told: told.map(Box::new),
+            _counted: backend.runtime().idles(),
+        });
         if dropped.is_none() {
             store.total += 1;
         }
@@ -111,6 +179,7 @@ impl<C> Connections<C> {
         store.shelves.retain(|_, shelf| {
             if shelf.backend.admits() {
                 shelf.idle.retain(|idle| now < idle.until);
+                while shelf.backend.runtime().is_crowded() && shelf.idle.pop_front().is_some() {}
             } else {
                 shelf.idle.clear();
             }
@@ -118,6 +187,22 @@ impl<C> Connections<C> {
         });
         store.total = store.shelves.values().map(|shelf| shelf.idle.len()).sum();
         before - store.total
+    }
+
+    /// Drops the oldest connections to the pool of `backend` as long as it has more than its limit allows.
+    pub fn make_room(&self, backend: &Backend) {
+        let crowded = || backend.runtime().is_crowded();
+        if !crowded() {
+            return;
+        }
+        let mut store = self.store.borrow_mut();
+        let Store { shelves, total } = &mut *store;
+        let shelves = shelves.values_mut();
+        for shelf in shelves.filter(|shelf| shelf.backend.pool == backend.pool) {
+            while crowded() && shelf.idle.pop_front().is_some() {
+                *total -= 1;
+            }
+        }
     }
 
     /// Drops everything to `backend`: one of its connections was found dead, the others may be too.
@@ -148,8 +233,6 @@ impl<C> Connections<C> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-
     use super::*;
     use crate::backend::Registry;
     use crate::config::Name;
@@ -180,6 +263,24 @@ mod tests {
         assert_eq!(store.take(&one, now), Some(2));
         assert_eq!(store.take(&one, now), Some(1));
         assert_eq!(store.take(&one, now), None);
+    }
+
+    #[test]
+    fn what_was_told_of_one_client_serves_no_other() {
+        let (store, now, one) = (store(), Instant::now(), backend("one"));
+        let origin = |port| Origin {
+            source: SocketAddr::from(([192, 0, 2, 7], port)),
+            destination: SocketAddr::from(([192, 0, 2, 1], 80)),
+        };
+        store.put_told(&one, Some(origin(1)), 1, now, IDLE);
+        store.put_told(&one, Some(origin(2)), 2, now, IDLE);
+        assert_eq!(store.take_told(&one, &origin(3), now), None);
+        assert_eq!(store.take_told(&one, &origin(1), now), Some(1));
+        assert_eq!(store.take(&one, now), None);
+        store.put(&one, 3, now, IDLE);
+        assert_eq!(store.take_told(&one, &origin(1), now), None);
+        assert_eq!(store.take(&one, now), Some(3));
+        assert!(store.is_empty());
     }
 
     #[test]

@@ -1,27 +1,39 @@
-//! Whether a backend may be picked: two facts of different origin in one byte, so that a pick reads both at once.
+//! Whether a backend may be picked: facts of different origin in one word, so that a pick reads all at once.
 //!
-//! Publishing opens and closes it as the config says; checks say what is held of its health.
+//! Publishing opens and closes it as the config says; checks say what is held of its health; what requests met there
+//! may have it ejected; who has just come up takes a part of its share.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::health::Health;
+use super::warming::ALL;
 
 /// Set while the config gives it a share.
-const OPEN: u8 = 0b001;
+const OPEN: u16 = 0b0001;
 /// Set while its health keeps requests from it.
-const HELD: u8 = 0b100;
+const HELD: u16 = 0b0100;
 /// The bits of the health, `HELD` among them.
-const HEALTH: u8 = 0b110;
+const HEALTH: u16 = 0b0110;
+/// Set once the config no longer has it.
+const REMOVED: u16 = 0b1000;
+/// Set while it is ejected.
+const EJECTED: u16 = 0b1_0000;
+/// Set while what it takes at a time is limited.
+const LIMITED: u16 = 0b10_0000;
+/// Set while requests that stick to it may come, though the config gives it no share.
+const STICKY: u16 = 0b100_0000;
+/// The percentage of its share that it does not take.
+const COLD: u16 = 0xff00;
 
-const UNCHECKED: u8 = 0b000;
-const HEALTHY: u8 = 0b010;
-const UNKNOWN: u8 = 0b100;
-const UNHEALTHY: u8 = 0b110;
+const UNCHECKED: u16 = 0b0000;
+const HEALTHY: u16 = 0b0010;
+const UNKNOWN: u16 = 0b0100;
+const UNHEALTHY: u16 = 0b0110;
 
 /// Begins closed and unchecked.
 #[derive(Default)]
-pub(super) struct Gate(AtomicU8);
+pub(super) struct Gate(AtomicU16);
 
 impl Gate {
     pub(super) fn is_open(&self) -> bool {
@@ -36,12 +48,93 @@ impl Gate {
         self.0.fetch_and(!OPEN, Ordering::Release);
     }
 
-    /// Open and not held back; or, if it is down and `panic` says so, open.
-    pub(super) fn lets_in(&self, panic: impl FnOnce() -> bool) -> bool {
-        match self.0.load(Ordering::Acquire) & (OPEN | HEALTH) {
-            bits if bits & (OPEN | HELD) == OPEN => true,
-            bits => bits == OPEN | UNHEALTHY && panic(),
+    /// Whether it is open to requests that stick to it.
+    pub(super) fn is_open_to_stuck(&self) -> bool {
+        self.0.load(Ordering::Acquire) & (OPEN | STICKY) != 0
+    }
+
+    pub(super) fn set_sticky(&self, sticky: bool) {
+        if sticky {
+            self.0.fetch_or(STICKY, Ordering::Release);
+        } else {
+            self.0.fetch_and(!STICKY, Ordering::Release);
         }
+    }
+
+    pub(super) fn is_removed(&self) -> bool {
+        self.0.load(Ordering::Acquire) & REMOVED != 0
+    }
+
+    pub(super) fn set_removed(&self, removed: bool) {
+        if removed {
+            self.0.fetch_or(REMOVED, Ordering::Release);
+        } else {
+            self.0.fetch_and(!REMOVED, Ordering::Release);
+        }
+    }
+
+    pub(super) fn is_ejected(&self) -> bool {
+        self.0.load(Ordering::Acquire) & EJECTED != 0
+    }
+
+    pub(super) fn set_ejected(&self, ejected: bool) {
+        if ejected {
+            self.0.fetch_or(EJECTED, Ordering::Release);
+        } else {
+            self.0.fetch_and(!EJECTED, Ordering::Release);
+        }
+    }
+
+    /// In percent.
+    pub(super) fn pace(&self) -> u32 {
+        ALL - u32::from(self.0.load(Ordering::Acquire) >> 8)
+    }
+
+    pub(super) fn set_pace(&self, percent: u32) {
+        let cold = (ALL.saturating_sub(percent) as u16) << 8;
+        let change = |bits| Some(bits & !COLD | cold);
+        // It always changes.
+        let _ = self
+            .0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, change);
+    }
+
+    pub(super) fn is_limited(&self) -> bool {
+        self.0.load(Ordering::Acquire) & LIMITED != 0
+    }
+
+    pub(super) fn set_limited(&self, limited: bool) {
+        if limited {
+            self.0.fetch_or(LIMITED, Ordering::Release);
+        } else {
+            self.0.fetch_and(!LIMITED, Ordering::Release);
+        }
+    }
+
+    /// Open, not held back, ejected, limited or warming: the answer for nearly all.
+    pub(super) fn is_free(&self) -> bool {
+        self.0.load(Ordering::Acquire) & (OPEN | HELD | EJECTED | LIMITED | COLD) == OPEN
+    }
+
+    /// Whether one that warms takes what comes with this `chance`.
+    pub(super) fn is_warm_for(&self, chance: impl FnOnce() -> u64) -> bool {
+        let cold = u64::from(self.0.load(Ordering::Acquire) >> 8);
+        cold == 0 || chance() % u64::from(ALL) >= cold
+    }
+
+    /// Open and not held back; or, if it is down or ejected and `panic` says so, open.
+    pub(super) fn lets_in(&self, panic: impl FnOnce() -> bool) -> bool {
+        let bits = self.0.load(Ordering::Acquire);
+        if bits & (OPEN | HELD | EJECTED) == OPEN {
+            return true;
+        }
+        bits & OPEN != 0 && bits & HEALTH != UNKNOWN && panic()
+    }
+
+    /// As [`lets_in`](Self::lets_in), for a request that sticks to it. What is not open is no matter of panic.
+    pub(super) fn lets_stick(&self, panic: impl FnOnce() -> bool) -> bool {
+        let bits = self.0.load(Ordering::Acquire);
+        (bits & STICKY != 0 && bits & (HELD | EJECTED) == 0) || self.lets_in(panic)
     }
 
     pub(super) fn health(&self) -> Health {
@@ -67,7 +160,7 @@ impl Gate {
     }
 }
 
-fn health_of(bits: u8) -> Health {
+fn health_of(bits: u16) -> Health {
     match bits & HEALTH {
         UNCHECKED => Health::Unchecked,
         HEALTHY => Health::Healthy,
@@ -78,7 +171,8 @@ fn health_of(bits: u8) -> Health {
 
 impl fmt::Debug for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "open: {}, {:?}", self.is_open(), self.health())
+        let ejected = if self.is_ejected() { ", ejected" } else { "" };
+        write!(f, "open: {}, {:?}{ejected}", self.is_open(), self.health())
     }
 }
 
@@ -102,6 +196,21 @@ mod tests {
             assert_eq!((gate.is_open(), gate.health()), (true, health));
             assert_eq!(gate.lets_in(|| false), calm, "{health:?}");
             assert_eq!(gate.lets_in(|| true), panic, "{health:?}");
+            gate.set_ejected(true);
+            assert_eq!((gate.is_open(), gate.health()), (true, health));
+            assert!(!gate.lets_in(|| false), "ejected: {health:?}");
+            assert_eq!(gate.lets_in(|| true), panic, "{health:?}");
+            gate.set_ejected(false);
+            gate.set_pace(30);
+            assert_eq!((gate.is_open(), gate.health()), (true, health));
+            let warm = (0..100).filter(|chance| gate.is_warm_for(|| *chance));
+            assert_eq!((warm.count(), gate.is_free()), (30, false), "{health:?}");
+            gate.set_pace(100);
+            assert_eq!(gate.is_free(), calm, "{health:?}");
+            gate.set_limited(true);
+            assert!(!gate.is_free());
+            assert_eq!(gate.lets_in(|| false), calm, "{health:?}");
+            gate.set_limited(false);
             assert_eq!(
                 gate.change(|_, open| if open { Unknown } else { health }),
                 health

@@ -8,9 +8,21 @@ mod registry;
 
 mod member;
 
+mod place;
+
 mod gate;
 
+mod fence;
+
 mod health;
+
+mod latency;
+
+mod outlier;
+
+mod warming;
+
+mod condition;
 
 mod runtime;
 
@@ -20,9 +32,19 @@ mod connections;
 
 mod budget;
 
+mod line;
+
+mod meter;
+
 pub use budget::{Budget, Retry};
-pub use connections::{Connections, Limits};
+pub use condition::Condition;
+pub use connections::{Connections, Limits, Origin};
+pub use fence::{FENCE_LEASE, Fence, Fences, Passage};
 pub use health::{Health, Tally};
-pub use member::{Backend, InFlight};
+pub use line::Waiting;
+pub use member::{Answer, Backend, InFlight, removals};
+pub use meter::Meter;
+pub use outlier::{Ejection, Suspect};
+pub use place::Target;
 pub use registry::Registry;
 pub use runtime::PoolRuntime;

@@ -4,14 +4,19 @@
 //! publication. Compiling looks things up here and changes nothing that a request can see; publishing does.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use tokio::sync::{Notify, mpsc};
+
 use super::balance::Cursor;
+use super::fence::Fences;
 use super::member::Backend;
+use super::meter::Meter;
+use super::outlier::{SUSPECTS, Suspect, Suspects};
 use super::runtime::PoolRuntime;
-use crate::config::Name;
+use crate::config::{Address, Name};
 use crate::telemetry::metrics::{MetricsRegistry, RouteMetrics};
+use crate::tls::Keyring;
 
 /// Below this many entries a sweep is not worth its lock.
 const SWEEP_ABOVE: usize = 64;
@@ -20,13 +25,20 @@ const SWEEP_ABOVE: usize = 64;
 #[derive(Debug)]
 pub struct Registry {
     metrics: Arc<MetricsRegistry>,
+    keyring: Arc<Keyring>,
     known: Mutex<Known>,
+    fences: Fences,
+    suspects: Suspects,
+    warming: Arc<Notify>,
+    /// Until somebody judges them.
+    suspected: Mutex<Option<mpsc::Receiver<Suspect>>>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
     pools: HashMap<Name, Pool>,
     splits: HashMap<Name, Weak<Cursor>>,
+    meters: HashMap<Name, Weak<Meter>>,
     /// Entries at the last sweep; it pays again at twice as many.
     swept: usize,
     entries: usize,
@@ -39,15 +51,31 @@ struct Pool {
 }
 
 /// Of one pool, by id and address.
-type Backends = HashMap<(Name, SocketAddr), Weak<Backend>>;
+type Backends = HashMap<(Name, Address), Weak<Backend>>;
 
 impl Registry {
     /// An empty registry, whose backends and routes count into `metrics`.
     pub fn new(metrics: Arc<MetricsRegistry>) -> Self {
+        let (suspects, suspected) = mpsc::channel(SUSPECTS);
         Self {
             metrics,
+            keyring: Arc::new(Keyring::empty()),
             known: Mutex::default(),
+            fences: Fences::default(),
+            suspects,
+            warming: Arc::default(),
+            suspected: Mutex::new(Some(suspected)),
         }
+    }
+
+    /// The same, for pools that name what is on `keyring`.
+    pub fn with_keyring(self, keyring: Arc<Keyring>) -> Self {
+        Self { keyring, ..self }
+    }
+
+    /// What connections with TLS are made of.
+    pub fn keyring(&self) -> &Keyring {
+        &self.keyring
     }
 
     /// A registry to compile against and throw away: nothing of the real one is touched.
@@ -55,16 +83,22 @@ impl Registry {
         Self::new(MetricsRegistry::new(1))
     }
 
+    /// A scratch registry that has what this one has on its keyring.
+    pub fn scratch_alike(&self) -> Self {
+        Self::scratch().with_keyring(self.keyring.clone())
+    }
+
     /// What pool `name` keeps over revisions.
     pub fn pool(&self, name: &Name) -> Arc<PoolRuntime> {
-        self.lock().pool(name).0
+        self.pool_of(&mut self.lock(), name).0
     }
 
     /// The backend of that identity: the one in use, or a new one, closed.
-    pub fn backend(&self, pool: &Name, id: &Name, address: SocketAddr) -> Arc<Backend> {
+    pub fn backend(&self, pool: &Name, id: &Name, address: impl Into<Address>) -> Arc<Backend> {
+        let address = address.into();
         let mut known = self.lock();
-        let (runtime, backends) = known.pool(pool);
-        let key = (id.clone(), address);
+        let (runtime, backends) = self.pool_of(&mut known, pool);
+        let key = (id.clone(), address.clone());
         if let Some(backend) = backends.get(&key).and_then(Weak::upgrade) {
             return backend;
         }
@@ -74,6 +108,25 @@ impl Registry {
             known.entries += 1;
         }
         backend
+    }
+
+    /// The backends that failed often enough to be judged; for one taker, none after that.
+    pub fn suspects(&self) -> Option<mpsc::Receiver<Suspect>> {
+        let mut suspected = self
+            .suspected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        suspected.take()
+    }
+
+    /// Woken when a backend begins to warm.
+    pub fn warming(&self) -> Arc<Notify> {
+        self.warming.clone()
+    }
+
+    /// Which tokens are good, of the locks that routes name.
+    pub fn fences(&self) -> &Fences {
+        &self.fences
     }
 
     /// Every backend with that id that still serves anything, whatever its address was.
@@ -103,6 +156,20 @@ impl Registry {
         cursor
     }
 
+    /// What was taken of the rate of route `name`.
+    pub fn meter(&self, name: &Name) -> Arc<Meter> {
+        let mut known = self.lock();
+        if let Some(meter) = known.meters.get(name).and_then(Weak::upgrade) {
+            return meter;
+        }
+        let meter = Arc::new(Meter::new());
+        let kept = Arc::downgrade(&meter);
+        if known.meters.insert(name.clone(), kept).is_none() {
+            known.entries += 1;
+        }
+        meter
+    }
+
     /// The counters of route `name`.
     pub fn route_metrics(&self, name: &Name) -> Arc<RouteMetrics> {
         self.metrics.route(name.as_str())
@@ -122,6 +189,16 @@ impl Registry {
         self.lock().entries
     }
 
+    fn pool_of<'a>(
+        &self,
+        known: &'a mut Known,
+        name: &Name,
+    ) -> (Arc<PoolRuntime>, &'a mut Backends) {
+        known.pool(name, || {
+            PoolRuntime::new(self.suspects.clone(), self.warming.clone())
+        })
+    }
+
     /// A panic elsewhere must not end publishing: the maps are valid after any of their steps.
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
@@ -129,13 +206,18 @@ impl Registry {
 }
 
 impl Known {
-    fn pool(&mut self, name: &Name) -> (Arc<PoolRuntime>, &mut Backends) {
+    /// That pool, its runtime made by `make` unless anything refers to one.
+    fn pool(
+        &mut self,
+        name: &Name,
+        make: impl FnOnce() -> Arc<PoolRuntime>,
+    ) -> (Arc<PoolRuntime>, &mut Backends) {
         if !self.pools.contains_key(name) {
             self.entries += 1;
         }
         let pool = self.pools.entry(name.clone()).or_default();
         let runtime = pool.runtime.upgrade().unwrap_or_else(|| {
-            let runtime = PoolRuntime::new();
+            let runtime = make();
             pool.runtime = Arc::downgrade(&runtime);
             runtime
         });
@@ -144,18 +226,21 @@ impl Known {
 
     fn sweep(&mut self) {
         self.splits.retain(|_, cursor| cursor.strong_count() > 0);
+        self.meters.retain(|_, meter| meter.strong_count() > 0);
         self.pools.retain(|_, pool| {
             pool.backends.retain(|_, weak| weak.strong_count() > 0);
             !pool.backends.is_empty() || pool.runtime.strong_count() > 0
         });
         let backends: usize = self.pools.values().map(|pool| pool.backends.len()).sum();
-        self.entries = self.splits.len() + self.pools.len() + backends;
+        self.entries = self.splits.len() + self.meters.len() + self.pools.len() + backends;
         self.swept = self.entries;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     fn name(text: &str) -> Name {

@@ -1,14 +1,17 @@
 //! What a pool keeps over revisions: its place in rotation, its clock of turns, its retry budget, whether it panics.
 
-use std::sync::atomic::Ordering::{Acquire, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicU64, fence};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
+use tokio::sync::Notify;
 
 use super::balance::{Cursor, LoadTree};
 use super::budget::Budget;
+use super::line::Line;
 use super::member::Backend;
+use super::outlier::{Suspect, Suspects};
 use crate::telemetry::Padded;
 
 /// What a pool keeps over revisions. Held by its snapshots and its backends.
@@ -17,8 +20,18 @@ pub struct PoolRuntime {
     cursor: Arc<Cursor>,
     clock: Padded<AtomicU64>,
     budget: Arc<Budget>,
+    line: Padded<Line>,
     panics: AtomicBool,
+    /// The last tier in use.
+    tier: AtomicUsize,
     judging: Mutex<()>,
+    /// Failures in a row that make a backend a suspect; 0 is never.
+    enough_failures: AtomicU32,
+    suspects: Suspects,
+    /// Woken when a backend begins to warm.
+    warming: Arc<Notify>,
+    /// Whether somebody wants to know how long answers take.
+    measures: AtomicBool,
     /// Whether there is a tree: spares small pools the look.
     indexed: AtomicBool,
     /// The tree of the snapshot published last, so that a request begun under an older one still ends in it. Not a
@@ -27,13 +40,19 @@ pub struct PoolRuntime {
 }
 
 impl PoolRuntime {
-    pub(super) fn new() -> Arc<Self> {
+    pub(super) fn new(suspects: Suspects, warming: Arc<Notify>) -> Arc<Self> {
         Arc::new(Self {
             cursor: Arc::new(Cursor::random()),
             clock: Padded::default(),
             budget: Arc::new(Budget::new()),
+            line: Padded(Line::new()),
             panics: AtomicBool::new(false),
+            tier: AtomicUsize::new(0),
             judging: Mutex::new(()),
+            enough_failures: AtomicU32::new(0),
+            suspects,
+            warming,
+            measures: AtomicBool::new(false),
             indexed: AtomicBool::new(false),
             tree: ArcSwapOption::empty(),
         })
@@ -49,9 +68,24 @@ impl PoolRuntime {
         &self.budget
     }
 
+    /// What it takes at a time, and who waits.
+    pub(super) fn line(&self) -> &Line {
+        &self.line
+    }
+
     /// Whether too few of its backends are up, so that those that are down are picked too.
     pub fn panics(&self) -> bool {
         self.panics.load(Acquire)
+    }
+
+    /// The last tier in use; 0 is the first.
+    pub fn tier(&self) -> usize {
+        self.tier.load(Acquire)
+    }
+
+    /// Has the tiers up to `tier` used; the one before.
+    pub fn use_tiers(&self, tier: usize) -> usize {
+        self.tier.swap(tier, SeqCst)
     }
 
     /// Has it panic or not, as `judge` says; tells whether that is another than before. To be called off the request
@@ -64,6 +98,36 @@ impl PoolRuntime {
             tree.refresh_all();
         }
         changed
+    }
+
+    /// Has so many failures in a row make a backend a suspect; 0 is never.
+    pub fn suspect_after(&self, failures: u32) {
+        self.enough_failures.store(failures, Relaxed);
+    }
+
+    pub(super) fn failures_that_eject(&self) -> u32 {
+        self.enough_failures.load(Relaxed)
+    }
+
+    /// Has a backend judged. If too many wait to be, it is told again after as many failures.
+    pub(super) fn suspect(&self, suspect: Suspect) {
+        let _ = self.suspects.try_send(suspect);
+    }
+
+    /// To be called when `backend` begins to warm.
+    pub(super) fn warming(&self, backend: &Backend) {
+        self.load_changed(backend);
+        self.warming.notify_one();
+    }
+
+    /// Whether the latency of its backends is measured.
+    pub(super) fn measures_latency(&self) -> bool {
+        self.measures.load(Relaxed)
+    }
+
+    /// Has the latency of its backends measured or not.
+    pub(super) fn measure_latency(&self, measures: bool) {
+        self.measures.store(measures, Relaxed);
     }
 
     /// The turn picked last; see `balance::turn`.

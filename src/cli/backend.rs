@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::remote::{Remote, Until, Write};
 use super::{Failure, apply};
+use crate::config::Name;
 
 #[derive(clap::Args)]
 pub(super) struct Weight {
@@ -82,13 +83,21 @@ pub(super) fn state(remote: &Remote, state: &str, args: State) -> Result<(), Fai
     })
 }
 
+/// The name, if it is one: what is none could change the meaning of a path.
+pub(super) fn name_of(text: &str) -> Result<Name, Failure> {
+    Name::new(text)
+        .map_err(|bad| Failure::Usage(anyhow::anyhow!("`{text}` is not a name: it {bad}")))
+}
+
 /// The API path of POOL/BACKEND.
 pub(super) fn path(name: &str) -> Result<String, Failure> {
     match name.split_once('/') {
-        Some((pool, backend)) if !pool.is_empty() && !backend.is_empty() => {
-            Ok(format!("/v1/pools/{pool}/backends/{backend}"))
-        }
-        _ => Err(Failure::Usage(anyhow::anyhow!(
+        Some((pool, backend)) => Ok(format!(
+            "/v1/pools/{}/backends/{}",
+            name_of(pool)?,
+            name_of(backend)?
+        )),
+        None => Err(Failure::Usage(anyhow::anyhow!(
             "`{name}` is not a backend; name it POOL/BACKEND, such as web/b1"
         ))),
     }

@@ -7,6 +7,7 @@ use anyhow::anyhow;
 use super::output::say;
 use super::{Failure, file};
 use crate::config::spec;
+use crate::node;
 use crate::settings::Settings;
 
 #[derive(clap::Args)]
@@ -20,6 +21,11 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     if is_settings(&args.file)? {
         let (settings, source) = Settings::parse(&name.to_string(), &file::read_text(&args.file)?)?;
         settings.check(Some(&source))?;
+        let wrong = node::unusable_files(&settings);
+        if !wrong.is_empty() {
+            let lines: String = wrong.iter().map(|why| format!("\n  {why:#}")).collect();
+            return Err(anyhow!("{name} names files that cannot be used:{lines}").into());
+        }
         say(format!("{name}: settings of node {}, valid", settings.node))?;
         return Ok(());
     }
@@ -37,7 +43,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
             let lines: Vec<String> = faults
                 .0
                 .iter()
-                .map(|fault| format!("\n  {}: {}", fault.pointer, fault.detail))
+                .map(|fault| format!("\n  {fault}"))
                 .collect();
             Err(anyhow!("{name} is not a valid config:{}", lines.concat()).into())
         }

@@ -28,8 +28,8 @@ enum Kind {
 
 pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
     let path = match args.kind {
-        Kind::Pool => format!("/v1/pools/{}", args.name),
-        Kind::Route => format!("/v1/routes/{}", args.name),
+        Kind::Pool => format!("/v1/pools/{}", backend::name_of(&args.name)?),
+        Kind::Route => format!("/v1/routes/{}", backend::name_of(&args.name)?),
         Kind::Backend => backend::path(&args.name)?,
     };
     let answer = remote.write(Method::DELETE, &path, None, &args.write)?;

@@ -206,6 +206,9 @@ Try, in another terminal:
   3. Kill and watch: press k and Enter here to kill the leader, requests go on through the others:
        {synod} {admin}nodes
 
+  4. Hold a lock of the cluster while a command runs; each holder's token is greater than all before:
+       {synod} {admin}lock deploy -- sh -c 'echo token $SYNOD_LOCK_TOKEN'
+
 Ctrl-C ends it all.",
         took.as_secs_f64()
     )

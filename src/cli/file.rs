@@ -40,3 +40,63 @@ pub(super) fn read_text(path: &Path) -> anyhow::Result<String> {
     read.with_context(|| format!("cannot read {name}"))?;
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::config::spec;
+    use crate::settings::Settings;
+
+    fn samples(extension: &str) -> Vec<PathBuf> {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+        let files = std::fs::read_dir(directory).unwrap();
+        let files = files.map(|file| file.unwrap().path());
+        let of = |path: &PathBuf| path.extension().is_some_and(|is| is == extension);
+        files.filter(of).collect()
+    }
+
+    /// With what is commented out in it: a line whose comment begins with a key, or with what TOML is made of.
+    fn whole(text: &str) -> String {
+        let mut whole = String::new();
+        for line in text.lines() {
+            let indent = line.len() - line.trim_start().len();
+            let (indent, rest) = line.split_at(indent);
+            let code = |code: &&str| {
+                let code = code.trim_start();
+                let key = code.trim_start_matches(|c: char| c.is_ascii_lowercase() || c == '_');
+                let keyed =
+                    key.len() < code.len() && (key.starts_with(" =") || key.starts_with(':'));
+                keyed || code.starts_with(['[', ']', '{', '}'])
+            };
+            let line = match rest.strip_prefix("# ").filter(code) {
+                // It is refused beside the rest.
+                Some(code) if code.trim_start().starts_with("insecure:") => String::new(),
+                Some(code) => format!("{indent}{code}"),
+                None => line.to_owned(),
+            };
+            whole.push_str(&line);
+            whole.push('\n');
+        }
+        whole
+    }
+
+    #[test]
+    fn every_sample_is_valid_with_and_without_what_is_commented_out() {
+        for path in samples("toml") {
+            let text = read_text(&path).unwrap();
+            let name = path.display().to_string();
+            let (settings, source) = Settings::parse(&name, &text).unwrap();
+            settings.check(Some(&source)).unwrap();
+            Settings::parse(&name, &whole(&text)).unwrap();
+        }
+        for path in samples("yaml") {
+            let text = read_text(&path).unwrap();
+            for text in [whole(&text), text] {
+                let config: Value = serde_saphyr::from_str(&text).unwrap();
+                spec::parse_config(&config).unwrap();
+            }
+        }
+    }
+}

@@ -1,8 +1,11 @@
 //! `synod get KIND [NAME]`.
 
+mod locks;
+
 use serde_json::Value;
 
 use super::Failure;
+use super::backend::name_of;
 use super::output::{cell, table};
 use super::remote::Remote;
 
@@ -13,6 +16,9 @@ pub(super) struct Args {
     kind: Kind,
     /// Only this one
     name: Option<String>,
+    /// How many of a list [default: 1000]
+    #[arg(long, value_name = "N", conflicts_with = "name")]
+    limit: Option<u32>,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -25,6 +31,10 @@ enum Kind {
     Nodes,
     #[value(alias = "revision")]
     Revisions,
+    #[value(alias = "lock")]
+    Locks,
+    #[value(alias = "session")]
+    Sessions,
     Config,
 }
 
@@ -34,30 +44,51 @@ pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
         Kind::Routes => "/v1/routes",
         Kind::Nodes => "/v1/nodes",
         Kind::Revisions => "/v1/revisions",
+        Kind::Locks => "/v1/locks",
+        Kind::Sessions => "/v1/sessions",
         Kind::Config => "/v1/config",
     };
     let answer = match &args.name {
-        Some(name) => remote.get(&format!("{path}/{name}"))?,
-        None => remote.get(path)?,
+        Some(name) => remote.get(&format!("{path}/{}", name_of(name)?))?,
+        None => {
+            let limit = args.limit.map(|limit| format!("?limit={limit}"));
+            remote.get(&format!("{path}{}", limit.unwrap_or_default()))?
+        }
     };
-    remote
-        .output
-        .print(&answer, |answer| match (args.kind, &args.name) {
-            (Kind::Pools, None) => pools(answer),
-            (Kind::Pools, Some(_)) => pool(answer),
-            (Kind::Routes, None) => routes(answer["items"].as_array().map_or(&[], Vec::as_slice)),
-            (Kind::Routes, Some(_)) => routes(std::slice::from_ref(answer)),
-            (Kind::Nodes, _) => super::nodes::text(answer),
-            (Kind::Revisions, None) => super::history::text(answer),
-            (Kind::Revisions | Kind::Config, _) => {
-                serde_json::to_string_pretty(answer).unwrap_or_default()
-            }
-        })
+    remote.output.print(&answer, |answer| {
+        let text = text(&args, answer);
+        match answer["next"].is_null() {
+            true => text,
+            false => format!("{}\nand more: --limit shows up to 10000", text.trim_end()),
+        }
+    })
+}
+
+fn text(args: &Args, answer: &Value) -> String {
+    match (args.kind, &args.name) {
+        (Kind::Pools, None) => pools(answer),
+        (Kind::Pools, Some(_)) => pool(answer),
+        (Kind::Routes, None) => routes(items(answer)),
+        (Kind::Routes, Some(_)) => routes(std::slice::from_ref(answer)),
+        (Kind::Nodes, _) => super::nodes::text(answer),
+        (Kind::Revisions, None) => super::history::text(answer),
+        (Kind::Locks, None) => locks::list(items(answer)),
+        (Kind::Locks, Some(_)) => locks::one(answer),
+        (Kind::Sessions, None) => locks::sessions(items(answer)),
+        (Kind::Sessions, Some(_)) => locks::sessions(std::slice::from_ref(answer)),
+        (Kind::Revisions | Kind::Config, _) => {
+            serde_json::to_string_pretty(answer).unwrap_or_default()
+        }
+    }
+}
+
+fn items(answer: &Value) -> &[Value] {
+    answer["items"].as_array().map_or(&[], Vec::as_slice)
 }
 
 fn pools(answer: &Value) -> String {
-    let items = answer["items"].as_array().into_iter().flatten();
-    let rows = items
+    let rows = items(answer)
+        .iter()
         .map(|item| {
             let backends = item["spec"]["backends"]
                 .as_array()

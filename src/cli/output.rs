@@ -36,10 +36,16 @@ impl Output {
 
 /// Prints a line. Whoever reads may have seen enough and gone (`synod history | head -1`): that fails nothing.
 pub(super) fn say(line: impl Display) -> Result<(), Failure> {
+    tell(line).map(drop)
+}
+
+/// Prints a line, and says whether anybody still reads.
+pub(super) fn tell(line: impl Display) -> Result<bool, Failure> {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{line}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -1,13 +1,15 @@
 //! The flags of all commands that ask a node, and how they ask.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use http::{Method, StatusCode};
 use serde_json::Value;
 
 use super::Failure;
 use super::output::Output;
-use crate::client::{Answer, Call, Client, Error};
+use crate::client::{Answer, Call, Client, Credentials, Error};
 
 /// Client flags; they stand before or after the subcommand.
 #[derive(clap::Args)]
@@ -16,19 +18,31 @@ pub(super) struct Remote {
     /// [default: http://127.0.0.1:9900]. For `serve`: where its own admin API listens
     #[arg(long, global = true, value_delimiter = ',', value_name = "URL")]
     pub(super) admin: Vec<String>,
+    /// PEM file of the authorities that may vouch for https:// nodes [default: those of this machine]
+    #[arg(long, global = true, value_name = "FILE", env = "SYNOD_CA")]
+    ca: Option<PathBuf>,
+    /// PEM file of a certificate to show to nodes that ask for one, with --key
+    #[arg(long, global = true, value_name = "FILE", env = "SYNOD_CERT")]
+    cert: Option<PathBuf>,
+    /// PEM file of its key
+    #[arg(long, global = true, value_name = "FILE", env = "SYNOD_KEY")]
+    key: Option<PathBuf>,
+    /// File that holds a token of the admin API; SYNOD_TOKEN may hold the token itself
+    #[arg(long, global = true, value_name = "FILE", env = "SYNOD_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
     /// How to print
     #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
     pub(super) output: Output,
-    /// How long to wait for an answer
-    #[arg(long, global = true, value_name = "TIME", value_parser = duration, default_value = "10s")]
-    timeout: Duration,
+    /// How long to wait for an answer [default: 10s; for a change of who votes 30s]
+    #[arg(long, global = true, value_name = "TIME", value_parser = duration)]
+    timeout: Option<Duration>,
 }
 
 /// Flags of the commands that change the config.
 #[derive(clap::Args)]
 pub(super) struct Write {
-    /// Why; kept in the history
-    #[arg(short = 'm', long, value_name = "TEXT")]
+    /// Why, in one line; kept in the history
+    #[arg(short = 'm', long, value_name = "TEXT", value_parser = one_line)]
     pub(super) comment: Option<String>,
     /// When to answer: once agreed, or once every live node serves it
     #[arg(long = "until", value_enum, default_value_t = Until::Committed)]
@@ -44,15 +58,37 @@ pub(super) enum Until {
     Applied,
 }
 
+impl Until {
+    /// As `?wait=` has it.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Committed => "committed",
+            Self::Applied => "applied",
+        }
+    }
+}
+
 impl Remote {
+    /// How long to wait, where the flag does not say it.
+    pub(super) fn timeout_or(&self, default: Duration) -> Duration {
+        self.timeout.unwrap_or(default)
+    }
+
+    fn timeout(&self) -> Duration {
+        self.timeout_or(Duration::from_secs(10))
+    }
+
     /// Makes one call.
     pub(super) fn call(&self, call: Call) -> Result<Answer, Failure> {
+        self.call_within(call, self.timeout())
+    }
+
+    /// The same with a time of its own.
+    pub(super) fn call_within(&self, call: Call, within: Duration) -> Result<Answer, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        // The node is told the time to wait; the client allows it a moment more, so that its own answer is heard.
-        let client = Client::new(self.admins(), self.timeout + Duration::from_secs(1));
-        let client = client.map_err(|error| Failure::Usage(error.into()))?;
+        let client = self.client_within(within)?;
         runtime
             .block_on(client.call(call))
             .map_err(|error| match &error {
@@ -61,6 +97,42 @@ impl Remote {
                 }
                 _ => Failure::Failed(error.into()),
             })
+    }
+
+    /// A client of the nodes that the flags name.
+    pub(super) fn client(&self) -> Result<Client, Failure> {
+        self.client_within(self.timeout())
+    }
+
+    fn client_within(&self, within: Duration) -> Result<Client, Failure> {
+        // The node is told the time to wait; the client allows it a moment more, so that its own answer is heard.
+        let within = within + Duration::from_secs(1);
+        let client = Client::with_credentials(self.admins(), within, self.credentials()?);
+        client.map_err(|error| Failure::Usage(error.into()))
+    }
+
+    fn credentials(&self) -> Result<Credentials, Failure> {
+        let token = match &self.token_file {
+            Some(path) => Some(
+                std::fs::read_to_string(path)
+                    .with_context(|| format!("cannot read the token in {}", path.display()))?,
+            ),
+            None => std::env::var("SYNOD_TOKEN").ok(),
+        };
+        let token = token.map(|token| token.trim().to_owned());
+        let certificate = match (&self.cert, &self.key) {
+            (Some(cert), Some(key)) => Some((cert.clone(), key.clone())),
+            (None, None) => None,
+            _ => {
+                let why = "--cert and --key go together: a certificate and its key";
+                return Err(Failure::Usage(anyhow::anyhow!(why)));
+            }
+        };
+        Ok(Credentials {
+            ca: self.ca.clone(),
+            certificate,
+            token: token.filter(|token| !token.is_empty()),
+        })
     }
 
     fn admins(&self) -> Vec<String> {
@@ -91,16 +163,25 @@ impl Remote {
         body: Option<Value>,
         write: &Write,
     ) -> Result<Answer, Failure> {
-        let wait = match write.until {
-            Until::Committed => "committed",
-            Until::Applied => "applied",
-        };
-        self.write_and_wait(method, path, body, write, wait)
+        let wait = write.until.word();
+        self.write_and_wait(method, path, body, write, wait, None)
+    }
+
+    /// Puts in the place of what had this ETag when it was read.
+    pub(super) fn replace(
+        &self,
+        path: &str,
+        body: Value,
+        write: &Write,
+        etag: &str,
+    ) -> Result<Answer, Failure> {
+        let wait = write.until.word();
+        self.write_and_wait(Method::PUT, path, Some(body), write, wait, Some(etag))
     }
 
     /// Posts; answers when the backend's last request has ended.
     pub(super) fn write_until_empty(&self, path: &str, write: &Write) -> Result<Answer, Failure> {
-        self.write_and_wait(Method::POST, path, None, write, "empty")
+        self.write_and_wait(Method::POST, path, None, write, "empty", None)
     }
 
     fn write_and_wait(
@@ -110,8 +191,9 @@ impl Remote {
         body: Option<Value>,
         write: &Write,
         wait: &str,
+        etag: Option<&str>,
     ) -> Result<Answer, Failure> {
-        let timeout = self.timeout.as_millis();
+        let timeout = self.timeout().as_millis();
         let mut call = Call::new(method, format!("{path}?wait={wait}&timeout={timeout}ms"));
         if let Some(body) = body {
             call = call.json(body);
@@ -119,7 +201,18 @@ impl Remote {
         if let Some(comment) = &write.comment {
             call = call.header("synod-comment", comment);
         }
+        if let Some(etag) = etag {
+            call = call.header("if-match", format!("\"{etag}\""));
+        }
         self.call(call)
+    }
+}
+
+/// What a header field can hold.
+fn one_line(text: &str) -> Result<String, String> {
+    match text.contains(char::is_control) {
+        true => Err("a comment is one line without control characters".to_owned()),
+        false => Ok(text.to_owned()),
     }
 }
 

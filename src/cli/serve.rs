@@ -39,6 +39,9 @@ pub(super) struct Args {
     /// A first voter and its peer address; repeatable, the same list on each voter
     #[arg(long = "voter", value_name = "NAME=PEERADDR", value_parser = parse_voter)]
     voters: Vec<(String, SocketAddr)>,
+    /// Peer address of a voter of an existing cluster: follow it, without a vote; repeatable
+    #[arg(long, value_name = "PEERADDR", conflicts_with = "voters")]
+    join: Vec<SocketAddr>,
     /// Data-plane threads [default: one a core]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -93,6 +96,9 @@ impl Args {
                 )
                 .into());
             }
+        }
+        if !self.join.is_empty() {
+            settings.join = self.join;
         }
         if !self.listen.is_empty() {
             settings.listeners = self.listen.into_iter().map(Listener::at).collect();

@@ -5,24 +5,53 @@
 
 mod connection;
 mod problem;
+mod session;
+mod watch;
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::Value;
 
 pub use problem::{Fault, Problem};
+
+use crate::tls::{
+    CertificateFiles, ClientOptions, ClientTls, Keyring, KeyringOptions, MinVersion, Trust,
+};
+pub use session::{Claim, GRACE, Held, Lease, LockError, Session};
+pub use watch::{Event, Interest, Watch};
 
 /// The admin addresses of one cluster, and how long a call may take.
 #[derive(Clone, Debug)]
 pub struct Client {
     admins: Vec<Admin>,
     timeout: Duration,
+    /// There is one if any address is `https://`.
+    tls: Option<Arc<ClientTls>>,
+    /// Marked as sensitive, so that nothing prints it.
+    authorization: Option<HeaderValue>,
 }
 
-/// One node's admin address: `host:port`.
+/// What a client expects of nodes and shows to them.
+#[derive(Clone, Default)]
+pub struct Credentials {
+    /// PEM file of the authorities that may vouch for `https://` nodes; what this machine trusts unless said.
+    pub ca: Option<PathBuf>,
+    /// PEM files of a certificate and its key, for nodes that ask for one.
+    pub certificate: Option<(PathBuf, PathBuf)>,
+    /// A token of the admin API.
+    pub token: Option<String>,
+}
+
+/// One node's admin address: `host:port`, and whether TLS is spoken there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Admin(String);
+struct Admin {
+    authority: String,
+    secure: bool,
+}
 
 /// One call of the API.
 #[derive(Clone, Debug)]
@@ -31,6 +60,8 @@ pub struct Call {
     path: String,
     body: Option<Value>,
     headers: Vec<(&'static str, String)>,
+    /// After a timeout too the next node is asked: to ask twice does no harm.
+    moves_on: bool,
 }
 
 /// What a node answered, when it was a success.
@@ -50,10 +81,23 @@ pub struct Answer {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address cannot be used.
-    #[error("`{url}` is not an admin address; write it as http://127.0.0.1:9900")]
+    #[error(
+        "`{url}` is not an admin address; write it as http://127.0.0.1:9900 or https://lb.example:9900"
+    )]
     Address {
         /// As it was given.
         url: String,
+    },
+    /// A certificate or a token cannot be used.
+    #[error("{0}")]
+    Credentials(String),
+    /// The call names something that no path can hold, or a comment that no header field can.
+    #[error("`{path}` cannot be asked for: {why}")]
+    Unfit {
+        /// Of the call.
+        path: String,
+        /// What is wrong.
+        why: String,
     },
     /// No node could be reached.
     #[error("no admin address answers: {}; is a node running there? name others with --admin URL", .tried.join("; "))]
@@ -64,6 +108,12 @@ pub enum Error {
     /// A node answered with an error.
     #[error(transparent)]
     Refused(Box<Problem>),
+    /// A node answered with a success that lacks what it must have.
+    #[error("a node's answer has no `{missing}`; is it of another version?")]
+    Strange {
+        /// The field.
+        missing: String,
+    },
     /// The connection ended, or the time did, after a write was sent: it may have been carried out.
     #[error(
         "{admin} gave no answer ({why}); the write may still be committed, repeat it with Idempotency-Key {key}"
@@ -79,16 +129,39 @@ pub enum Error {
 }
 
 impl Client {
-    /// A client of the nodes at these addresses, tried in this order. An address is `http://host:port`.
+    /// A client of the nodes at these addresses, tried in this order. An address is `http://host:port`, or `https`.
     pub fn new<S: AsRef<str>>(
         urls: impl IntoIterator<Item = S>,
         timeout: Duration,
+    ) -> Result<Self, Error> {
+        Self::with_credentials(urls, timeout, Credentials::default())
+    }
+
+    /// The same for nodes that want to know who asks, or that show certificates of an authority of their own.
+    pub fn with_credentials<S: AsRef<str>>(
+        urls: impl IntoIterator<Item = S>,
+        timeout: Duration,
+        credentials: Credentials,
     ) -> Result<Self, Error> {
         let admins = urls
             .into_iter()
             .map(|url| Admin::parse(url.as_ref()))
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { admins, timeout })
+        let secure = admins.iter().any(|admin| admin.secure);
+        Ok(Self {
+            tls: secure.then(|| credentials.tls()).transpose()?,
+            authorization: credentials.authorization()?,
+            admins,
+            timeout,
+        })
+    }
+
+    /// The same nodes, with another time for each call.
+    pub fn within(&self, timeout: Duration) -> Self {
+        Self {
+            timeout,
+            ..self.clone()
+        }
     }
 
     /// Asks the nodes in turn until one answers; an error answer is an answer, but for 503 from a node that proposed
@@ -98,32 +171,39 @@ impl Client {
         let mut tried = Vec::new();
         let mut refused = None;
         for admin in &self.admins {
-            match tokio::time::timeout(self.timeout, connection::exchange(&admin.0, &call)).await {
+            match tokio::time::timeout(self.timeout, connection::exchange(self, admin, &call)).await
+            {
                 Ok(Ok(reply)) => match reply.into_answer() {
                     Err(problem) if problem.not_proposed() => refused = Some(problem),
                     Err(problem) => return Err(Error::Refused(Box::new(problem))),
                     Ok(answer) => return Ok(answer),
                 },
+                Ok(Err(connection::Broken::Unfit(error))) => {
+                    return Err(call.unfit(&error));
+                }
                 Ok(Err(connection::Broken::NotSent(error))) => {
-                    tried.push(format!("{}: {error}", admin.0))
+                    tried.push(format!("{}: {error}", admin.authority))
                 }
                 Ok(Err(connection::Broken::Sent(error))) => match &key {
-                    None => tried.push(format!("{}: {error}", admin.0)),
+                    None => tried.push(format!("{}: {error}", admin.authority)),
                     Some(key) if self.admins.len() == 1 => {
                         return Err(unknown(admin, error.to_string(), key));
                     }
                     // The key makes the repetition at another node safe.
-                    Some(_) => tried.push(format!("{}: {error}", admin.0)),
+                    Some(_) => tried.push(format!("{}: {error}", admin.authority)),
                 },
                 Err(_) => match &key {
-                    Some(key) => {
+                    Some(key) if !call.moves_on => {
                         return Err(unknown(
                             admin,
                             format!("no answer in {:?}", self.timeout),
                             key,
                         ));
                     }
-                    None => tried.push(format!("{}: no answer in {:?}", admin.0, self.timeout)),
+                    _ => tried.push(format!(
+                        "{}: no answer in {:?}",
+                        admin.authority, self.timeout
+                    )),
                 },
             }
         }
@@ -136,26 +216,76 @@ impl Client {
 
 fn unknown(admin: &Admin, why: String, key: &str) -> Error {
     Error::Unknown {
-        admin: admin.0.clone(),
+        admin: admin.authority.clone(),
         why,
         key: key.into(),
+    }
+}
+
+impl Credentials {
+    fn tls(&self) -> Result<Arc<ClientTls>, Error> {
+        const OWN: &str = "own";
+        let files =
+            |(cert, key): (PathBuf, PathBuf)| (OWN.to_owned(), CertificateFiles { cert, key });
+        let keyring = Keyring::load(KeyringOptions {
+            authorities: self
+                .ca
+                .clone()
+                .map(|ca| (OWN.to_owned(), ca))
+                .into_iter()
+                .collect(),
+            certificates: self
+                .certificate
+                .clone()
+                .map(files)
+                .into_iter()
+                .collect::<BTreeMap<_, _>>(),
+        });
+        let keyring = keyring.map_err(|fault| {
+            let why = std::error::Error::source(&fault).map_or(String::new(), ToString::to_string);
+            Error::Credentials(format!("{fault} {why}"))
+        })?;
+        let made = keyring.client(&ClientOptions {
+            trust: self
+                .ca
+                .as_ref()
+                .map_or(Trust::System, |_| Trust::Named(OWN.to_owned())),
+            server_name: None,
+            names: Vec::new(),
+            certificate: self.certificate.as_ref().map(|_| OWN.to_owned()),
+            min_version: MinVersion::default(),
+            alpn: vec![b"http/1.1".to_vec()],
+        });
+        made.map_err(|error| Error::Credentials(format!("a node over https {error}")))
+    }
+
+    fn authorization(&self) -> Result<Option<HeaderValue>, Error> {
+        let Some(token) = &self.token else {
+            return Ok(None);
+        };
+        let mut value = HeaderValue::try_from(format!("Bearer {token}"))
+            .map_err(|_| Error::Credentials("the token holds what no token does".to_owned()))?;
+        value.set_sensitive(true);
+        Ok(Some(value))
     }
 }
 
 impl Admin {
     fn parse(url: &str) -> Result<Self, Error> {
         let wrong = || Error::Address { url: url.into() };
-        let rest = match url.split_once("://") {
-            Some(("http", rest)) => rest,
+        let (secure, rest) = match url.split_once("://") {
+            Some(("http", rest)) => (false, rest),
+            Some(("https", rest)) => (true, rest),
             Some(_) => return Err(wrong()),
-            None => url,
+            None => (false, url),
         };
         let authority: http::uri::Authority =
             rest.trim_end_matches('/').parse().map_err(|_| wrong())?;
-        match authority.port_u16() {
-            Some(_) => Ok(Self(authority.to_string())),
-            None => Ok(Self(format!("{authority}:9900"))),
-        }
+        let authority = match authority.port_u16() {
+            Some(_) => authority.to_string(),
+            None => format!("{authority}:9900"),
+        };
+        Ok(Self { authority, secure })
     }
 }
 
@@ -167,6 +297,7 @@ impl Call {
             path: path.into(),
             body: None,
             headers: Vec::new(),
+            moves_on: false,
         }
     }
 
@@ -185,6 +316,20 @@ impl Call {
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
+    }
+
+    /// After a timeout the next node is asked too, though the first may yet do it.
+    pub fn moving_on(mut self) -> Self {
+        self.moves_on = true;
+        self
+    }
+
+    /// Why this cannot be asked.
+    fn unfit(&self, error: &http::Error) -> Error {
+        Error::Unfit {
+            path: self.path.clone(),
+            why: error.to_string(),
+        }
     }
 
     /// Writes carry an idempotency key, so that repeating them is safe.
@@ -243,10 +388,11 @@ mod tests {
             ("http://127.0.0.1:9900/", Some("127.0.0.1:9900")),
             ("lb.example", Some("lb.example:9900")),
             ("[::1]:9900", Some("[::1]:9900")),
-            ("https://lb.example", None),
+            ("https://lb.example", Some("lb.example:9900")),
+            ("ftp://lb.example", None),
             ("http://a b", None),
         ] {
-            let parsed = Admin::parse(url).ok().map(|admin| admin.0);
+            let parsed = Admin::parse(url).ok().map(|admin| admin.authority);
             assert_eq!(parsed.as_deref(), address, "{url}");
         }
     }

@@ -1,12 +1,11 @@
 //! Builds the next config's maps: what is equal stays the very resource it was, revision and all; what differs is
-//! made anew. A map without a difference stays the same allocation.
+//! made anew. A map without a difference stays the same memory.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::Serialize;
-
 use super::diff::same_ids;
+use super::resource::Spec;
 use super::spec::WHOLE;
 use super::{
     Backend, Faults, Name, Pool, Pools, Resource, Resources, Revision, Route, Routes, limits,
@@ -14,10 +13,10 @@ use super::{
 
 /// The next pools.
 pub(super) fn pools(
-    base: &Arc<Pools>,
+    base: &Pools,
     written: BTreeMap<Name, Option<Pool>>,
     revision: Revision,
-) -> Arc<Pools> {
+) -> Pools {
     next(base, written, revision, |pool, old| {
         parts(&pool.backends, old, revision)
     })
@@ -52,10 +51,10 @@ fn parts(
 
 /// The next routes.
 pub(super) fn routes(
-    base: &Arc<Routes>,
+    base: &Routes,
     written: BTreeMap<Name, Option<(Route, String)>>,
     revision: Revision,
-) -> Arc<Routes> {
+) -> Routes {
     let written = written
         .into_iter()
         .map(|(name, route)| (name, route.map(|(route, _)| route)));
@@ -70,47 +69,39 @@ fn by_id(backends: &[Backend]) -> BTreeMap<&Name, &Backend> {
 }
 
 /// `base` with what was written, where it differs.
-fn next<T: Clone + PartialEq + Serialize>(
-    base: &Arc<Resources<T>>,
+fn next<T: PartialEq + Spec>(
+    base: &Resources<T>,
     written: impl IntoIterator<Item = (Name, Option<T>)>,
     revision: Revision,
     parts: impl Fn(&T, Option<&Resource<T>>) -> BTreeMap<Name, Revision>,
-) -> Arc<Resources<T>> {
-    let mut map = Arc::clone(base);
+) -> Resources<T> {
+    let mut map = base.clone();
     for (name, spec) in written {
         let old = base.get(&name);
         match spec {
-            None if old.is_none() => {}
-            None => {
-                Arc::make_mut(&mut map).remove(&name);
-            }
+            None => map.remove(&name),
             Some(spec) if old.is_some_and(|old| old.spec == spec) => {}
             Some(spec) => {
                 let parts = parts(&spec, old.map(AsRef::as_ref));
                 let created = old.map_or(revision, |old| old.created);
                 let resource = Resource::new(spec, created, revision, parts);
-                Arc::make_mut(&mut map).insert(name, Arc::new(resource));
+                map.insert(name, Arc::new(resource));
             }
         }
     }
     map
 }
 
-/// Notes every limit of a whole config that these pass.
-pub(super) fn check_limits(pools: &Pools, routes: &Routes, faults: &mut Faults) {
-    let backends: usize = pools.values().map(|pool| pool.spec.backends.len()).sum();
-    let bytes = pools.values().map(|pool| pool.bytes).sum::<usize>()
-        + routes.values().map(|route| route.bytes).sum::<usize>();
-    let fullest = pools
-        .values()
-        .map(|pool| pool.spec.backends.len())
-        .max()
-        .unwrap_or(0);
+/// Notes every limit of a whole config that these pass; `fullest` are the backends of the fullest pool that was written.
+pub(super) fn check_limits(pools: &Pools, routes: &Routes, fullest: usize, faults: &mut Faults) {
+    let (of_pools, of_routes) = (pools.totals(), routes.totals());
+    let bytes = of_pools.bytes + of_routes.bytes;
     for (what, count, most) in [
         ("pools", pools.len(), limits::POOLS),
         ("routes", routes.len(), limits::ROUTES),
         ("backends in one pool", fullest, limits::BACKENDS_PER_POOL),
-        ("backends", backends, limits::BACKENDS),
+        ("backends", of_pools.parts, limits::BACKENDS),
+        ("regular expressions", of_routes.patterns, limits::PATTERNS),
         ("bytes of canonical JSON", bytes, limits::CONFIG_BYTES),
     ] {
         if count > most {

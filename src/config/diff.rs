@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::policy::ErrorPage;
 use super::spec::to_json;
-use super::{Backend, Config, Name, Pool, Resources, Route};
+use super::{Backend, Config, Difference, Name, Policy, Pool, Resources, Route, friendly};
 
 /// One value that differs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,31 +28,24 @@ pub struct Change {
 /// What lies between `old` and `new`, pools before routes, by name. Revisions do not count.
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let mut changes = Vec::new();
-    if !Arc::ptr_eq(&old.pools, &new.pools) {
-        resources("/pools", &old.pools, &new.pools, pool, &mut changes);
-    }
-    if !Arc::ptr_eq(&old.routes, &new.routes) {
-        resources("/routes", &old.routes, &new.routes, route, &mut changes);
-    }
+    resources("/pools", &old.pools, &new.pools, pool, &mut changes);
+    resources("/routes", &old.routes, &new.routes, route, &mut changes);
     changes
 }
 
-fn resources<T: Serialize>(
+fn resources<T: PartialEq + Serialize>(
     root: &str,
     old: &Resources<T>,
     new: &Resources<T>,
     fields: impl Fn(&str, &T, &T, &mut Vec<Change>),
     changes: &mut Vec<Change>,
 ) {
-    let names: BTreeSet<&Name> = old.keys().chain(new.keys()).collect();
-    for name in names {
-        match (old.get(name), new.get(name)) {
-            (Some(old), Some(new)) if Arc::ptr_eq(old, new) => {}
-            (Some(old), Some(new)) => {
-                fields(&format!("{root}/{name}"), &old.spec, &new.spec, changes)
-            }
+    for Difference { key, before, after } in old.differences(new) {
+        let path = format!("{root}/{key}");
+        match (before, after) {
+            (Some(old), Some(new)) => fields(&path, &old.spec, &new.spec, changes),
             (old, new) => changes.push(Change {
-                path: format!("{root}/{name}"),
+                path,
                 before: old.map(|old| to_json(&old.spec)),
                 after: new.map(|new| to_json(&new.spec)),
             }),
@@ -62,16 +57,48 @@ fn pool(path: &str, old: &Pool, new: &Pool, changes: &mut Vec<Change>) {
     let Pool {
         name: _,
         balance,
+        hash,
+        bounded_load,
         backends: from,
         timeouts,
         retries,
+        proxy_protocol,
+        tls,
+        protocol,
         health,
+        outlier,
+        slow_start,
+        limits,
+        sticky,
     } = old;
     field(path, "balance", balance, &new.balance, changes);
+    optional(path, "hash", hash, &new.hash, changes);
+    optional(
+        path,
+        "bounded_load",
+        bounded_load,
+        &new.bounded_load,
+        changes,
+    );
     backends(path, from, &new.backends, changes);
     field(path, "timeouts", timeouts, &new.timeouts, changes);
     field(path, "retries", retries, &new.retries, changes);
+    optional(
+        path,
+        "proxy_protocol",
+        proxy_protocol,
+        &new.proxy_protocol,
+        changes,
+    );
+    optional(path, "tls", tls, &new.tls, changes);
+    field(path, "protocol", protocol, &new.protocol, changes);
     optional(path, "health", health, &new.health, changes);
+    field(path, "outlier", outlier, &new.outlier, changes);
+    let words = |time: &Option<Duration>| time.map(friendly::print);
+    let (old_window, new_window) = (words(slow_start), words(&new.slow_start));
+    optional(path, "slow_start", &old_window, &new_window, changes);
+    optional(path, "limits", limits, &new.limits, changes);
+    optional(path, "sticky", sticky, &new.sticky, changes);
 }
 
 fn route(path: &str, old: &Route, new: &Route, changes: &mut Vec<Change>) {
@@ -79,9 +106,66 @@ fn route(path: &str, old: &Route, new: &Route, changes: &mut Vec<Change>) {
         name: _,
         matches,
         to,
+        timeouts,
+        retries,
+        rate_limit,
+        fence,
+        policy: before,
     } = old;
     field(path, "match", matches, &new.matches, changes);
     field(path, "to", to, &new.to, changes);
+    optional(path, "timeouts", timeouts, &new.timeouts, changes);
+    optional(path, "retries", retries, &new.retries, changes);
+    optional(path, "fence", fence, &new.fence, changes);
+    let policy = |policy: &Option<Box<Policy>>| policy.as_deref().cloned().unwrap_or_default();
+    let (before, after) = (policy(before), policy(&new.policy));
+    let Policy {
+        basic_auth,
+        clients,
+        redirect,
+        rewrite,
+        cors,
+        max_body_bytes,
+        headers,
+        fault_injection,
+        mirror,
+        error_pages,
+        compress,
+        forward_auth,
+    } = &before;
+    optional(path, "basic_auth", basic_auth, &after.basic_auth, changes);
+    optional(
+        path,
+        "forward_auth",
+        forward_auth,
+        &after.forward_auth,
+        changes,
+    );
+    optional(path, "clients", clients, &after.clients, changes);
+    optional(path, "redirect", redirect, &after.redirect, changes);
+    optional(path, "rewrite", rewrite, &after.rewrite, changes);
+    optional(path, "cors", cors, &after.cors, changes);
+    optional(
+        path,
+        "max_body_bytes",
+        max_body_bytes,
+        &after.max_body_bytes,
+        changes,
+    );
+    optional(path, "headers", headers, &after.headers, changes);
+    optional(
+        path,
+        "fault_injection",
+        fault_injection,
+        &after.fault_injection,
+        changes,
+    );
+    optional(path, "mirror", mirror, &after.mirror, changes);
+    optional(path, "compress", compress, &after.compress, changes);
+    let pages = |pages: &Arc<[ErrorPage]>| (!pages.is_empty()).then(|| pages.clone());
+    let (old_pages, new_pages) = (pages(error_pages), pages(&after.error_pages));
+    optional(path, "error_pages", &old_pages, &new_pages, changes);
+    optional(path, "rate_limit", rate_limit, &new.rate_limit, changes);
 }
 
 fn field<T: PartialEq + Serialize>(

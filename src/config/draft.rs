@@ -1,8 +1,8 @@
 //! The config while a transaction writes it: what was written so far, over the old one.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::resource::Spec;
 use super::{
     Config, Faults, Name, Pool, Rejection, ResourcePath, Revision, Route, build, limits, references,
 };
@@ -55,7 +55,12 @@ impl<'a> Draft<'a> {
             ResourcePath::Backend(pool, _) => backends(pool),
             ResourcePath::Pool(_) | ResourcePath::Route(_) => 0,
         };
-        (self.work <= limits::WORK).then_some(())
+        (!self.is_spent()).then_some(())
+    }
+
+    /// Whether the transaction has cost all that it may.
+    pub(super) fn is_spent(&self) -> bool {
+        self.work > limits::WORK
     }
 
     /// Pools and routes, old and written.
@@ -65,9 +70,9 @@ impl<'a> Draft<'a> {
 
     /// Backends of all pools, old and written.
     fn backends(&self) -> usize {
-        let old = self.base.pools.values().map(|pool| &pool.spec);
-        let pools = old.chain(self.pools.values().flatten());
-        pools.map(|pool| pool.backends.len()).sum()
+        let written = self.pools.values().flatten();
+        let written = written.map(|pool| pool.backends.len());
+        self.base.pools.totals().parts + written.sum::<usize>()
     }
 
     /// Whether that resource is there now.
@@ -129,6 +134,7 @@ impl<'a> Draft<'a> {
 
     /// Writes a route; faults about the pools it names will point below `at`.
     pub(super) fn put_route(&mut self, route: Route, at: String) {
+        self.work += limits::PATTERN_WORK * route.patterns();
         self.routes.insert(route.name.clone(), Some((route, at)));
     }
 
@@ -170,36 +176,36 @@ impl<'a> Draft<'a> {
             mut faults,
             work: _,
         } = self;
-        let removed: Vec<Name> = names_without_value(&written_pools);
+        let removed = names_without_value(&written_pools);
+        let written = written_pools.values().flatten();
+        let fullest = written.map(|pool| pool.backends.len()).max().unwrap_or(0);
         let pools = build::pools(&base.pools, written_pools, revision);
         for (route, at) in written_routes.values().flatten() {
             references::check_route(route, at, &pools, &mut faults);
         }
         let routes = build::routes(&base.routes, written_routes, revision);
-        build::check_limits(&pools, &routes, &mut faults);
+        build::check_limits(&pools, &routes, fullest, &mut faults);
         if !faults.is_empty() {
             return Err(Rejection::Invalid(faults));
         }
-        for name in removed {
-            let by = references::referring(&name, &routes);
-            if !by.is_empty() {
-                return Err(Rejection::Referred {
-                    path: ResourcePath::Pool(name).to_string(),
-                    by,
-                });
-            }
+        if let Some((pool, by)) = references::referred(removed, &routes) {
+            return Err(Rejection::Referred {
+                path: ResourcePath::Pool(pool).to_string(),
+                by,
+            });
         }
-        let same = Arc::ptr_eq(&pools, &base.pools) && Arc::ptr_eq(&routes, &base.routes);
+        let same = pools.is_same(&base.pools) && routes.is_same(&base.routes);
         let revision = if same { base.revision } else { revision };
         Ok(Config {
             revision,
             pools,
             routes,
+            sticky_key: base.sticky_key,
         })
     }
 }
 
-fn names_without_value<T>(written: &BTreeMap<Name, Option<T>>) -> Vec<Name> {
+fn names_without_value<T>(written: &BTreeMap<Name, Option<T>>) -> BTreeSet<Name> {
     written
         .iter()
         .filter(|(_, value)| value.is_none())

@@ -17,6 +17,16 @@ pub struct Fault {
     pub detail: String,
 }
 
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = match self.pointer.as_str() {
+            "" => "(whole)",
+            pointer => pointer,
+        };
+        write!(f, "{place}: {}", self.detail)
+    }
+}
+
 /// All that is wrong with one document, in the order it was read: at most [`limits::FAULTS`], and then a last one
 /// that says there are more.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,10 +94,9 @@ impl Faults {
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, Fault { pointer, detail }) in self.0.iter().enumerate() {
+        for (i, fault) in self.0.iter().enumerate() {
             let separator = if i == 0 { "" } else { "\n" };
-            let place = if pointer.is_empty() { "/" } else { pointer };
-            write!(f, "{separator}{place}: {detail}")?;
+            write!(f, "{separator}{fault}")?;
         }
         Ok(())
     }

@@ -40,6 +40,17 @@ pub(crate) fn serialize<S: Serializer>(
     serializer.serialize_str(&print(*duration))
 }
 
+/// As [`serialize`], of one that is there.
+pub(crate) fn serialize_option<S: Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match duration {
+        Some(duration) => serialize(duration, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

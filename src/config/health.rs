@@ -7,6 +7,9 @@ use serde::{Serialize, Serializer};
 
 use super::friendly;
 
+/// A pool with a smaller share of its backends up uses all of them, unless its checks say another one.
+pub const PANIC_PERCENT: u32 = 50;
+
 /// The active checks of a pool. A pool without them takes its backends to be up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Health {
@@ -36,7 +39,7 @@ impl Health {
             timeout: Duration::from_secs(1),
             rise: 2,
             fall: 3,
-            panic_percent: 50,
+            panic_percent: PANIC_PERCENT,
         }
     }
 }
@@ -49,6 +52,15 @@ pub enum Probe {
     Http(HttpProbe),
     /// A connection that must be accepted.
     Tcp {},
+    /// A question to the health service of gRPC (grpc.health.v1), over HTTP/2 whatever the pool speaks.
+    Grpc(GrpcProbe),
+}
+
+/// What is asked by gRPC. Good is the answer SERVING.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct GrpcProbe {
+    /// Whose health is asked for; empty for that of the server as a whole.
+    pub service: String,
 }
 
 /// What is asked by HTTP, and which answer is good.

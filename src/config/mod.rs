@@ -6,20 +6,35 @@
 //! was decided, and both get the same answer. Nothing behind the parser checks again.
 
 mod fault;
-mod friendly;
+pub(crate) mod friendly;
 pub mod limits;
 mod name;
 
+mod balance;
+mod capacity;
+mod fence;
 mod health;
 mod host;
+mod key;
+mod network;
+mod outlier;
+mod pattern;
+mod persistent;
+pub mod policy;
 mod pool;
+mod rate;
 mod resource;
+mod resources;
 mod route;
+mod sticky;
+mod tls;
 
+mod address;
 mod apply;
 mod build;
 mod diff;
 mod draft;
+mod image;
 mod merge;
 mod references;
 mod rejection;
@@ -29,48 +44,63 @@ pub mod spec;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod tries;
 mod undo;
 mod whole;
 mod write;
 
-use std::collections::BTreeMap;
 use std::hash::Hasher;
-use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 use twox_hash::XxHash3_64;
 
+pub use address::{Address, BadAddress};
 pub use apply::{Effect, Next};
+pub use balance::{Balance, HashOn};
+pub use capacity::Capacity;
 pub use diff::{Change, diff};
 pub use fault::{Fault, Faults, Pointer};
-pub use health::{Health, HttpProbe, Probe, Statuses};
+pub use fence::Fence;
+pub use health::{GrpcProbe, Health, HttpProbe, PANIC_PERCENT, Probe, Statuses};
 pub use host::HostPattern;
+pub use key::{KeyMatch, Wanted};
 pub use name::{BadName, Name};
-pub use pool::{Address, Backend, Balance, Pool, PoolTimeouts, Retries, State};
+pub use network::{BadNetwork, Network};
+pub use outlier::Outlier;
+pub use pattern::Pattern;
+pub use persistent::{Difference, PersistentMap};
+pub use policy::Policy;
+pub use pool::{Backend, Pool, PoolTimeouts, Protocol, ProxyProtocol, Retries, State};
+pub use rate::RateLimit;
 pub use rejection::Rejection;
 pub use resource::{Resource, Revision};
+pub use resources::{ResourceDifference, Resources};
 pub use route::{Match, PathMatch, Route, Target};
+pub use sticky::{SameSite, Sticky, StickyKey};
+pub use tls::{Authority, BackendTls, TlsVersion, Trust};
 pub use transaction::{Action, BadPath, Expected, Operation, ResourcePath, Transaction};
+pub use tries::{RouteRetries, RouteTimeouts};
 pub(crate) use undo::Undo;
 
-/// Resources of one kind, by name.
-pub type Resources<T> = BTreeMap<Name, Arc<Resource<T>>>;
 /// Pools by name.
 pub type Pools = Resources<Pool>;
 /// Routes by name.
 pub type Routes = Resources<Route>;
 
-/// Everything the data plane is told, at one revision. Every pool a route names is in it. A clone is two pointers,
-/// and what a change did not touch is the same allocation as before.
+/// Everything the data plane is told, at one revision. Every pool a route names is in it. A clone is cheap, and what a
+/// change did not touch is shared with the config before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// The slot of the command that last changed it; 0 before the first.
     pub revision: Revision,
     /// All pools.
-    pub pools: Arc<Pools>,
+    pub pools: Pools,
     /// All routes.
-    pub routes: Arc<Routes>,
+    pub routes: Routes,
+    /// What cookies of sticky pools are made with: there from the first change on, and never another one. No content,
+    /// so neither written for users nor undone.
+    pub sticky_key: Option<StickyKey>,
 }
 
 impl Config {
@@ -97,26 +127,21 @@ impl Config {
 
     /// Whether the specs are equal, whatever the revisions.
     pub fn same_content(&self, other: &Self) -> bool {
-        fn same<T: PartialEq>(a: &Resources<T>, b: &Resources<T>) -> bool {
-            a.len() == b.len()
-                && a.values()
-                    .zip(b.values())
-                    .all(|(a, b)| Arc::ptr_eq(a, b) || a.spec == b.spec)
-        }
-        same(&self.pools, &other.pools) && same(&self.routes, &other.routes)
+        self.pools.same_content(&other.pools) && self.routes.same_content(&other.routes)
     }
 
     /// Over everything in it, revisions too: equal on every node that holds the same.
     pub fn digest(&self) -> u64 {
         fn feed<T>(hasher: &mut XxHash3_64, resources: &Resources<T>) {
             hasher.write(&(resources.len() as u64).to_le_bytes());
-            for resource in resources.values() {
-                hasher.write(&resource.digest.to_le_bytes());
-            }
+            hasher.write(&resources.totals().digest.to_le_bytes());
         }
         let mut hasher = XxHash3_64::with_seed(self.revision.0);
         feed(&mut hasher, &self.pools);
         feed(&mut hasher, &self.routes);
+        if let Some(StickyKey(key)) = &self.sticky_key {
+            hasher.write(key);
+        }
         hasher.finish()
     }
 }

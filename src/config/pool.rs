@@ -1,12 +1,13 @@
 //! A pool: a named set of backends, how requests are spread over it, and how long and how often to try.
 
-use std::fmt;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Health, Name, friendly};
+use super::resource::Spec;
+use super::{
+    Address, BackendTls, Balance, Capacity, HashOn, Health, Name, Outlier, Sticky, friendly,
+};
 
 /// A named set of backends. It may be empty: routes to it then answer 503.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -15,15 +16,50 @@ pub struct Pool {
     pub name: Name,
     /// How a backend is picked.
     pub balance: Balance,
+    /// What consistent hashing looks at; there is one if `balance` is `maglev`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hash: Option<HashOn>,
+    /// Whether consistent hashing passes over a backend with more than 125 % of its share in flight; likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bounded_load: Option<bool>,
     /// In the order they were written, ids unique.
     pub backends: Vec<Backend>,
     /// How long to wait for what.
     pub timeouts: PoolTimeouts,
     /// How often to try again.
     pub retries: Retries,
+    /// Whether connections to its backends begin with a PROXY header, and of which version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// Whether TLS is spoken to its backends, and how.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<BackendTls>,
+    /// What is spoken with its backends.
+    #[serde(skip_serializing_if = "is_http1")]
+    pub protocol: Protocol,
     /// How its backends are checked; not at all unless said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
+    /// When a backend is ejected for what requests meet there.
+    pub outlier: Outlier,
+    /// Within what time a backend that comes up comes to take its whole share; at once unless said.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "friendly::serialize_option"
+    )]
+    pub slow_start: Option<Duration>,
+    /// How much it takes at a time; without limit unless said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Capacity>,
+    /// By which cookie it keeps clients at the backend they had; not at all unless said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<Sticky>,
+}
+
+impl Spec for Pool {
+    fn patterns(&self) -> usize {
+        0
+    }
 }
 
 impl Pool {
@@ -32,10 +68,19 @@ impl Pool {
         Self {
             name,
             balance: Balance::default(),
+            hash: None,
+            bounded_load: None,
             backends: Vec::new(),
             timeouts: PoolTimeouts::default(),
             retries: Retries::default(),
+            proxy_protocol: None,
+            tls: None,
+            protocol: Protocol::Http1,
             health: None,
+            outlier: Outlier::default(),
+            slow_start: None,
+            limits: None,
+            sticky: None,
         }
     }
 
@@ -56,46 +101,50 @@ pub struct Backend {
     pub weight: u16,
     /// Whether it takes requests.
     pub state: State,
+    /// 0 for one of the first tier; one of a higher tier is a backup, used while too few of the tiers before it are up.
+    #[serde(skip_serializing_if = "is_first")]
+    pub backup: u8,
 }
 
-/// Where a backend listens: today an IP address and a port.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct Address(SocketAddr);
-
-impl Address {
-    /// Of an IP address and port.
-    pub fn new(address: SocketAddr) -> Self {
-        Self(address)
-    }
-
-    /// As an IP address and port.
-    pub fn socket_addr(self) -> SocketAddr {
-        self.0
-    }
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_first(tier: &u8) -> bool {
+    *tier == 0
 }
 
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Debug for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
-/// How a pool picks a backend.
+/// What is spoken with a backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Balance {
-    /// Smooth weighted round robin, exact over the node.
+pub enum Protocol {
+    /// HTTP/1.1, a request at a time on each connection.
     #[default]
-    RoundRobin,
-    /// The fewest requests in flight for its weight.
-    LeastConnections,
+    Http1,
+    /// HTTP/2, by ALPN where TLS is spoken, else by prior knowledge (RFC 9113, 3.3): requests share connections.
+    Http2,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_http1(protocol: &Protocol) -> bool {
+    *protocol == Protocol::Http1
+}
+
+/// A version of the PROXY protocol, by which a backend is told who the client is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProxyProtocol {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+impl ProxyProtocol {
+    /// The header of a connection that is the proxy's own: of a check, say.
+    pub fn own(self) -> &'static [u8] {
+        match self {
+            Self::V1 => b"PROXY UNKNOWN\r\n",
+            Self::V2 => b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
+        }
+    }
 }
 
 /// Whether a backend takes requests.
@@ -105,7 +154,7 @@ pub enum State {
     /// Takes requests.
     #[default]
     Ready,
-    /// Finishes what it has, takes nothing new.
+    /// Finishes what it has, takes nothing new but of clients that stick to it.
     Drain,
     /// Takes nothing, and is not checked either.
     Maint,
@@ -126,6 +175,9 @@ pub struct PoolTimeouts {
     /// An unused connection is kept this long. 60 s.
     #[serde(serialize_with = "friendly::serialize")]
     pub idle: Duration,
+    /// A tunnel (an upgraded connection, such as a WebSocket) in which nothing moves is kept this long. 1 h.
+    #[serde(serialize_with = "friendly::serialize")]
+    pub tunnel_idle: Duration,
 }
 
 impl Default for PoolTimeouts {
@@ -135,6 +187,7 @@ impl Default for PoolTimeouts {
             response_headers: Duration::from_secs(60),
             stream_idle: Duration::from_mins(5),
             idle: Duration::from_secs(60),
+            tunnel_idle: Duration::from_hours(1),
         }
     }
 }

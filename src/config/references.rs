@@ -1,5 +1,7 @@
 //! References between resources, checked on the result of a transaction: a route names only pools that are there.
 
+use std::collections::BTreeSet;
+
 use super::fault::{Faults, Pointer};
 use super::spec::nearest;
 use super::{Name, Pools, Route, Routes, limits};
@@ -14,6 +16,16 @@ pub(super) fn check_route(route: &Route, at: &str, pools: &Pools, faults: &mut F
                 &place.index(i).field("pool"),
                 no_such_pool(&target.pool, pools),
             );
+        }
+    }
+    let aside = [
+        ("mirror", route.mirror().map(|mirror| &mirror.pool)),
+        ("forward_auth", route.forward_auth().map(|auth| &auth.pool)),
+    ];
+    for (field, pool) in aside {
+        if let Some(pool) = pool.filter(|pool| !pools.contains_key(*pool)) {
+            let place = root.field(field);
+            faults.add(&place.field("pool"), no_such_pool(pool, pools));
         }
     }
 }
@@ -38,12 +50,17 @@ fn no_such_pool(name: &Name, pools: &Pools) -> String {
     )
 }
 
-/// The routes that name `pool`, as paths, by name, at most [`limits::LISTED`].
-pub(super) fn referring(pool: &Name, routes: &Routes) -> Vec<String> {
-    routes
+/// The first of `removed` pools that a route names, and the routes that do, as paths, by name, at most
+/// [`limits::LISTED`]. Looks at every route, once however many pools there are, and at none if there are none.
+pub(super) fn referred(removed: BTreeSet<Name>, routes: &Routes) -> Option<(Name, Vec<String>)> {
+    if removed.is_empty() {
+        return None;
+    }
+    let named = routes.values().flat_map(|route| route.spec.pools());
+    let first = named.filter(|pool| removed.contains(*pool)).min()?;
+    let by = routes
         .values()
-        .filter(|route| route.spec.to.iter().any(|target| target.pool == *pool))
-        .take(limits::LISTED)
-        .map(|route| format!("/routes/{}", route.spec.name))
-        .collect()
+        .filter(|route| route.spec.pools().any(|pool| pool == first));
+    let by = by.map(|route| format!("/routes/{}", route.spec.name));
+    Some((first.clone(), by.take(limits::LISTED).collect()))
 }

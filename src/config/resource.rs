@@ -23,6 +23,12 @@ impl fmt::Display for Revision {
     }
 }
 
+/// What a resource is made of.
+pub(super) trait Spec: Serialize {
+    /// How many regular expressions are in it.
+    fn patterns(&self) -> usize;
+}
+
 /// One pool or route of a config. Immutable once made: sizes and digests are taken then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource<T> {
@@ -38,15 +44,20 @@ pub struct Resource<T> {
     pub(super) digest: u64,
     /// Of the spec as canonical JSON.
     pub(super) bytes: usize,
+    /// Regular expressions in it.
+    pub(super) patterns: usize,
 }
 
-impl<T: Serialize> Resource<T> {
+impl<T> Resource<T> {
     pub(super) fn new(
         spec: T,
         created: Revision,
         revision: Revision,
         parts: BTreeMap<Name, Revision>,
-    ) -> Self {
+    ) -> Self
+    where
+        T: Spec,
+    {
         let mut sink = Sink {
             hasher: XxHash3_64::with_seed(0),
             bytes: 0,
@@ -63,15 +74,14 @@ impl<T: Serialize> Resource<T> {
         Self {
             revision,
             created,
+            patterns: spec.patterns(),
             spec,
             parts: Arc::new(parts),
             digest: hasher.finish(),
             bytes,
         }
     }
-}
 
-impl<T> Resource<T> {
     /// When each nested resource last changed.
     pub(super) fn parts(&self) -> &BTreeMap<Name, Revision> {
         &self.parts

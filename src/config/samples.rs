@@ -20,6 +20,9 @@ fn backend(id: Option<&'static str>) -> impl Strategy<Value = Value> {
             let weight = if host == 0 { weight } else { weight.max(0) };
             let mut backend =
                 json!({"address": format!("10.0.0.{host}:80"), "weight": weight, "state": state});
+            if host == 3 {
+                backend["backup"] = json!(1);
+            }
             if let Some(id) = id {
                 backend["id"] = json!(id);
             }
@@ -36,7 +39,7 @@ fn pool() -> impl Strategy<Value = Value> {
             .map(|id| backend(Some(id)))
             .collect::<Vec<_>>()
     });
-    let balance = select(&["round_robin", "least_connections"][..]);
+    let balance = select(&["round_robin", "least_connections", "ewma", "maglev"][..]);
     (
         backends,
         balance,
@@ -46,14 +49,30 @@ fn pool() -> impl Strategy<Value = Value> {
     )
         .prop_map(|(backends, balance, attempts, connect, health)| {
             let mut pool = json!({"backends": backends, "balance": balance});
+            if balance == "maglev" && attempts.is_some() {
+                pool["hash"] = json!({"header": "x-user"});
+                pool["bounded_load"] = json!(true);
+            }
             if let Some(attempts) = attempts {
                 pool["retries"] = json!({ "attempts": attempts });
             }
             if let Some(connect) = connect {
                 pool["timeouts"] = json!({ "connect": connect });
             }
+            if attempts == Some(1) {
+                pool["tls"] =
+                    json!({"ca": "internal", "names": ["a.example"], "certificate": "mesh"});
+            } else if attempts == Some(2) {
+                pool["tls"] = json!({"insecure": true});
+            }
             if let Some(health) = health {
                 pool["health"] = health;
+                pool["sticky"] = json!({"same_site": "strict", "max_age": "1h"});
+                pool["slow_start"] = json!("30s");
+                pool["protocol"] = json!("http2");
+                pool["limits"] =
+                    json!({"requests": 9, "requests_per_backend": 3, "queue_timeout": "2s"});
+                pool["outlier"] = json!({"ejection_time": "1m", "max_percent": 20});
             }
             pool
         })
@@ -73,7 +92,8 @@ fn health() -> impl Strategy<Value = Value> {
         }
         match kind {
             0 => json!({"http": http, "tcp": {}}),
-            1..3 => json!({"tcp": {}}),
+            1 => json!({"grpc": {"service": "shop.Cart"}}),
+            2 => json!({"tcp": {}}),
             _ => json!({ "http": http }),
         }
     });
@@ -93,18 +113,63 @@ fn health() -> impl Strategy<Value = Value> {
 fn route() -> impl Strategy<Value = Value> {
     let hosts = subsequence(&["a.example", "*.example", "[::1]"][..], 0..=3).prop_shuffle();
     let to = subsequence(&POOLS[..], 1..=3).prop_shuffle();
-    (hosts, to, any::<bool>()).prop_map(|(hosts, to, exact)| {
-        let path = if exact {
-            json!({"exact": "/x"})
-        } else {
-            json!({"prefix": "/y/"})
-        };
-        let to: Vec<Value> = to
-            .into_iter()
-            .map(|pool| json!({"pool": pool, "weight": pool.len()}))
-            .collect();
-        json!({"match": {"hosts": hosts, "path": path}, "to": to})
-    })
+    let mirror = option::of(select(&POOLS[..]));
+    (hosts, to, any::<bool>(), conditions(), mirror).prop_map(
+        |(hosts, to, exact, conditions, mirror)| {
+            let path = if exact {
+                json!({"exact": "/x"})
+            } else {
+                json!({"prefix": "/y/"})
+            };
+            let to: Vec<Value> = to
+                .into_iter()
+                .map(|pool| json!({"pool": pool, "weight": pool.len()}))
+                .collect();
+            let mut matches = json!({"hosts": hosts, "path": path});
+            for (field, condition) in conditions {
+                matches[field] = condition;
+            }
+            let mut route = json!({"match": matches, "to": to});
+            if let Some(pool) = mirror {
+                route["forward_auth"] = json!({"pool": pool, "answer_headers": ["X-User"]});
+                route["mirror"] = json!({ "pool": pool });
+            }
+            if exact {
+                route["rate_limit"] = json!({"requests": 5, "by": {"header": "X-User"}});
+                route["timeouts"] = json!({"try": "1s", "total": "1m"});
+                route["retries"] = json!({"statuses": [503, 429]});
+                route["fault_injection"] =
+                    json!({"delay": {"percent": 5, "for": "1s"}, "abort": {"status": 500}});
+                route["basic_auth"] =
+                    json!({"users": [{"name": "ann", "password_sha256": "0a".repeat(32)}]});
+                route["compress"] = json!({"codings": ["gzip"], "types": ["text/*"]});
+                route["error_pages"] = json!([{"status": ["502-504"], "body": "sorry"}]);
+                route["fence"] = json!({"lock": "deploy", "header": "x-token"});
+            }
+            route
+        },
+    )
+}
+
+/// What a route asks for besides host and path; now and then a small letter too many, which is a fault.
+fn conditions() -> impl Strategy<Value = Vec<(&'static str, Value)>> {
+    let methods = subsequence(&["GET", "POST", "PURGE"][..], 0..=2);
+    let key = select(vec![
+        json!({"name": "x-beta", "exact": "1"}),
+        json!({"name": "x-beta", "regex": "[0-9]+"}),
+        json!({"name": "x-user", "present": true}),
+    ]);
+    (methods, option::of(key.clone()), option::of(key), 0u8..16).prop_map(
+        |(methods, header, parameter, fault)| {
+            let methods = if fault == 0 { vec!["get"] } else { methods };
+            let lists = [
+                ("methods", json!(methods)),
+                ("headers", json!(header.as_slice())),
+                ("query", json!(parameter.as_slice())),
+            ];
+            lists.into_iter().collect()
+        },
+    )
 }
 
 fn named(
@@ -196,6 +261,14 @@ pub(crate) fn json_value() -> impl Strategy<Value = Value> {
                 "retries",
                 "attempts",
                 "health",
+                "outlier",
+                "max_percent",
+                "protocol",
+                "slow_start",
+                "backup",
+                "limits",
+                "requests",
+                "rate_limit",
                 "http",
                 "tcp",
                 "status",
@@ -205,6 +278,12 @@ pub(crate) fn json_value() -> impl Strategy<Value = Value> {
                 "path",
                 "exact",
                 "prefix",
+                "methods",
+                "headers",
+                "query",
+                "present",
+                "regex",
+                "GET",
                 "to",
                 "pool",
                 "pools",

@@ -85,6 +85,7 @@ impl<'a> Undo<'a> {
             revision,
             pools: build::pools(&self.newest.pools, pools, revision),
             routes: build::routes(&self.newest.routes, routes, revision),
+            sticky_key: self.newest.sticky_key,
         }
     }
 

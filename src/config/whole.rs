@@ -2,6 +2,7 @@
 //! is empty. A patch leaves alone what it does not name; it names either a list, which replaces as RFC 7396 has it, or
 //! an object from names to patches, in which `null` removes and a new name makes the resource from the patch alone.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
@@ -9,7 +10,7 @@ use serde_json::{Map, Value};
 use super::apply::Effect;
 use super::draft::Draft;
 use super::spec::{Fields, Object, kind, read_pool, read_route};
-use super::write::{Mode, write_pool, write_route};
+use super::write::{Mode, with_secrets, write_pool, write_route};
 use super::{Name, Pointer, limits};
 
 const CONFIG: Fields = Fields {
@@ -74,6 +75,9 @@ fn patch_each(
 ) {
     for (text, patch) in patches {
         let place = at.field(text);
+        if !affords(draft, &place) {
+            return;
+        }
         let name = match Name::new(text) {
             Ok(name) => name,
             Err(bad) => {
@@ -92,6 +96,15 @@ fn patch_each(
             }
         }
     }
+}
+
+/// Whether the transaction may cost more; noted at the place where it may not.
+fn affords(draft: &mut Draft<'_>, at: &Pointer<'_>) -> bool {
+    if draft.is_spent() {
+        let detail = "is too much work for one transaction: split it";
+        draft.faults.add(at, detail);
+    }
+    !draft.is_spent()
 }
 
 /// Makes the list exactly these.
@@ -115,6 +128,9 @@ fn replace(draft: &mut Draft<'_>, member: Member, specs: &[Value], at: &Pointer<
     let mut first_of: BTreeMap<Name, usize> = BTreeMap::new();
     for (i, spec) in specs.iter().enumerate().take(most) {
         let place = at.index(i);
+        if !affords(draft, &place) {
+            return;
+        }
         let Some(name) = put_listed(draft, member, spec, &place) else {
             continue;
         };
@@ -142,7 +158,12 @@ fn put_listed(
             Some(name)
         }
         Member::Routes => {
-            let route = read_route(spec, at, None, &mut draft.faults)?;
+            let base = draft.base();
+            let name = spec.get("name").and_then(Value::as_str);
+            let name = name.and_then(|name| Name::new(name).ok());
+            let old = name.and_then(|name| base.routes.get(&name));
+            let spec = with_secrets(Cow::Borrowed(spec), old.map(|old| &old.spec));
+            let route = read_route(&spec, at, None, &mut draft.faults)?;
             let name = route.name.clone();
             draft.put_route(route, at.to_string());
             Some(name)

@@ -9,9 +9,10 @@ use serde_json::{Map, Value};
 use super::apply::Effect;
 use super::draft::Draft;
 use super::merge::merge;
+use super::policy::fill;
 use super::spec::{read_backend, read_pool, read_route, to_json};
 use super::whole::write_config;
-use super::{Name, Pointer, Pool, Rejection, ResourcePath};
+use super::{Name, Pointer, Pool, Rejection, ResourcePath, Route};
 
 /// How a value is meant.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -80,13 +81,25 @@ pub(super) fn write_route(
 ) -> Effect {
     let mut faults = mem::take(&mut draft.faults);
     let old = draft.route(name);
-    let route = read_route(&mode.resolve(old, value), at, Some(name), &mut faults);
+    let value = with_secrets(mode.resolve(old, value), old);
+    let route = read_route(&value, at, Some(name), &mut faults);
     let effect = effect(old, route.as_ref());
     draft.faults = faults;
     if let Some(route) = route {
         draft.put_route(route, at.to_string());
     }
     effect
+}
+
+/// The spec of a route, with the secrets of `old` where it leaves them as they are.
+pub(super) fn with_secrets<'v>(mut spec: Cow<'v, Value>, old: Option<&Route>) -> Cow<'v, Value> {
+    let auth = old.and_then(|old| old.policy.as_ref()?.basic_auth.as_ref());
+    if let Some(auth) = auth
+        && spec.get("basic_auth").is_some()
+    {
+        fill(spec.to_mut(), auth);
+    }
+    spec
 }
 
 /// Puts or patches a backend: in its place in the pool, or behind the others if it is new.

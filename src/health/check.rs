@@ -1,11 +1,11 @@
 //! The checks of one backend, one after the other.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
-use super::probe;
+use super::probe::{self, Way};
 use crate::backend::{Backend, Tally};
 use crate::config::Health;
 use crate::routing::{SnapshotCell, judge_panic};
@@ -17,6 +17,7 @@ const JITTER: f64 = 0.15;
 pub(super) struct Check {
     pub(super) backend: Arc<Backend>,
     pub(super) health: Health,
+    pub(super) way: Way,
     pub(super) cell: Arc<SnapshotCell>,
     pub(super) turns: Arc<Semaphore>,
 }
@@ -26,8 +27,9 @@ impl Check {
     pub(super) async fn run(self) {
         let mut tally = Tally::default();
         loop {
+            let began = Instant::now();
             let result = self.ask().await;
-            self.tell(&mut tally, result);
+            self.tell(&mut tally, result, began);
             let pause = pause(self.health.interval, tally.is_counting());
             tokio::time::sleep(pause).await;
         }
@@ -37,14 +39,25 @@ impl Check {
         // Never closed; were it, checking without a turn is better than not at all.
         let _turn = self.turns.acquire().await;
         let Health { probe, timeout, .. } = &self.health;
-        probe::ask(probe, self.backend.address, *timeout).await
+        probe::ask(probe, &self.backend, &self.way, *timeout).await
     }
 
-    fn tell(&self, tally: &mut Tally, result: Result<(), String>) {
+    fn tell(&self, tally: &mut Tally, result: Result<(), String>, began: Instant) {
         let Health { rise, fall, .. } = self.health;
         let backend = &self.backend;
         backend.checked(&result);
-        let next = tally.count(backend.health(), result.is_ok(), rise, fall);
+        let founder = backend.was_founder();
+        if result.is_ok() && backend.readmit(Instant::now(), |ejection| ejection.began < began) {
+            let (pool, id) = (&backend.pool, &backend.id);
+            tracing::info!(%pool, backend = %id, "backend is readmitted: a check was good");
+            self.came_up();
+            judge_panic(&self.cell, pool);
+        }
+        let held = backend.health();
+        let next = tally.count(held, result.is_ok(), rise, fall);
+        if next.is_up() && !held.is_up() && !founder {
+            self.came_up();
+        }
         if !backend.change_health(|_, _| next) {
             return;
         }
@@ -54,6 +67,13 @@ impl Check {
             Err(reason) => tracing::info!(%pool, backend = %id, reason, "backend is down"),
         }
         judge_panic(&self.cell, pool);
+    }
+
+    /// To be called before its backend gets requests again.
+    fn came_up(&self) {
+        if let Some(pool) = self.cell.load().pool(self.backend.pool.as_str()) {
+            pool.came_up(&self.backend);
+        }
     }
 }
 

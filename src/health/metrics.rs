@@ -1,4 +1,4 @@
-//! What `/metrics` tells of health: of the pools in force that have checks.
+//! What `/metrics` tells of health: of the pools in force that have checks, and of those that eject.
 
 use std::fmt;
 use std::sync::Arc;
@@ -44,13 +44,47 @@ impl Collector for HealthCollector {
         }
         let help = "Whether a pool uses backends that are down, because too few are up";
         let mut panics = encoder.encode_descriptor("pool_panic", help, None, MetricType::Gauge)?;
-        for pool in checked(&snapshot) {
+        for pool in snapshot.pools() {
             panics
                 .encode_family(&[("pool", pool.name.as_str())])?
                 .encode_gauge(&u64::from(pool.panics()))?;
         }
-        Ok(())
+        ejections(&snapshot, &mut encoder)
     }
+}
+
+fn ejections(snapshot: &Snapshot, encoder: &mut DescriptorEncoder) -> Result<(), fmt::Error> {
+    let ejecting = || {
+        let pools = snapshot
+            .pools()
+            .filter(|pool| !pool.spec().outlier.is_off());
+        pools.flat_map(|pool| pool.members().iter().map(|member| &member.backend))
+    };
+    let help = "Whether a backend is ejected for what requests met there";
+    let mut ejected =
+        encoder.encode_descriptor("backend_ejected", help, None, MetricType::Gauge)?;
+    for backend in ejecting() {
+        let labels = [
+            ("pool", backend.pool.as_str()),
+            ("backend", backend.id.as_str()),
+        ];
+        ejected
+            .encode_family(&labels)?
+            .encode_gauge(&u64::from(backend.is_ejected()))?;
+    }
+    let help = "Ejections of a backend";
+    let mut ejections =
+        encoder.encode_descriptor("backend_ejections", help, None, MetricType::Counter)?;
+    for backend in ejecting() {
+        let labels = [
+            ("pool", backend.pool.as_str()),
+            ("backend", backend.id.as_str()),
+        ];
+        ejections
+            .encode_family(&labels)?
+            .encode_counter::<NoLabelSet, _, u64>(&backend.ejection_count(), None)?;
+    }
+    Ok(())
 }
 
 fn checked(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<PoolEntry>> {

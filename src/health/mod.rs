@@ -1,10 +1,17 @@
-//! Active health checks: asks every backend of a pool that has checks, and tells the backend what came of it.
+//! Active health checks, which ask every backend of a pool that has checks and tell it what came of it; and, in
+//! [`ejection`], passive ones.
 //!
 //! One task a checked backend, on the control plane's runtime; [`run`] follows the published snapshots and starts and
 //! ends them. What is held of a backend's health belongs to the backend, so a change of weights, of the checks or a
 //! restart of a task loses none of it. A kind of check is one file in `probe` and a variant in `config`.
 
 mod check;
+
+pub mod ejection;
+
+mod failures;
+
+pub mod warming;
 
 mod probe;
 
@@ -20,9 +27,10 @@ use tokio::task::JoinHandle;
 pub use metrics::HealthCollector;
 
 use self::check::Check;
+use self::probe::Way;
 use crate::backend::{self, Backend};
 use crate::config::{Health, Name};
-use crate::routing::{PoolEntry, SnapshotCell, judge_panic};
+use crate::routing::{PoolEntry, Snapshot, SnapshotCell, judge_panic};
 
 /// Checks under way at one time; more wait their turn, which their timeout does not count.
 const AT_ONCE: usize = 1_024;
@@ -36,6 +44,7 @@ pub async fn run(cell: Arc<SnapshotCell>) {
     let mut stored = cell.watch();
     let mut checks = Checks {
         cell,
+        followed: Arc::default(),
         turns: Arc::new(Semaphore::new(AT_ONCE)),
         pools: BTreeMap::new(),
     };
@@ -65,6 +74,8 @@ pub async fn first_results(cell: &SnapshotCell) {
 /// All checks under way.
 struct Checks {
     cell: Arc<SnapshotCell>,
+    /// The snapshot whose checks these are.
+    followed: Arc<Snapshot>,
     turns: Arc<Semaphore>,
     pools: BTreeMap<Name, Pool>,
 }
@@ -79,6 +90,7 @@ struct Pool {
 /// The task of one backend. It ends with this.
 struct Running {
     health: Health,
+    way: Way,
     task: JoinHandle<()>,
 }
 
@@ -100,20 +112,17 @@ impl Running {
 impl Checks {
     /// Has those tasks run that the newest snapshot wants.
     async fn follow(&mut self) {
-        let snapshot = self.cell.load();
-        let gone: Vec<Name> = self
-            .pools
-            .keys()
-            .filter(|name| snapshot.pool(name.as_str()).is_none())
-            .cloned()
-            .collect();
-        for pool in gone.iter().filter_map(|name| self.pools.remove(name)) {
-            stop_all(pool).await;
-        }
-        for entry in snapshot.pools() {
-            let known = self.pools.get(&entry.name);
-            if known.is_none_or(|known| !Arc::ptr_eq(&known.entry, entry)) {
-                self.follow_pool(entry).await;
+        let newest = self.cell.load();
+        let before = std::mem::replace(&mut self.followed, newest.clone());
+        for change in before.changed_pools(&newest) {
+            match change {
+                (_, Some(entry)) => self.follow_pool(entry).await,
+                (Some(gone), None) => {
+                    if let Some(pool) = self.pools.remove(&gone.name) {
+                        stop_all(pool).await;
+                    }
+                }
+                (None, None) => {}
             }
         }
     }
@@ -128,16 +137,16 @@ impl Checks {
         if let Some(health) = &entry.spec().health {
             let checked = entry.members().iter().filter(|member| member.is_checked());
             for backend in checked.map(|member| &member.backend) {
-                let same = old
-                    .get(&backend.key)
-                    .is_some_and(|run| run.health == *health && !run.task.is_finished());
+                let same = old.get(&backend.key).is_some_and(|run| {
+                    run.health == *health && run.way.is_of(entry) && !run.task.is_finished()
+                });
                 let run = match old.remove(&backend.key) {
                     Some(run) if same => run,
                     Some(run) => {
                         run.stop().await;
-                        self.start(backend, health)
+                        self.start(backend, health, Way::of(entry))
                     }
-                    None => self.start(backend, health),
+                    None => self.start(backend, health, Way::of(entry)),
                 };
                 running.insert(backend.key, run);
             }
@@ -157,15 +166,17 @@ impl Checks {
             .insert(entry.name.clone(), Pool { entry, running });
     }
 
-    fn start(&self, backend: &Arc<Backend>, health: &Health) -> Running {
+    fn start(&self, backend: &Arc<Backend>, health: &Health, way: Way) -> Running {
         let check = Check {
             backend: backend.clone(),
             health: health.clone(),
+            way: way.clone(),
             cell: self.cell.clone(),
             turns: self.turns.clone(),
         };
         Running {
             health: health.clone(),
+            way,
             task: tokio::spawn(check.run()),
         }
     }

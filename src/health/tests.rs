@@ -1,5 +1,11 @@
 //! Checks over real sockets, followed through picks: what is down gets nothing, and nothing is forgotten.
 
+mod backups;
+
+mod ejection;
+
+mod warming;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,7 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
 use crate::backend::{Health as Held, Registry};
-use crate::config::{Revision, spec};
+use crate::config::{Config, Operation, ResourcePath, Revision, Transaction};
 use crate::routing::compile;
 use crate::routing::publish::Publisher;
 
@@ -61,27 +67,42 @@ struct Scene {
     publisher: Publisher,
     spec: Value,
     revision: u64,
-    _checking: AbortOnDropHandle<()>,
+    _checking: [AbortOnDropHandle<()>; 3],
 }
 
 impl Scene {
     /// Backends `a`, `b`, ... at these servers.
     fn new(servers: &[&Server], health: Value) -> Self {
-        let publisher = Publisher {
-            cell: Arc::new(SnapshotCell::new()),
-            registry: Arc::new(Registry::scratch()),
-        };
-        let checking = tokio::spawn(run(publisher.cell.clone()));
-        let mut scene = Self {
-            publisher,
-            spec: json!({"name": "web", "backends": []}),
-            revision: 0,
-            _checking: AbortOnDropHandle::new(checking),
-        };
+        let mut scene = Self::of(json!({"name": "web", "backends": []}));
         if !health.is_null() {
             scene.spec["health"] = health;
         }
         servers.iter().for_each(|server| scene.add(server));
+        scene.publish();
+        scene
+    }
+
+    /// With this spec.
+    fn of(spec: Value) -> Self {
+        let publisher = Publisher {
+            cell: Arc::new(SnapshotCell::new()),
+            registry: Arc::new(Registry::scratch()),
+        };
+        let suspects = publisher.registry.suspects().unwrap();
+        let tasks = [
+            tokio::spawn(run(publisher.cell.clone())),
+            tokio::spawn(super::ejection::run(publisher.cell.clone(), suspects)),
+            tokio::spawn(super::warming::run(
+                publisher.cell.clone(),
+                publisher.registry.warming(),
+            )),
+        ];
+        let mut scene = Self {
+            publisher,
+            spec,
+            revision: 0,
+            _checking: tasks.map(AbortOnDropHandle::new),
+        };
         scene.publish();
         scene
     }
@@ -95,11 +116,12 @@ impl Scene {
     /// Makes the spec as it is now the next revision.
     fn publish(&mut self) {
         self.revision += 1;
-        let mut config = spec::parse_config(&json!({"pools": [self.spec], "routes": []})).unwrap();
-        let pools = Arc::make_mut(&mut config.pools);
-        let web = pools.get_mut("web").unwrap();
-        Arc::make_mut(web).revision = Revision(self.revision);
-        config.revision = Revision(self.revision);
+        let put = Operation::put(
+            ResourcePath::Config,
+            json!({"pools": [self.spec], "routes": []}),
+        );
+        let next = Config::default().apply(Revision(self.revision), &Transaction::of(put));
+        let config = next.unwrap().config;
         let before = self.publisher.cell.load();
         let next = compile(&config, &self.publisher.registry, Some(&before)).unwrap();
         self.publisher.activate(next);
@@ -119,7 +141,7 @@ impl Scene {
     /// Who is picked in a few rounds.
     fn picked(&self) -> String {
         let pool = self.pool();
-        let picks = (0..32).filter_map(|_| pool.balancer.pick(&[]));
+        let picks = (0..32).filter_map(|_| pool.pick(0, &[]));
         let ids: BTreeSet<&str> = picks.map(|backend| backend.id.as_str()).collect();
         ids.into_iter().collect()
     }

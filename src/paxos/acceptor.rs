@@ -9,14 +9,16 @@ use super::log::Log;
 use super::outbox::Outbox;
 use super::random::Random;
 use super::{
-    Ballot, Batch, Entry, LogChange, Message, NodeId, Payload, PersistId, Position, Recovered,
-    Slot, Summary, SyncId,
+    Ballot, Batch, Entry, Epoch, LogChange, Message, NodeId, Payload, PersistId, Position,
+    Recovered, Slot, Summary, SyncId,
 };
 
 mod adoption;
+mod fetched;
 
-pub(super) use adoption::Part;
 use adoption::Staging;
+pub(super) use adoption::{Beginning, Collected, Part};
+use fetched::Fetched;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Acceptor {
@@ -26,6 +28,7 @@ pub(super) struct Acceptor {
     sync: SyncId,
     log: Log,
     staging: Option<Staging>,
+    fetched: Option<Fetched>,
     journal: Journal,
 }
 
@@ -36,9 +39,12 @@ impl Acceptor {
             synced,
             decided,
             start,
+            base,
             entries,
+            applied: _,
+            succession: _,
         } = recovered;
-        let log = Log::new(start, entries);
+        let log = Log::new(start, base, entries);
         assert!(
             synced <= Some(promised),
             "synced with a ballot above the promise"
@@ -61,6 +67,7 @@ impl Acceptor {
             sync: SyncId(random.draw()),
             log,
             staging: None,
+            fetched: None,
             journal,
         }
     }
@@ -97,6 +104,11 @@ impl Acceptor {
         self.journal.save_decided(held, out);
     }
 
+    /// The Seal of `epoch` is the last entry here, and is decided.
+    pub(super) fn sealed(&self, epoch: Epoch) -> bool {
+        self.log.ending(epoch).is_some() && self.journal.decided() == self.log.last()
+    }
+
     /// Raises the promise. From here on nothing of a lower ballot is accepted, synced or handed over.
     ///
     /// What tells others of it leaves behind the batch returned, and thereby behind all that was accepted before: a
@@ -115,6 +127,9 @@ impl Acceptor {
         self.promised = ballot;
         self.sync = SyncId(random.draw());
         self.staging = None;
+        if let Some(fetched) = &mut self.fetched {
+            fetched.sync = SyncId(random.draw());
+        }
         let held = self.held();
         self.journal.persist(
             Batch {
@@ -133,6 +148,7 @@ impl Acceptor {
             start: self.log.start(),
             last: self.log.last(),
             decided: self.journal.decided(),
+            base: self.log.base().ballot,
             runs: self.log.runs().to_vec(),
         }
     }

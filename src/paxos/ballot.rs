@@ -10,6 +10,13 @@ pub struct NodeId(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u32);
 
+impl Epoch {
+    /// The epoch after this one.
+    pub fn next(self) -> Epoch {
+        Epoch(self.0.saturating_add(1))
+    }
+}
+
 /// A leadership that is or was tried, ordered by epoch, then round, then node.
 ///
 /// The derived order is the algorithm's: the fields stand in order of weight, and `None` (nobody, the ballot every

@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::acceptor::Acceptor;
+use super::log::Log;
 use super::outbox::Outbox;
-use super::{Ballot, Entry, Membership, Message, NodeId, Payload, PersistId, Slot, Summary, Time};
+use super::{
+    Ballot, Base, Entry, Epoch, Membership, Message, NodeId, Output, Payload, PersistId, Slot,
+    Summary, Time,
+};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Candidate {
@@ -14,6 +18,8 @@ pub(super) struct Candidate {
     own: PersistId,
     promises: BTreeMap<NodeId, Promise>,
     pull: Option<Pull>,
+    /// Whose checkpoint is needed, and what it must reach.
+    wanted: Option<(NodeId, Slot)>,
     /// When to send again what was not answered.
     pub(super) resend_at: Time,
     /// When to give up, unless something comes in before.
@@ -31,6 +37,8 @@ pub(super) struct Promise {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Pull {
     source: NodeId,
+    /// It begins behind this checkpoint, and not in the own log.
+    base: Option<Base>,
     from: Slot,
     through: Slot,
     entries: Vec<Entry>,
@@ -38,6 +46,7 @@ struct Pull {
 
 /// A phase 1 that is done: what to adopt, and who promised.
 pub(super) struct Won {
+    pub(super) base: Option<Base>,
     pub(super) first: Slot,
     pub(super) entries: Vec<Entry>,
     pub(super) promises: BTreeMap<NodeId, Promise>,
@@ -56,6 +65,7 @@ impl Candidate {
             own,
             promises: BTreeMap::new(),
             pull: None,
+            wanted: None,
             resend_at: now + heartbeat,
             give_up_at: now + patience,
         }
@@ -99,6 +109,8 @@ impl Candidate {
         self.prepare(membership, id, acceptor, out);
         if let Some(pull) = &self.pull {
             pull.request(self.ballot, out);
+        } else if let Some((from, start)) = self.wanted {
+            out.push(Output::Fetch { from, start });
         }
     }
 
@@ -164,19 +176,27 @@ impl Candidate {
             return None;
         }
         if self.pull.is_none() {
-            let pull = self.best(id, acceptor);
+            let pull = self.pull_best(id, acceptor, out)?;
             if pull.next() <= pull.through {
                 pull.request(self.ballot, out);
             }
             self.pull = Some(pull);
         }
         let pull = self.pull.take_if(|pull| pull.next() > pull.through)?;
+        if pull.base.is_some() && pull.base != acceptor.useful() {
+            // Another checkpoint has come meanwhile: the pull begins again, perhaps behind that one.
+            return None;
+        }
         let mut entries = pull.entries;
-        entries.push(Entry {
-            ballot: self.ballot,
-            payload: Payload::Barrier,
-        });
+        // Behind a Seal nothing may be in its epoch: whoever adopts one decides it again, and ends.
+        if !ends_with_seal(&entries, acceptor, self.ballot.epoch) {
+            entries.push(Entry {
+                ballot: self.ballot,
+                payload: Payload::Barrier,
+            });
+        }
         Some(Won {
+            base: pull.base,
             first: pull.from,
             entries,
             promises: std::mem::take(&mut self.promises),
@@ -189,7 +209,7 @@ impl Candidate {
     /// promised here; so the greatest synced is b or above. If it is b, the longest of them has the entry; if above,
     /// the leader of that ballot had it, by the same argument. Picking slot by slot instead would put a dead leader's
     /// tail behind newer entries. (`phase_one_takes_the_best_log_whole`, `random_schedules_agree`)
-    fn best(&self, id: NodeId, acceptor: &Acceptor) -> Pull {
+    fn best(&self, id: NodeId) -> (NodeId, &Promise) {
         let rank = |node: NodeId, promise: &Promise| (promise.synced, promise.log.last, node == id);
         let (&source, best) = self
             .promises
@@ -202,18 +222,49 @@ impl Candidate {
                 "what {node} knows decided is missing from the best log"
             );
         }
-        let own = acceptor.log();
-        let from = if source == id {
-            own.last().next()
-        } else {
-            own.first_difference(&best.log)
+        (source, best)
+    }
+
+    /// How to get the best log here. `None` while a checkpoint is missing: the best log starts beyond the own one, or
+    /// beyond where they are known to be the same.
+    fn pull_best(&mut self, id: NodeId, acceptor: &Acceptor, out: &mut Outbox) -> Option<Pull> {
+        let (source, best) = self.best(id);
+        let (start, through) = (best.log.start, best.log.last);
+        let decided = acceptor.journal().decided();
+        let joins = match source == id {
+            true => Some(acceptor.log().last().next()),
+            false => acceptor.log().met_by(decided, &best.log),
         };
-        Pull {
+        let fetched = acceptor
+            .useful()
+            .filter(|base| base.slot.next() >= start && Log::holds(&best.log, *base));
+        let (base, from) = match (joins, fetched) {
+            (Some(from), _) => (None, from),
+            (None, Some(base)) => (Some(base), base.slot.next()),
+            (None, None) => {
+                if self.wanted.replace((source, start)).is_none() {
+                    out.push(Output::Fetch {
+                        from: source,
+                        start,
+                    });
+                }
+                return None;
+            }
+        };
+        Some(Pull {
             source,
+            base,
             from,
-            through: best.log.last,
+            through,
             entries: Vec::new(),
-        }
+        })
+    }
+}
+
+fn ends_with_seal(entries: &[Entry], acceptor: &Acceptor, epoch: Epoch) -> bool {
+    match entries.last() {
+        Some(last) => last.is_seal_of(epoch),
+        None => acceptor.log().ending(epoch).is_some(),
     }
 }
 

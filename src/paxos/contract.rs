@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Batch, Entry, Membership, Message, NodeId, Slot};
+use super::{Base, Batch, Entry, Epoch, Membership, Message, NodeId, Seal, Slot, Succession};
 
 /// A point in time, since an origin of the embedder's choice; it never goes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -40,9 +40,9 @@ pub struct PersistId(pub u64);
 /// How a replica is set up.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Options {
-    /// This voter; a member of `membership`.
+    /// This node. One that is no member of `membership` was removed: it only serves its log.
     pub id: NodeId,
-    /// Who votes.
+    /// Who votes, in the epoch of what was promised last.
     pub membership: Membership,
     /// How often a leader sends heartbeats.
     pub heartbeat: Duration,
@@ -82,8 +82,36 @@ pub enum Input {
         /// Named again in the answer.
         id: ReadId,
     },
+    /// Change who votes, by a Seal that ends this epoch.
+    Seal {
+        /// The epoch it is meant to end: of another nothing is known by whoever asks.
+        epoch: Epoch,
+        /// Who votes next.
+        seal: Seal,
+    },
+    /// Hand leadership over. That it is done shows in [`Output::RoleChanged`]; that it failed is told.
+    Transfer {
+        /// To this voter; to the most advanced one if `None`.
+        to: Option<NodeId>,
+    },
+    /// The replica is about to end: if it leads, another is to stand at once. It is the last input.
+    Abdicate,
     /// This batch is durable, and with it all before it.
     Persisted(PersistId),
+    /// A checkpoint of a peer is here, verified and ready to be adopted. It takes the place of the one before.
+    Fetched {
+        /// Where it ends.
+        base: Base,
+        /// The epoch of what follows it; none before the first Seal.
+        succession: Option<Succession>,
+    },
+    /// One is on its way: a candidate goes on waiting for it.
+    Fetching,
+    /// Checkpoints of this slot and beyond are durable here: the log through it is not needed any more.
+    Compact {
+        /// At most what was handed on.
+        through: Slot,
+    },
     /// Time has passed.
     Tick,
 }
@@ -114,6 +142,16 @@ pub enum Output {
         /// At least one.
         entries: Vec<Entry>,
     },
+    /// Fetch a checkpoint from this peer, verify it, and hand in [`Input::Fetched`]. Said again while it is needed.
+    Fetch {
+        /// Who has one.
+        from: NodeId,
+        /// It must reach the slot before this one.
+        start: Slot,
+    },
+    /// Go on from the state of this checkpoint, which was fetched: what is handed on next is the entry behind it. It is
+    /// adopted with the batch handed out just before, and counts with it.
+    Install(Base),
     /// This command was not proposed and never will be.
     Refused {
         /// Which.
@@ -134,6 +172,23 @@ pub enum Output {
         id: ReadId,
         /// Who can; this node itself when too many reads wait.
         leader: Option<NodeId>,
+    },
+    /// This membership is in force here, durably. It may no longer hold this node.
+    Entered {
+        /// Who votes now.
+        membership: Membership,
+        /// As its Seal said it.
+        details: Bytes,
+    },
+    /// The change was not proposed and never will be.
+    SealRefused {
+        /// Why.
+        reason: SealRefusal,
+    },
+    /// Leadership was not handed over.
+    TransferFailed {
+        /// Why.
+        reason: TransferFailure,
     },
     /// Role or known leader changed. Commands proposed before and not yet decided may or may not come to be decided.
     RoleChanged {
@@ -158,6 +213,38 @@ pub enum Refusal {
     Busy,
     /// The command is larger than [`MAX_COMMAND_BYTES`](super::MAX_COMMAND_BYTES).
     TooLarge,
+}
+
+/// Why a change of the membership was not proposed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SealRefusal {
+    /// This node does not lead.
+    NotLeader {
+        /// Who does, if known.
+        leader: Option<NodeId>,
+    },
+    /// It leads, and does not know yet all that was acknowledged.
+    NotReady,
+    /// Leadership is being handed over, or another change is on its way.
+    Busy,
+    /// The epoch is another one by now.
+    OtherEpoch,
+}
+
+/// Why leadership was not handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TransferFailure {
+    /// This node does not lead.
+    NotLeader {
+        /// Who does, if known.
+        leader: Option<NodeId>,
+    },
+    /// The one named is no other voter of this membership.
+    NoVoter,
+    /// No other voter has been heard lately.
+    Alone,
+    /// Nobody had taken over after the election timeout: this node leads on.
+    TimedOut,
 }
 
 /// What a voter is doing.

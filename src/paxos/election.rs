@@ -61,7 +61,13 @@ impl Election {
 
     /// When to ask, unless something is heard before; never while no majority is connected.
     pub(super) fn deadline(&self, membership: &Membership) -> Option<Time> {
-        (self.connected.len() + 1 >= membership.quorum()).then(|| self.since + self.patience)
+        let reached = self.connected.intersection(&membership.voters).count() + 1;
+        (reached >= membership.quorum()).then(|| self.patient_until())
+    }
+
+    /// When this wait ends, whoever is connected.
+    pub(super) fn patient_until(&self) -> Time {
+        self.since + self.patience
     }
 
     /// The promised leader or candidate was heard.
@@ -71,6 +77,13 @@ impl Election {
         if self.patience < self.timeout {
             self.wait(now, random);
         }
+    }
+
+    /// An epoch begins: nothing heard or asked in the one before counts.
+    pub(super) fn begin_epoch(&mut self, now: Time, random: &mut Random) {
+        self.highest = 0;
+        self.forget();
+        self.wait_briefly(now, random);
     }
 
     /// Nobody is heard any more.
@@ -105,11 +118,18 @@ impl Election {
     }
 
     /// Asks all who can be reached. The question is repeated as a new one when it finds no majority in time.
-    pub(super) fn ask(&mut self, now: Time, id: NodeId, random: &mut Random, out: &mut Outbox) {
+    pub(super) fn ask(
+        &mut self,
+        now: Time,
+        id: NodeId,
+        membership: &Membership,
+        random: &mut Random,
+        out: &mut Outbox,
+    ) {
         self.wait_briefly(now, random);
         self.attempt = Attempt(self.attempt.0.wrapping_add(1));
         self.support = Some(BTreeSet::from([id]));
-        for &peer in &self.connected {
+        for &peer in self.connected.intersection(&membership.voters) {
             out.send(
                 peer,
                 Message::Ask {
@@ -117,6 +137,11 @@ impl Election {
                 },
             );
         }
+    }
+
+    /// Those that can be reached, voters or not.
+    pub(super) fn connected(&self) -> impl Iterator<Item = NodeId> {
+        self.connected.iter().copied()
     }
 
     pub(super) fn on_answer(&mut self, from: NodeId, attempt: Attempt, support: bool) {

@@ -10,9 +10,10 @@ use super::learner::Learner;
 use super::outbox::Outbox;
 use super::progress::{Led, Progress};
 use super::reads::Reads;
+use super::transfer::Transfer;
 use super::{
-    Ballot, Entry, Message, NodeId, Options, Output, Payload, Position, ProposalId, ReadId,
-    Refusal, Round, Slot, Summary, SyncId, Time,
+    Ballot, Entry, Epoch, Message, NodeId, Options, Output, Payload, Position, ProposalId, ReadId,
+    Refusal, Round, Seal, SealRefusal, Slot, Summary, SyncId, Time,
 };
 
 /// One leadership. It ends with the process at the latest, for its ballot is never led twice.
@@ -28,6 +29,12 @@ pub(super) struct Leader {
     queue: VecDeque<(ProposalId, Bytes)>,
     queue_bytes: usize,
     reads: Reads,
+    /// While there is one, nothing is proposed and no read is taken: both wait.
+    pub(super) transfer: Option<Transfer>,
+    /// To be proposed as soon as there is room.
+    seal: Option<Seal>,
+    /// The log ends with the Seal of this epoch: nothing may be proposed above it.
+    sealed: bool,
 }
 
 /// What a leader borrows of its node.
@@ -48,7 +55,7 @@ pub(super) enum Report {
 }
 
 impl Leader {
-    /// Leads on from the log just adopted, whose last entry is the barrier.
+    /// Leads on from the log just adopted, whose last entry is the barrier, or a Seal to be decided again.
     pub(super) fn new(
         ballot: Ballot,
         promises: &BTreeMap<NodeId, Promise>,
@@ -72,6 +79,9 @@ impl Leader {
             queue: VecDeque::new(),
             queue_bytes: 0,
             reads: Reads::default(),
+            transfer: None,
+            seal: None,
+            sealed: node.acceptor.log().ending(ballot.epoch).is_some(),
         };
         for (&voter, promise) in promises
             .iter()
@@ -87,6 +97,15 @@ impl Leader {
         self.ballot
     }
 
+    pub(super) fn round(&self) -> Round {
+        self.round
+    }
+
+    /// How far each other voter has come.
+    pub(super) fn voters(&self) -> &BTreeMap<NodeId, Progress> {
+        &self.voters
+    }
+
     pub(super) fn heartbeat_at(&self) -> Time {
         self.heartbeat_at
     }
@@ -94,6 +113,27 @@ impl Leader {
     /// Whether the barrier is decided: then so is all below it, and nothing acknowledged is unknown here.
     pub(super) fn ready(&self, learner: &Learner) -> bool {
         learner.decided() >= self.barrier
+    }
+
+    /// Whether commands are proposed and reads taken now; else they wait.
+    fn admits(&self, learner: &Learner) -> bool {
+        self.ready(learner) && self.transfer.is_none() && !self.sealed
+    }
+
+    /// Takes a change of the membership, one an epoch, once the barrier is decided: then no other is on its way.
+    pub(super) fn seal(&mut self, epoch: Epoch, seal: Seal, node: &mut Node) {
+        let refused = match () {
+            () if epoch != self.ballot.epoch => Some(SealRefusal::OtherEpoch),
+            () if !self.ready(node.learner) => Some(SealRefusal::NotReady),
+            () if self.sealed || self.seal.is_some() || self.transfer.is_some() => {
+                Some(SealRefusal::Busy)
+            }
+            () => None,
+        };
+        match refused {
+            Some(reason) => node.out.push(Output::SealRefused { reason }),
+            None => self.seal = Some(seal),
+        }
     }
 
     pub(super) fn propose(&mut self, id: ProposalId, command: Bytes, node: &mut Node) {
@@ -117,7 +157,7 @@ impl Leader {
                 id,
                 leader: Some(node.options.id),
             });
-        } else if self.ready(node.learner) {
+        } else if self.admits(node.learner) {
             self.reads
                 .add(id, node.learner.decided(), self.next_round());
         } else {
@@ -140,7 +180,7 @@ impl Leader {
                     round <= self.round,
                     "an answer to a round that was not begun"
                 );
-                voter.on_position(round, position, &led);
+                voter.on_position(from, round, position, &led, node.out);
             }
             Report::Heard(_, None) => {}
         }
@@ -156,7 +196,7 @@ impl Leader {
     /// Whether a majority, this node with it, has been heard within the election timeout: without one others may
     /// already lead, and clients must not wait here for what cannot come.
     pub(super) fn in_reach(&self, now: Time, options: &Options) -> bool {
-        let recent = |voter: &&Progress| now.since(voter.heard) < options.election_timeout;
+        let recent = |voter: &&Progress| voter.is_heard(now, options);
         self.voters.values().filter(recent).count() + 1 >= options.membership.quorum()
     }
 
@@ -186,11 +226,16 @@ impl Leader {
     /// Does what the input just handled has made possible.
     pub(super) fn advance(&mut self, node: &mut Node) {
         self.count_votes(node);
-        self.propose_queued(node);
+        if self.admits(node.learner) {
+            self.reads
+                .release_early(node.learner.decided(), self.next_round());
+            self.propose_queued(node);
+        }
         let led = led(self.ballot, self.round, node.learner, node.acceptor);
         for (&voter, progress) in &mut self.voters {
             progress.stream(voter, &led, node.options, node.out);
         }
+        self.hand_over(node);
         self.confirm_reads(node);
     }
 
@@ -200,7 +245,6 @@ impl Leader {
     /// own one counts when it is durable, like every other, also when it is the only one.
     /// (`acks_of_another_ballot_are_never_counted`, `a_single_voter_decides_only_what_is_durable`)
     fn count_votes(&mut self, node: &mut Node) {
-        let was_ready = self.ready(node.learner);
         let held = node.acceptor.journal().held();
         let own = if held.synced == Some(self.ballot) {
             held.last
@@ -212,18 +256,10 @@ impl Leader {
         if chosen >= self.barrier && chosen > node.learner.decided() {
             node.learner.learn(chosen, node.acceptor, node.out);
         }
-        if !was_ready && self.ready(node.learner) {
-            self.reads
-                .release_early(node.learner.decided(), self.next_round());
-        }
     }
 
-    /// Proposes what waits, once the barrier is decided, as far as the window allows: so many entries may be undecided
-    /// or not durable here.
+    /// Proposes what waits, as far as the window allows: so many entries may be undecided or not durable here.
     fn propose_queued(&mut self, node: &mut Node) {
-        if !self.ready(node.learner) {
-            return;
-        }
         let options = node.options;
         let floor = node
             .learner
@@ -234,13 +270,12 @@ impl Leader {
         let mut entries = Vec::new();
         while (last.since(floor) as usize) < options.window_entries && bytes < options.window_bytes
         {
-            let Some((_, command)) = self.queue.pop_front() else {
+            let Some(payload) = self.next_payload() else {
                 break;
             };
-            self.queue_bytes -= command.len();
             let entry = Entry {
                 ballot: self.ballot,
-                payload: Payload::Command(command),
+                payload,
             };
             bytes += entry.payload.weight();
             last = last.next();
@@ -249,6 +284,20 @@ impl Leader {
         if !entries.is_empty() {
             node.acceptor.append(entries, node.out);
         }
+    }
+
+    /// What is to be proposed next: a Seal before all that waits, and nothing behind it.
+    fn next_payload(&mut self) -> Option<Payload> {
+        if let Some(seal) = self.seal.take() {
+            self.sealed = true;
+            return Some(Payload::Seal(seal));
+        }
+        if self.sealed {
+            return None;
+        }
+        let (_, command) = self.queue.pop_front()?;
+        self.queue_bytes -= command.len();
+        Some(Payload::Command(command))
     }
 
     /// Answers the reads whose round a majority has answered, and begins the round that others wait for.
@@ -273,6 +322,10 @@ impl Leader {
 
     /// Refuses all that waits: what was not proposed never will be, and reads can no longer be vouched for.
     pub(super) fn resign(mut self, leader: Option<NodeId>, out: &mut Outbox) {
+        if self.seal.is_some() {
+            let reason = SealRefusal::NotLeader { leader };
+            out.push(Output::SealRefused { reason });
+        }
         for (id, _) in self.queue {
             out.push(Output::Refused {
                 id,

@@ -12,11 +12,21 @@ pub(super) struct Learner {
 }
 
 impl Learner {
-    pub(super) fn new(acceptor: &Acceptor) -> Self {
+    /// What the embedder's checkpoint holds is not handed on again.
+    pub(super) fn new(acceptor: &Acceptor, applied: Slot) -> Self {
+        let decided = acceptor.journal().decided();
+        assert!(
+            acceptor.log().start().previous() <= applied && applied <= decided,
+            "a checkpoint of slot {applied} does not join the log"
+        );
         Learner {
-            decided: acceptor.journal().decided(),
-            delivered: acceptor.log().start().previous(),
+            decided,
+            delivered: applied,
         }
+    }
+
+    pub(super) fn delivered(&self) -> Slot {
+        self.delivered
     }
 
     pub(super) fn decided(&self) -> Slot {
@@ -50,8 +60,14 @@ impl Learner {
         self.deliver(acceptor, out);
     }
 
-    /// Hands on what is decided and was not handed on yet.
+    /// Hands on what is decided and was not handed on yet; first of all a checkpoint, where the log begins behind it.
     pub(super) fn deliver(&mut self, acceptor: &Acceptor, out: &mut Outbox) {
+        let base = acceptor.log().base();
+        if base.slot > self.delivered {
+            self.delivered = base.slot;
+            self.decided = self.decided.max(base.slot);
+            out.push(Output::Install(base));
+        }
         let first = self.delivered.next();
         if first <= self.decided {
             let entries = acceptor.log().range(first, self.decided).to_vec();

@@ -1,6 +1,6 @@
 //! What voters say to each other. Every message but the two of asking names the ballot it belongs to.
 
-use super::{Ballot, Entry, Payload, Slot};
+use super::{Ballot, Entry, Epoch, Payload, Slot};
 
 /// One question "would you support me?", told apart from those before it. Only liveness rests on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -36,6 +36,8 @@ pub struct Summary {
     pub last: Slot,
     /// Known decided here.
     pub decided: Slot,
+    /// The ballot of the entry before `start`; means nothing where `start` is 1.
+    pub base: Ballot,
     /// Its runs, ascending; at most [`MAX_RUNS`](super::MAX_RUNS), the newest.
     pub runs: Vec<Run>,
 }
@@ -47,6 +49,33 @@ pub struct Position {
     pub accepted: Slot,
     /// Received through this slot: what comes next is the entry after it.
     pub received: Slot,
+}
+
+impl Message {
+    /// The latest epoch it shows; none in what is asked whatever the epoch.
+    pub(super) fn epoch(&self) -> Option<Epoch> {
+        let ballot = match self {
+            Message::Ask { .. }
+            | Message::Outdated { .. }
+            | Message::Sealed { .. }
+            | Message::Compacted { .. } => return None,
+            Message::Answer { promised, .. } | Message::Reject { promised, .. } => promised,
+            Message::Prepare { ballot }
+            | Message::Promise { ballot, .. }
+            | Message::Pull { ballot, .. }
+            | Message::Chunk { ballot, .. }
+            | Message::Behind { ballot, .. }
+            | Message::Sync { ballot, .. }
+            | Message::Staged { ballot, .. }
+            | Message::Accept { ballot, .. }
+            | Message::Accepted { ballot, .. }
+            | Message::Heartbeat { ballot, .. }
+            | Message::Heard { ballot, .. }
+            | Message::Fetch { ballot, .. }
+            | Message::Stand { ballot } => ballot,
+        };
+        Some(ballot.epoch)
+    }
 }
 
 /// A message between two voters.
@@ -118,6 +147,13 @@ pub enum Message {
         /// At least one.
         entries: Vec<Entry>,
     },
+    /// The voter lacks what the leader's log no longer holds: it is to fetch a checkpoint of the leader.
+    Fetch {
+        /// The leader's ballot.
+        ballot: Ballot,
+        /// Where the leader's log starts; the checkpoint must reach the slot before.
+        start: Slot,
+    },
     /// A part of a sync has been staged.
     Staged {
         /// The leader's ballot.
@@ -162,6 +198,42 @@ pub enum Message {
         round: Round,
         /// How far the voter has come, if it is in sync with the leader.
         position: Option<Position>,
+    },
+    /// The sender has met a later epoch than its own, and asks for the log through the Seal of its own.
+    Outdated {
+        /// The sender's epoch.
+        epoch: Epoch,
+        /// Its log.
+        log: Summary,
+        /// The slot wanted next; absent at first.
+        next: Option<Slot>,
+    },
+    /// A part of the decided log, to be staged until its Seal is reached and then adopted at once.
+    Sealed {
+        /// The epoch that the Seal ends.
+        epoch: Epoch,
+        /// As in the asker's [`Summary`].
+        sync: SyncId,
+        /// The slot of the first entry of all that is sent.
+        from: Slot,
+        /// The slot of the Seal.
+        through: Slot,
+        /// The slot of the first of `entries`.
+        first: Slot,
+        /// At least one.
+        entries: Vec<Entry>,
+    },
+    /// Answers [`Message::Outdated`] where the log no longer holds what was asked for: a checkpoint is to be fetched.
+    Compacted {
+        /// The asker's epoch.
+        epoch: Epoch,
+        /// Where the log starts; the checkpoint must reach the slot before.
+        start: Slot,
+    },
+    /// The leader hands over: stand, and ask nobody first.
+    Stand {
+        /// The leader's ballot.
+        ballot: Ballot,
     },
     /// The voter has promised higher than `ballot`.
     Reject {

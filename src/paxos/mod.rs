@@ -6,8 +6,8 @@
 //! does the writing, sending and waking that the outputs ask for, by the numbered duties on [`Replica`].
 //!
 //! One voter plays up to three roles, each in its own file and borrowing only what it needs: `acceptor` (what this
-//! voter promised and holds), `candidate` and `leader` (phase 1 and phase 2), `learner` (what is known decided). Not
-//! here yet: checkpoints, streams to non-voters, membership change and transfer of leadership.
+//! voter promised and holds), `candidate` and `leader` (phase 1 and phase 2), `learner` (what is known decided).
+//! Who is too far behind for any log goes on from a checkpoint (`acceptor::fetched`).
 
 mod contract;
 mod replica;
@@ -19,6 +19,7 @@ mod leader;
 mod learner;
 mod progress;
 mod reads;
+mod transfer;
 
 mod ballot;
 mod journal;
@@ -29,8 +30,11 @@ mod outbox;
 mod random;
 
 pub use ballot::{Ballot, Epoch, NodeId, Slot};
-pub use contract::{Input, Options, Output, PersistId, ProposalId, ReadId, Refusal, Role, Time};
-pub use log::{Batch, Entry, LogChange, Payload, Recovered};
+pub use contract::{
+    Input, Options, Output, PersistId, ProposalId, ReadId, Refusal, Role, SealRefusal, Time,
+    TransferFailure,
+};
+pub use log::{Base, Batch, Entry, LogChange, Payload, Recovered, Seal, Succession};
 pub use membership::Membership;
 pub use message::{Attempt, Message, Position, Round, Run, Summary, SyncId};
 pub use replica::Replica;
@@ -41,6 +45,8 @@ pub const MAX_COMMAND_BYTES: usize = 4 << 20;
 pub const MAX_CHUNK_BYTES: usize = 1 << 20;
 /// What an entry is taken to weigh beyond its command, in messages and windows.
 pub const ENTRY_OVERHEAD_BYTES: usize = 48;
+/// Most voters of one membership.
+pub const MAX_VOTERS: usize = 9;
 /// Most runs that a [`Summary`] lists; of a log with more, the newest are listed.
 pub const MAX_RUNS: usize = 4096;
 

@@ -4,6 +4,9 @@ use super::log::Log;
 use super::outbox::Outbox;
 use super::{Ballot, Message, NodeId, Options, Position, Round, Slot, Summary, SyncId, Time};
 
+/// After so many rounds without a word of its sync a voter in sync is taken to have lost it.
+const SILENT: u32 = 3;
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Progress {
     /// Accepted in this ballot through this slot, durably: this voter's vote.
@@ -16,6 +19,10 @@ pub(super) struct Progress {
     told: Slot,
     /// The summary its last sync answers.
     sync: Option<SyncId>,
+    /// Rounds it has answered since it last said how far its sync has come.
+    silent: u32,
+    /// The round in which it was last told to fetch a checkpoint.
+    told_to_fetch: Option<Round>,
     stage: Stage,
 }
 
@@ -57,8 +64,15 @@ impl Progress {
             heard: now,
             told: Slot::ZERO,
             sync: None,
+            silent: 0,
+            told_to_fetch: None,
             stage: Stage::Unknown,
         }
+    }
+
+    /// Whether it has said anything within the election timeout.
+    pub(super) fn is_heard(&self, now: Time, options: &Options) -> bool {
+        now.since(self.heard) < options.election_timeout
     }
 
     /// The voter is not in sync, and this is its log: begins to sync it, or goes on.
@@ -75,10 +89,13 @@ impl Progress {
         led: &Led,
         out: &mut Outbox,
     ) {
+        let Some(from) = led.log.meets(summary) else {
+            return self.tell_to_fetch(to, led, out);
+        };
         let syncing = matches!(self.stage, Stage::Syncing { .. });
         if self.sync != Some(summary.sync) || !syncing {
             let last = led.log.last();
-            let from = led.log.first_difference(summary).min(last);
+            let from = from.min(last);
             self.sync = Some(summary.sync);
             // Not sent yet, in no round.
             self.stage = Stage::Syncing {
@@ -88,8 +105,12 @@ impl Progress {
                 round: Round(0),
             };
         }
-        if let Stage::Syncing { from, .. } = self.stage {
-            self.send_part(to, from, led, out);
+        match self.stage {
+            Stage::Syncing { from, .. } if from < led.log.start() => {
+                self.tell_to_fetch(to, led, out);
+            }
+            Stage::Syncing { from, .. } => self.send_part(to, from, led, out),
+            _ => {}
         }
     }
 
@@ -102,8 +123,25 @@ impl Progress {
         led: &Led,
         out: &mut Outbox,
     ) {
-        if self.sync == Some(sync) {
-            self.send_part(to, next, led, out);
+        if self.sync != Some(sync) {
+            return;
+        }
+        self.silent = 0;
+        match self.stage {
+            // Compacted meanwhile.
+            Stage::Unknown => self.tell_to_fetch(to, led, out),
+            _ if next < led.log.start() => self.tell_to_fetch(to, led, out),
+            _ => self.send_part(to, next, led, out),
+        }
+    }
+
+    /// This log no longer holds what the voter lacks. Said once a round.
+    fn tell_to_fetch(&mut self, to: NodeId, led: &Led, out: &mut Outbox) {
+        (self.stage, self.silent) = (Stage::Unknown, 0);
+        if self.told_to_fetch < Some(led.round) {
+            self.told_to_fetch = Some(led.round);
+            let (ballot, start) = (led.ballot, led.log.start());
+            out.send(to, Message::Fetch { ballot, start });
         }
     }
 
@@ -158,7 +196,14 @@ impl Progress {
     }
 
     /// The voter, in sync, has answered a round.
-    pub(super) fn on_position(&mut self, round: Round, position: Position, led: &Led) {
+    pub(super) fn on_position(
+        &mut self,
+        to: NodeId,
+        round: Round,
+        position: Position,
+        led: &Led,
+        out: &mut Outbox,
+    ) {
         assert!(
             position.received <= led.log.last(),
             "received slot {}, which was not proposed",
@@ -167,6 +212,17 @@ impl Progress {
         self.on_accepted(position.accepted, led);
         self.round = self.round.max(round);
         let wanted = position.received.next();
+        if wanted < led.log.start() {
+            // In sync, but behind what is compacted. One on its way behind a checkpoint says so after each heartbeat;
+            // one that does not has lost that checkpoint in a crash.
+            match &self.stage {
+                Stage::Syncing { round: sent, .. } if self.silent < SILENT => {
+                    self.silent += u32::from(round > *sent);
+                }
+                _ => self.tell_to_fetch(to, led, out),
+            }
+            return;
+        }
         match &mut self.stage {
             Stage::Streaming { next, probe } => {
                 if let Some(lost) = probe.take_if(|probe| round >= probe.round) {
@@ -199,6 +255,9 @@ impl Progress {
         let Stage::Streaming { next, .. } = &mut self.stage else {
             return;
         };
+        if *next < led.log.start() {
+            return self.tell_to_fetch(to, led, out);
+        }
         let mut told = self.told >= led.decided;
         while *next <= led.log.last() {
             let flying = next.previous().since(self.matched) as usize;

@@ -10,7 +10,8 @@ const MAX_READS: usize = 4096;
 /// Reads that wait, in the order they came in, so their rounds and slots ascend.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(super) struct Reads {
-    /// Before the barrier is decided: this leader does not know yet all that was acknowledged.
+    /// Before the barrier is decided, when this leader does not know yet all that was acknowledged, or while it hands
+    /// over.
     early: VecDeque<ReadId>,
     waiting: VecDeque<Waiting>,
 }
@@ -27,12 +28,12 @@ impl Reads {
         self.early.len() + self.waiting.len() >= MAX_READS
     }
 
-    /// The barrier is not decided yet.
+    /// No read is taken now.
     pub(super) fn add_early(&mut self, id: ReadId) {
         self.early.push_back(id);
     }
 
-    /// The barrier is decided: lets the early ones wait for a round like all others.
+    /// Reads are taken: lets the early ones wait for a round like all others.
     pub(super) fn release_early(&mut self, decided: Slot, next: Round) {
         for id in std::mem::take(&mut self.early) {
             self.add(id, decided, next);

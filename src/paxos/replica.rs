@@ -7,8 +7,12 @@ use super::leader::Leader;
 use super::learner::Learner;
 use super::outbox::Outbox;
 use super::random::Random;
-use super::{Ballot, Input, NodeId, Options, Output, Recovered, Role, Slot, Time};
+use super::{
+    Ballot, Entry, Input, Membership, NodeId, Options, Output, PersistId, Recovered, Role, Slot,
+    Succession, Time,
+};
 
+mod epochs;
 mod messages;
 mod turns;
 
@@ -20,7 +24,9 @@ mod turns;
 /// 3. Send a message that names a batch only when that batch is durable, and drop it if the process ends before.
 /// 4. Hand in [`Input::Persisted`] when a batch is durable; naming the last of several is enough.
 /// 5. On waking late, hand in the waiting messages before the [`Input::Tick`].
-/// 6. After a failed write or sync, or a panic in here, end this replica and construct no other before the restart.
+/// 6. On [`Output::Fetch`], fetch a checkpoint, and make it durable and verify it before [`Input::Fetched`]. It counts
+///    with the batch that begins behind it: on [`Output::Install`], go on from its state.
+/// 7. After a failed write or sync, or a panic in here, end this replica and construct no other before the restart.
 ///
 /// Messages may be lost, delayed, repeated and reordered; they must not be altered or come from a stranger.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -32,15 +38,27 @@ pub struct Replica {
     learner: Learner,
     election: Election,
     state: State,
+    /// The log through here is not needed any more.
+    compact: Slot,
     told: Told,
 }
 
 /// The part it plays beside that of a voter.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum State {
-    Follower { leader: Option<NodeId> },
+    Follower {
+        leader: Option<NodeId>,
+    },
     Candidate(Candidate),
     Leader(Leader),
+    /// The epoch has ended; it begins the next one when this is durable, and until then says nothing.
+    Entering {
+        durable: PersistId,
+        led: bool,
+        next: Succession,
+    },
+    /// It has no vote any more, and only hands over what it knows.
+    Removed,
 }
 
 /// What the embedder was told last.
@@ -59,10 +77,6 @@ impl Replica {
     pub fn new(now: Time, options: Options, recovered: Recovered) -> Self {
         let membership = &options.membership;
         assert!(
-            membership.voters.contains(&options.id),
-            "this node is no voter of its membership"
-        );
-        assert!(
             !options.heartbeat.is_zero() && options.heartbeat < options.election_timeout,
             "heartbeat against T"
         );
@@ -70,20 +84,24 @@ impl Replica {
             options.window_entries > 0 && options.window_bytes > 0,
             "nothing fits into the window"
         );
-        assert!(
-            recovered.promised.epoch <= membership.epoch,
-            "promised in an epoch after that of the membership"
+        assert_eq!(
+            recovered.promised.epoch, membership.epoch,
+            "the membership is not that of the epoch promised in"
         );
         let mut random = Random::new(options.seed ^ u64::from(options.id.0) << 32);
+        let applied = recovered.applied;
         let acceptor = Acceptor::new(recovered, &mut random);
-        let learner = Learner::new(&acceptor);
+        let learner = Learner::new(&acceptor, applied);
         let election = Election::new(now, options.election_timeout, &mut random);
         let told = Told {
             role: Role::Follower,
             leader: None,
             wake_at: None,
         };
-        let state = State::Follower { leader: None };
+        let state = match membership.voters.contains(&options.id) {
+            true => State::Follower { leader: None },
+            false => State::Removed,
+        };
         Replica {
             options,
             now,
@@ -92,6 +110,7 @@ impl Replica {
             learner,
             election,
             state,
+            compact: Slot::ZERO,
             told,
         }
     }
@@ -112,11 +131,31 @@ impl Replica {
             Input::Disconnected(peer) => self.on_disconnected(peer),
             Input::Propose { id, command } => self.on_propose(id, command, out),
             Input::Read { id } => self.on_read(id, out),
+            Input::Seal { epoch, seal } => self.on_seal(epoch, seal, out),
+            Input::Transfer { to } => self.on_transfer(to, out),
+            Input::Abdicate => {
+                if let State::Leader(leader) = &self.state {
+                    leader.abdicate(self.now, &self.options, out);
+                }
+                return outbox.into_outputs();
+            }
             Input::Persisted(id) => self.acceptor.journal_mut().persisted(id),
+            Input::Fetched { base, succession } => self.on_fetched(base, succession, out),
+            Input::Fetching => {
+                if let State::Candidate(candidate) = &mut self.state {
+                    candidate.give_up_at = self.now + self.options.election_timeout;
+                }
+            }
+            Input::Compact { through } => self.compact = self.compact.max(through),
             Input::Tick => self.on_tick(out),
         }
         self.advance(out);
         self.acceptor.save_decided(out);
+        // A log that is being pulled joins the own one as it was. (`random_schedules_with_compacted_logs_agree`)
+        if !matches!(self.state, State::Candidate(_)) {
+            let through = self.compact.min(self.learner.delivered());
+            self.acceptor.compact(through);
+        }
         self.tell(ticked, out);
         outbox.into_outputs()
     }
@@ -124,7 +163,7 @@ impl Replica {
     /// What this voter is doing.
     pub fn role(&self) -> Role {
         match &self.state {
-            State::Follower { .. } => Role::Follower,
+            State::Follower { .. } | State::Entering { .. } | State::Removed => Role::Follower,
             State::Candidate(_) => Role::Candidate,
             State::Leader(_) => Role::Leader,
         }
@@ -134,7 +173,7 @@ impl Replica {
     pub fn leader(&self) -> Option<NodeId> {
         match &self.state {
             State::Follower { leader } => *leader,
-            State::Candidate(_) => None,
+            State::Candidate(_) | State::Entering { .. } | State::Removed => None,
             State::Leader(_) => Some(self.options.id),
         }
     }
@@ -149,9 +188,30 @@ impl Replica {
         self.acceptor.synced()
     }
 
+    /// Who votes, as far as this voter knows it decided and durable.
+    pub fn membership(&self) -> &Membership {
+        &self.options.membership
+    }
+
     /// Known decided here.
     pub fn decided(&self) -> Slot {
         self.learner.decided()
+    }
+
+    /// What is decided behind `slot`, as much as fits into one message; nothing where nothing is. `None` where it is no
+    /// longer in the log.
+    pub fn decided_after(&self, slot: Slot) -> Option<Vec<Entry>> {
+        let log = self.acceptor.log();
+        let (first, decided) = (slot.next(), self.decided());
+        if first > decided {
+            return Some(Vec::new());
+        }
+        (first >= log.start()).then(|| log.chunk(first, decided).to_vec())
+    }
+
+    /// The first slot with an entry here.
+    pub fn start(&self) -> Slot {
+        self.acceptor.log().start()
     }
 
     /// The last slot with an entry here, durable or not.

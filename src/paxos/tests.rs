@@ -5,6 +5,8 @@ mod network;
 mod transcript;
 
 mod acceptor;
+mod checkpoints;
 mod election;
 mod leader;
+mod membership;
 mod schedules;

@@ -63,11 +63,14 @@ pub(crate) async fn run(
     mut shutdown: Shutdown,
 ) {
     loop {
+        let overload = worker.shared.overload.as_ref();
+        let full = overload.is_some_and(|overload| overload.has_all_connections());
         tokio::select! {
             biased;
             // Nothing is lost with the accept: a connection not taken stays in the queue, for `finish`.
             () = shutdown.requested() => break,
-            accepted = listener.accept() => match accepted {
+            () = tokio::time::sleep(TICK), if full => {}
+            accepted = listener.accept(), if !full => match accepted {
                 Ok((stream, peer)) => connection::spawn(&worker, stream, peer, &state),
                 Err(error) => pause_after(&error).await,
             },

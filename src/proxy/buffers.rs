@@ -117,6 +117,9 @@ impl Recycled for LargeBuffer {
 
     fn reset(&mut self) {
         self.0.clear();
+        if self.0.bytes.len() != LARGE {
+            self.0.bytes.resize(LARGE, 0);
+        }
     }
 }
 
@@ -184,22 +187,29 @@ impl<T: Recycled> FreeList<T> {
 /// An item on loan.
 #[derive(Debug)]
 pub(crate) struct Lease<'a, T: Recycled> {
-    /// `None` only while it is dropped.
+    /// `None` only while it is dropped or kept.
     item: Option<T>,
     list: &'a FreeList<T>,
+}
+
+impl<T: Recycled> Lease<'_, T> {
+    /// Keeps the item off the list.
+    pub(crate) fn keep(mut self) -> T {
+        self.item.take().expect("only drop and `keep` take it")
+    }
 }
 
 impl<T: Recycled> Deref for Lease<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.item.as_ref().expect("only drop takes it")
+        self.item.as_ref().expect("only drop and `keep` take it")
     }
 }
 
 impl<T: Recycled> DerefMut for Lease<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        self.item.as_mut().expect("only drop takes it")
+        self.item.as_mut().expect("only drop and `keep` take it")
     }
 }
 

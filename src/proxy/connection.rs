@@ -3,36 +3,83 @@
 //! While it waits for a request it is a small task with a socket and a deadline; buffers and the large future that
 //! serves a request exist only while one is under way.
 
+use std::future::poll_fn;
 use std::io;
-use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use socket2::SockRef;
-use tokio::io::AsyncWriteExt;
+use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 
-use super::deadlines::Deadline;
+use super::buffers::Buffer;
+use super::deadlines::{Deadline, Expired};
+use super::failure::Failure;
+use super::handshake;
+use super::http2;
+use super::overload::{Connected, Overload};
+use super::proxied;
 use super::request;
+use super::upgrade::{self, Tunnel};
 use super::worker::{ListenerState, Worker};
+use crate::backend::Origin;
+use crate::wire::stream::Stream;
 
 /// After an answer that leaves bytes unread: read away so many of them, for so long, before closing. Closing at once
 /// would reset the connection and may take the answer from the client.
 const LINGER_BYTES: usize = 256 * 1024;
-const LINGER_TIME: Duration = Duration::from_secs(1);
+pub(super) const LINGER_TIME: Duration = Duration::from_secs(1);
 
 /// A client's connection.
 pub(crate) struct Client {
     pub(crate) worker: Rc<Worker>,
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Stream,
     pub(crate) peer: IpAddr,
     pub(crate) listener: Rc<ListenerState>,
     pub(crate) deadline: Deadline,
+    /// The two ends that a proxy in front told of.
+    pub(crate) origin: Option<Box<Origin>>,
+    /// Whether a request came over it.
+    pub(crate) begun: bool,
+}
+
+impl Client {
+    /// The two ends of the connection, as the client sees them; none if it is gone.
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        if let Some(origin) = &self.origin {
+            return Some(**origin);
+        }
+        Some(Origin {
+            source: self.stream.peer_address()?,
+            destination: self.stream.local_address()?,
+        })
+    }
+
+    /// Ready when the client is gone. One of HTTP/2 tells when it takes a request back; of HTTP/1 it shows only when it
+    /// is written to.
+    pub(crate) fn poll_gone<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Failure>> {
+        let (_, back) = self.stream.split();
+        back.poll_gone(cx).map(|()| Err(Failure::ClientGone))
+    }
+
+    /// What `poll` comes to within the deadline, as long as the client is there.
+    pub(crate) async fn bound<T>(
+        &mut self,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Result<Result<T, Failure>, Expired> {
+        poll_fn(|cx| match poll(cx) {
+            Poll::Ready(value) => Poll::Ready(Ok(Ok(value))),
+            Poll::Pending if self.deadline.poll_expired(cx) => Poll::Ready(Err(Expired)),
+            Poll::Pending => self.poll_gone(cx).map(Ok),
+        })
+        .await
+    }
 }
 
 /// What becomes of the connection behind an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum After {
     /// It waits for the next request.
     Idle,
@@ -44,6 +91,10 @@ pub(crate) enum After {
     Linger,
     /// It is reset: the answer broke off where the client could take it for complete.
     Reset,
+    /// It has become a tunnel.
+    Tunnel(Box<Tunnel>),
+    /// It speaks HTTP/2; this was read of it.
+    Http2(Box<Buffer>),
 }
 
 /// Serves `stream` as a task of its own.
@@ -56,10 +107,12 @@ pub(crate) fn spawn(
     let open = Open::count(worker);
     let client = Client {
         worker: worker.clone(),
-        stream,
+        stream: stream.into(),
         peer: peer.ip().to_canonical(),
         listener: listener.clone(),
         deadline: worker.deadlines.register(),
+        origin: None,
+        begun: false,
     };
     tokio::task::spawn_local(async move {
         run(client).await;
@@ -71,6 +124,18 @@ async fn run(mut client: Client) {
     client
         .deadline
         .set_idle(client.worker.shared.timeouts.client_headers);
+    if client.listener.proxy_protocol && !Box::pin(proxied::accept(&mut client)).await {
+        return;
+    }
+    if client.listener.tls.is_some() {
+        match Box::pin(handshake::accept(client)).await {
+            Some(encrypted) => client = encrypted,
+            None => return,
+        }
+        if client.stream.agreed_on(b"h2") {
+            return Box::pin(http2::serve(client, Box::default())).await;
+        }
+    }
     while wait(&mut client).await {
         match Box::pin(request::serve(&mut client)).await {
             // It was kept just before the drain began, and its client does not know.
@@ -80,14 +145,16 @@ async fn run(mut client: Client) {
                 client.deadline.set_idle(kept);
             }
             After::Waiting => {}
-            After::Close => return,
+            After::Close => break,
+            After::Tunnel(tunnel) => return Box::pin(upgrade::run(client, tunnel)).await,
+            After::Http2(ahead) => return Box::pin(http2::serve(client, ahead)).await,
             After::Linger => return Box::pin(linger(client)).await,
-            After::Reset => {
-                // If it fails the connection is gone already.
-                let _ = SockRef::from(&client.stream).set_linger(Some(Duration::ZERO));
-                return;
-            }
+            After::Reset => return client.stream.reset_on_drop(),
         }
+    }
+    // In plaintext dropping it says as much.
+    if client.stream.is_tls() {
+        Box::pin(close(&mut client)).await;
     }
 }
 
@@ -99,15 +166,22 @@ async fn wait(client: &mut Client) -> bool {
     match deadline.bound(|cx| stream.poll_read_ready(cx)).await {
         Ok(ready) => ready.is_ok(),
         // The runtime may not have heard yet of a request that came just in time.
-        Err(_) => matches!(
-            SockRef::from(&client.stream).peek(&mut [MaybeUninit::uninit()]),
-            Ok(1..)
-        ),
+        Err(_) => stream.has_input(),
     }
 }
 
-async fn linger(mut client: Client) {
-    if client.stream.shutdown().await.is_err() {
+/// Announces the end, so that the client can tell it from a cut. One that is gone, or does not read, is not told.
+async fn close(client: &mut Client) -> bool {
+    client.deadline.set(LINGER_TIME);
+    let Client {
+        stream, deadline, ..
+    } = client;
+    let ended = deadline.bound(|cx| Pin::new(&mut *stream).poll_shutdown(cx));
+    matches!(ended.await, Ok(Ok(())))
+}
+
+pub(super) async fn linger(mut client: Client) {
+    if !close(&mut client).await {
         return;
     }
     client.deadline.set(LINGER_TIME);
@@ -131,20 +205,27 @@ async fn linger(mut client: Client) {
 }
 
 /// Counts the connection while it is open, in the thread and in the metrics.
-struct Open(Rc<Worker>);
+struct Open {
+    worker: Rc<Worker>,
+    _connected: Option<Connected>,
+}
 
 impl Open {
     fn count(worker: &Rc<Worker>) -> Self {
         worker.open.set(worker.open.get() + 1);
         worker.shared.listener.accepted();
-        Self(worker.clone())
+        let overload = worker.shared.overload.as_ref();
+        Self {
+            worker: worker.clone(),
+            _connected: overload.map(Overload::connect),
+        }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.open.set(self.0.open.get() - 1);
-        self.0.shared.listener.closed();
+        self.worker.open.set(self.worker.open.get() - 1);
+        self.worker.shared.listener.closed();
     }
 }
 

@@ -3,71 +3,188 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
-use super::deadlines::Deadline;
+use super::connection::Client;
 use super::failure::Failure;
+use super::proxied::{self, Telling};
 use super::record::Record;
+use super::sessions;
+use super::transfer::write_all;
 use super::worker::Worker;
-use crate::backend::Backend;
+use crate::backend::{Backend, Target};
+use crate::config::Protocol;
 use crate::routing::PoolEntry;
+use crate::tls::ClientTls;
+use crate::wire::stream::Stream;
+
+/// Addresses of one name that one connect tries, one after the other.
+const ADDRESSES_TRIED: usize = 4;
 
 /// An idle connection to `backend` that shows no sign of having ended.
-pub(crate) fn reuse(worker: &Worker, backend: &Backend, now: Instant) -> Option<TcpStream> {
+pub(crate) fn reuse(
+    worker: &Worker,
+    pool: &PoolEntry,
+    backend: &Backend,
+    telling: Option<&Telling>,
+    now: Instant,
+) -> Option<Stream> {
+    if pool.protocol == Protocol::Http2 {
+        return worker.sessions.take(pool, backend, telling);
+    }
+    // What was made before the pool's TLS changed is of no use.
+    let identity = identity(pool);
     loop {
-        let connection = worker.idle.take(backend, now)?;
-        if is_quiet(&connection) {
+        let mut connection = match telling {
+            None => worker.idle.take(backend, now)?,
+            Some(Telling { origin, .. }) => {
+                worker.idle.take_told(backend, origin.as_ref()?, now)?
+            }
+        };
+        if connection.identity() == identity
+            && connection.is_quiet()
+            && still_there(backend, &connection)
+        {
             return Some(connection);
         }
     }
 }
 
-/// Whether nothing arrived while it was idle: neither its end nor bytes that no request asked for. Asks the runtime
-/// what it knows, which costs no system call unless something did arrive.
-fn is_quiet(connection: &TcpStream) -> bool {
-    match connection.poll_read_ready(&mut Context::from_waker(Waker::noop())) {
-        Poll::Pending => true,
-        // It may be readiness left over from the last answer.
-        Poll::Ready(_) => is_open_and_empty(connection),
+/// How connections are encrypted; 0 is not at all.
+pub(super) fn identity(pool: &PoolEntry) -> u64 {
+    pool.tls.as_ref().map_or(0, |tls| tls.identity())
+}
+
+/// Whether the connection goes to an address that its backend still has. Asked only of a name.
+fn still_there(backend: &Backend, connection: &Stream) -> bool {
+    backend.addresses().is_none_or(|addresses| {
+        let peer = connection.peer_address();
+        peer.is_some_and(|peer| addresses.contains(&peer.ip()))
+    })
+}
+
+/// Keeps `connection`, which serves nobody since `at`, for the next request.
+pub(crate) fn keep(
+    worker: &Worker,
+    pool: &PoolEntry,
+    backend: &Arc<Backend>,
+    connection: Stream,
+    telling: Option<Telling>,
+    at: Instant,
+) {
+    let (idle, kept) = (&worker.idle, pool.timeouts.idle);
+    match telling {
+        None => idle.put(backend, connection, at, kept),
+        Some(Telling { origin: None, .. }) => {}
+        Some(Telling { origin, .. }) => idle.put_told(backend, origin, connection, at, kept),
     }
 }
 
-/// Asks the kernel whether the connection is open and holds no byte. For requests that must not be sent into a
-/// connection that has ended already, because they could not be sent again.
-pub(crate) fn is_open_and_empty(connection: &TcpStream) -> bool {
-    matches!(connection.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-}
-
-/// A new connection.
+/// A new connection, or a place on one that others wait for too.
 pub(crate) async fn connect(
+    worker: &Worker,
     pool: &PoolEntry,
     backend: &Arc<Backend>,
-    deadline: &Deadline,
+    telling: Option<&Telling>,
+    client: &mut Client,
     record: &Record,
-) -> Result<TcpStream, Failure> {
+) -> Result<Stream, Failure> {
     let started = Instant::now();
-    deadline.set(pool.timeouts.connect);
-    let mut dialling = std::pin::pin!(dial(backend.address));
-    let connected = deadline.bound(|cx| dialling.as_mut().poll(cx)).await;
+    client.deadline.set(pool.timeouts.connect);
+    let mut dialling = std::pin::pin!(open(worker, pool, backend, telling));
+    let connected = client.bound(|cx| dialling.as_mut().poll(cx)).await;
     record.connect.set(Some(started.elapsed()));
     match connected {
-        Ok(Ok(connection)) => {
-            backend.metrics().connected();
-            Ok(connection)
-        }
-        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            Err(Failure::ConnectRefused)
-        }
-        Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => Err(Failure::ConnectTimeout),
-        Ok(Err(_)) => Err(Failure::Unreachable),
+        Ok(connected) => connected?,
+        Err(_) if backend.is_unresolved() => Err(Failure::Unresolved),
         Err(_) => Err(Failure::ConnectTimeout),
     }
 }
 
-async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
+/// As [`connect`], for as long as it takes.
+pub(crate) async fn open(
+    worker: &Worker,
+    pool: &PoolEntry,
+    backend: &Arc<Backend>,
+    telling: Option<&Telling>,
+) -> Result<Stream, Failure> {
+    if pool.protocol == Protocol::Http1 {
+        worker.idle.make_room(backend);
+    }
+    let dialling = dial(pool, backend, telling);
+    match pool.protocol {
+        Protocol::Http1 => dialling.await.inspect(|_| backend.metrics().connected()),
+        Protocol::Http2 => {
+            // Rare enough to have its room elsewhere.
+            let joining = sessions::connect(worker, pool, backend, telling, dialling);
+            Box::pin(joining).await
+        }
+    }
+}
+
+async fn dial(
+    pool: &PoolEntry,
+    backend: &Backend,
+    telling: Option<&Telling>,
+) -> Result<Stream, Failure> {
+    let mut tries = backend.addresses().map_or(1, |all| all.len().max(1));
+    tries = tries.min(ADDRESSES_TRIED);
+    loop {
+        let target = backend.target().await.ok_or(Failure::Unresolved)?;
+        let mut connected = match target {
+            Target::Tcp(address) => tcp(address).await.map(Stream::from),
+            Target::Unix(path) => UnixStream::connect(path).await.map(Stream::from),
+        }
+        .map_err(|error| unconnected(&error));
+        if let (Ok(connection), Some(telling)) = (&mut connected, telling) {
+            write_all(connection, &proxied::header(telling), &[])
+                .await
+                .map_err(|error| unconnected(&error))?;
+        }
+        if let (Some(tls), Target::Tcp(address)) = (&pool.tls, target)
+            && let Ok(connection) = connected
+        {
+            // Boxed, so that the connections of clients are no larger for it.
+            connected = Box::pin(encrypt(tls, backend, address, connection)).await;
+        }
+        tries -= 1;
+        if connected.is_ok() || tries == 0 {
+            return connected;
+        }
+    }
+}
+
+async fn encrypt(
+    tls: &ClientTls,
+    backend: &Backend,
+    address: SocketAddr,
+    connection: Stream,
+) -> Result<Stream, Failure> {
+    let Ok(socket) = connection.into_socket() else {
+        unreachable!("a connection that was just made is not encrypted");
+    };
+    let (host, sessions) = (backend.host(address), backend.sessions());
+    match tls.connect(socket, host, sessions).await {
+        Ok(encrypted) => Ok(Stream::made_by(tls.identity(), encrypted.into())),
+        Err(error) => {
+            let (pool, id) = (&backend.pool, &backend.id);
+            tracing::debug!(%pool, backend = %id, %error, "a TLS handshake with a backend failed");
+            Err(Failure::of_tls(&error).unwrap_or(Failure::TlsBroken))
+        }
+    }
+}
+
+fn unconnected(error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Failure::ConnectRefused,
+        io::ErrorKind::TimedOut => Failure::ConnectTimeout,
+        _ => Failure::Unreachable,
+    }
+}
+
+async fn tcp(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()
     } else {

@@ -5,39 +5,56 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::net::tcp::{ReadHalf, WriteHalf};
-
 use super::buffers::Buffer;
+use super::compress;
 use super::deadlines::Deadline;
 use super::exchange::Reply;
 use super::failure::Failure;
+use super::policy::Ruling;
 use super::record::Record;
+use super::retry::Declining;
 use super::transfer::write_all;
+use super::upgrade;
 use super::worker::Worker;
+use crate::config::Policy;
 use crate::wire::body::{BodyKind, Relay};
 use crate::wire::field::Known;
 use crate::wire::head::{RequestHead, ResponseHead, Version};
 use crate::wire::http1::{
     BodyReader, MAX_HEAD, Parsed, Return, Scan, Step, encode_response, parse_response,
 };
+use crate::wire::stream::{ReadHalf, WriteHalf};
 
 /// Up to so many body bytes are copied behind the head, to go in one plain write.
 const COPIED: usize = 4 * 1024;
 
+/// Interim answers to one request. Over HTTP/2 they wait for no window, so this bounds what a client that does not read
+/// has waiting for it.
+const MOST_INTERIM: usize = 64;
+
 /// How the answer is passed on.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Manner {
+pub(crate) struct Manner<'a> {
+    /// What the route does to answers, if anything.
+    pub(crate) policy: Option<(&'a Policy, &'a Ruling)>,
     /// The revision to name, if the listener says so.
     pub(crate) revision: Option<u64>,
+    /// By which the client comes back to this backend, if it is to be told.
+    pub(crate) cookie: Option<&'a str>,
     pub(crate) answer_within: Duration,
     pub(crate) idle: Duration,
+    /// Whether the time of a try is bounded.
+    pub(crate) bounded_try: bool,
 }
 
 /// What came of the answer, while it is under way.
 #[derive(Debug, Default)]
-pub(crate) struct Progress {
+pub(crate) struct Progress<'a> {
+    /// Which answers to take for failures, if another try may follow.
+    pub(crate) declining: Option<&'a Declining<'a>>,
     /// Any byte from the backend.
     pub(crate) heard: Cell<bool>,
     /// The final head is read.
@@ -50,6 +67,8 @@ pub(crate) struct Progress {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Answered {
     pub(crate) status: u16,
+    /// Whether the connection is a tunnel now.
+    pub(crate) switched: bool,
     /// Whether the backend's connection can be used again.
     pub(crate) reusable: bool,
     /// Whether the client's connection ends.
@@ -64,37 +83,45 @@ pub(crate) struct Way<'a, 'b> {
     pub(crate) client: &'a mut WriteHalf<'b>,
     pub(crate) deadline: &'a Deadline,
     pub(crate) record: &'a Record,
-    pub(crate) progress: &'a Progress,
+    pub(crate) progress: &'a Progress<'a>,
     pub(crate) worker: &'a Worker,
 }
 
 /// Reads the answer to `request` and writes it to the client.
 pub(crate) async fn run(
     request: &RequestHead,
-    manner: Manner,
+    manner: Manner<'_>,
     mut way: Way<'_, '_>,
 ) -> Result<Answered, Failure> {
     // Nothing is held while the backend thinks. An error shows when it is read.
-    let _ = poll_fn(|cx| way.backend.as_ref().poll_read_ready(cx)).await;
+    poll_fn(|cx| match way.backend.poll_read_ready(cx) {
+        Poll::Ready(_) => Poll::Ready(Ok(())),
+        Poll::Pending => way.client.poll_gone(cx).map(|()| Err(Failure::ClientGone)),
+    })
+    .await?;
     let mut reply = way.worker.replies.lease();
     let Reply {
         inbound: buffer,
         head,
         out,
     } = &mut **reply;
+    let mut interim = 0;
     loop {
         read_head(request, head, buffer, &mut way).await?;
         if head.status() == 101 {
-            // Nobody asked: Upgrade is not passed on.
-            return Err(Failure::BackendGone);
+            return switch(request, head, buffer, out, manner, way).await;
         }
         if !head.is_interim() {
             break;
         }
-        way.deadline.set(manner.answer_within);
-        if request.version() == Version::Http11 {
+        interim += 1;
+        if interim > MOST_INTERIM {
+            return Err(Failure::InterimFlood);
+        }
+        // The deadline stays: an interim answer is no answer, however many there are.
+        if request.version() >= Version::Http11 {
             let back = Return {
-                client: Version::Http11,
+                client: request.version(),
                 close: false,
                 upgrade: false,
             };
@@ -104,10 +131,30 @@ pub(crate) async fn run(
         }
     }
     let now = Instant::now();
+    if manner.bounded_try {
+        way.deadline.end_try();
+        way.deadline.set(manner.idle);
+    }
     way.record.first_byte.set(Some(now));
     way.record.status.set(head.status());
+    way.record.retry_after.set(retry_after(head));
+    if let Some(declining) = way.progress.declining
+        && !way.record.answered.get()
+        && declining.declines(head.status())
+    {
+        return Err(Failure::Declined(head.status()));
+    }
     way.progress.answering.set(true);
     relay(request, head, buffer, out, manner, now, way).await
+}
+
+/// Of an answer that tells of a failure, where it says seconds (a date is for browsers).
+fn retry_after(head: &ResponseHead) -> Option<Duration> {
+    if head.status() < 500 && head.status() != 429 {
+        return None;
+    }
+    let seconds = std::str::from_utf8(head.fields().named("retry-after")?).ok()?;
+    seconds.parse().ok().map(Duration::from_secs)
 }
 
 async fn read_head(
@@ -124,6 +171,9 @@ async fn read_head(
             {
                 Parsed::Head { len } => {
                     buffer.consume(len);
+                    if way.backend.is_http2() {
+                        head.set_http2();
+                    }
                     return Ok(());
                 }
                 Parsed::Incomplete => {}
@@ -131,10 +181,69 @@ async fn read_head(
         }
         // The parser refuses a head of that size, so there is room for more of any other.
         buffer.make_room(MAX_HEAD + 1);
-        match poll_fn(|cx| buffer.poll_fill(way.backend, cx)).await {
-            Ok(1..) => way.progress.heard.set(true),
-            Ok(0) | Err(_) => return Err(Failure::BackendGone),
+        match way.fill(buffer).await? {
+            1.. => way.progress.heard.set(true),
+            0 => return Err(Failure::BackendGone),
         }
+    }
+}
+
+/// Passes a 101 on, and what came behind it. Both heads agree on what is switched to.
+async fn switch(
+    request: &RequestHead,
+    head: &mut ResponseHead,
+    buffer: &Buffer,
+    out: &mut Vec<u8>,
+    manner: Manner<'_>,
+    mut way: Way<'_, '_>,
+) -> Result<Answered, Failure> {
+    if !upgrade::accepts(request, head) {
+        return Err(Failure::UnaskedUpgrade);
+    }
+    let at = Instant::now();
+    way.record.first_byte.set(Some(at));
+    way.record.status.set(head.status());
+    way.progress.answering.set(true);
+    name_revision(head, manner);
+    give_cookie(head, manner);
+    out.clear();
+    let back = Return {
+        client: request.version(),
+        close: false,
+        upgrade: true,
+    };
+    encode_response(head, &back, out);
+    way.write(out, buffer.filled()).await?;
+    way.sent(buffer.filled().len());
+    Ok(Answered {
+        status: head.status(),
+        switched: true,
+        reusable: false,
+        close: true,
+        at,
+    })
+}
+
+fn edit_answer(head: &mut ResponseHead, manner: Manner<'_>) {
+    if let Some((policy, ruling)) = manner.policy {
+        ruling.edit_answer(policy, head);
+    }
+}
+
+fn name_revision(head: &mut ResponseHead, manner: Manner<'_>) {
+    if let Some(revision) = manner.revision {
+        head.fields_mut().skip_named("synod-revision");
+        // Digits are a valid value.
+        let _ = head
+            .fields_mut()
+            .append("Synod-Revision", revision.to_string().as_bytes());
+    }
+}
+
+fn give_cookie(head: &mut ResponseHead, manner: Manner<'_>) {
+    if let Some(cookie) = manner.cookie {
+        // A valid value: names that the config takes, and hexadecimal digits.
+        let _ = head.fields_mut().append("Set-Cookie", cookie.as_bytes());
     }
 }
 
@@ -144,7 +253,7 @@ async fn relay(
     head: &mut ResponseHead,
     buffer: &mut Buffer,
     out: &mut Vec<u8>,
-    manner: Manner,
+    manner: Manner<'_>,
     now: Instant,
     mut way: Way<'_, '_>,
 ) -> Result<Answered, Failure> {
@@ -152,13 +261,13 @@ async fn relay(
     let relay = kind.relay(client);
     let draining = way.worker.is_draining();
     let close = draining || !request.keep_alive() || !kind.delimited_for(client);
-    if let Some(revision) = manner.revision {
-        head.fields_mut().skip_named("synod-revision");
-        // Digits are a valid value.
-        let _ = head
-            .fields_mut()
-            .append("Synod-Revision", revision.to_string().as_bytes());
-    }
+    edit_answer(head, manner);
+    let compress = manner
+        .policy
+        .and_then(|(policy, _)| policy.compress.as_ref());
+    let encoder = compress.and_then(|policy| compress::begin(policy, request, head, way.worker));
+    name_revision(head, manner);
+    give_cookie(head, manner);
     if head.fields().value(Known::Date).is_none() {
         // RFC 9110, 6.6.1: who has a clock adds it for a sender that had none. A date is a valid value.
         way.worker.date.with(|date| {
@@ -172,6 +281,18 @@ async fn relay(
         upgrade: false,
     };
     encode_response(head, &back, out);
+    if let Some(encoder) = encoder {
+        // Rare enough to have its room elsewhere.
+        let compressing = compress::stream(encoder, kind, buffer, out, manner.idle, way);
+        let extra = Box::pin(compressing).await?;
+        return Ok(Answered {
+            status: head.status(),
+            switched: false,
+            reusable: head.keep_alive() && !extra,
+            close,
+            at: Instant::now(),
+        });
+    }
     let mut reader = BodyReader::response(kind);
     let step = take(&mut reader, buffer, relay, out)?;
     let mut behind = if relay == Relay::Pass {
@@ -197,6 +318,7 @@ async fn relay(
     };
     Ok(Answered {
         status: head.status(),
+        switched: false,
         reusable: head.keep_alive() && !extra,
         close,
         at,
@@ -216,16 +338,15 @@ async fn stream(
     loop {
         way.deadline.set(idle);
         out.clear();
-        let step = match poll_fn(|cx| buffer.poll_fill(way.backend, cx)).await {
-            Ok(0) => {
+        let step = match way.fill(buffer).await? {
+            0 => {
                 reader.end(relay, out).map_err(|_| Failure::BackendGone)?;
                 Step {
                     consumed: 0,
                     done: true,
                 }
             }
-            Ok(_) => take(reader, buffer, relay, out)?,
-            Err(_) => return Err(Failure::BackendGone),
+            _ => take(reader, buffer, relay, out)?,
         };
         let piece = if relay == Relay::Pass {
             &buffer.filled()[..step.consumed]
@@ -257,14 +378,31 @@ fn take(
 }
 
 impl Way<'_, '_> {
-    async fn write(&mut self, first: &[u8], second: &[u8]) -> Result<(), Failure> {
+    /// Reads from the backend, unless the client gives up while there is nothing.
+    pub(super) async fn fill(&mut self, buffer: &mut Buffer) -> Result<usize, Failure> {
+        poll_fn(|cx| self.poll_fill(buffer, cx)).await
+    }
+
+    /// As [`fill`](Self::fill), of what is there.
+    pub(super) fn poll_fill(
+        &mut self,
+        buffer: &mut Buffer,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<usize, Failure>> {
+        match buffer.poll_fill(self.backend, cx) {
+            Poll::Ready(read) => Poll::Ready(read.map_err(|error| Failure::of_connection(&error))),
+            Poll::Pending => self.client.poll_gone(cx).map(|()| Err(Failure::ClientGone)),
+        }
+    }
+
+    pub(super) async fn write(&mut self, first: &[u8], second: &[u8]) -> Result<(), Failure> {
         self.record.answered.set(true);
         write_all(self.client, first, second)
             .await
             .map_err(|_| Failure::ClientGone)
     }
 
-    fn sent(&self, n: usize) {
+    pub(super) fn sent(&self, n: usize) {
         self.record.sent.set(self.record.sent.get() + n as u64);
     }
 }

@@ -44,6 +44,14 @@ impl Exchange {
         }
     }
 
+    /// Takes the buffer if anything is in it.
+    pub(crate) fn take_inbound(&mut self) -> Buffer {
+        match self.inbound.is_empty() {
+            true => Buffer::default(),
+            false => std::mem::take(&mut self.inbound),
+        }
+    }
+
     /// Gives the buffer back if nothing is in it.
     pub(crate) fn give_room(&mut self, buffers: &FreeList<Buffer>) {
         if self.inbound.is_empty() && self.inbound.has_room() {

@@ -1,65 +1,184 @@
 //! What can go wrong with a request, grouped by whose fault it is. Statuses are `respond`'s matter.
 
+use std::io;
+use std::time::Duration;
+
 use crate::telemetry::metrics::BackendError;
 use crate::wire::http1::Refusal;
+use crate::wire::http2::was_turned_away;
 
 /// Why a request gets no backend's answer, or not all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     /// The client sent what is not to be passed on.
     Refused(Refusal),
+    /// The client speaks plaintext where TLS is spoken.
+    PlaintextToTls,
     /// The client did not send its head in time.
     HeadTimeout,
     /// The client did not send its body in time.
     BodyTimeout,
     /// The client is gone: nobody to answer.
     ClientGone,
+    /// It may not be forwarded any further, and this proxy has its own answer to OPTIONS.
+    OptionsEndHere,
+    /// It may not be forwarded any further, and this proxy reflects nothing: TRACE would show a script what it must
+    /// not see.
+    TraceEndsHere,
+    /// No failure: the client is sent elsewhere, with this status.
+    Redirected(u16),
+    /// No failure: the question of a browser is answered.
+    Preflight,
+    /// The route is not for this client.
+    Denied,
+    /// The route is for those who show a name and a password.
+    Unauthorized,
+    /// The service that is asked about requests answered this one itself, with this status.
+    AuthRefused(u16),
+    /// That service cannot be asked.
+    AuthUnavailable,
+    /// The body is longer than the route takes.
+    BodyTooLarge,
+    /// The target that the route makes of the request's is too long.
+    RewrittenTooLong,
+    /// The route has it fail on purpose, with this status.
+    Injected(u16),
     /// No route matches.
     NoRoute,
+    /// The route wants the token of a lock, and the request shows none.
+    NoToken,
+    /// The token is older than a grant of the lock to somebody else.
+    OldToken,
+    /// No such token of the lock was granted.
+    UnknownToken,
+    /// Whether the token is old cannot be told here now.
+    UnsureOfToken,
+    /// Its route takes no more in this time; how many seconds later it will.
+    TooMany(u32),
+    /// The revision that the request wants is none.
+    NoRevision,
+    /// This node does not serve the revision that the request wants yet.
+    RevisionAhead,
+    /// The node has all the requests it takes.
+    Overloaded,
+    /// All backends are at their limits, and so is the queue.
+    QueueFull,
+    /// All backends stayed at their limits for too long.
+    QueueTimeout,
     /// A route matches, and no backend is eligible.
     NoBackend,
     /// The backend's host refused the connection.
     ConnectRefused,
     /// No way to the backend.
     Unreachable,
+    /// The backend's name has no address.
+    Unresolved,
     /// The backend did not take the connection in time.
     ConnectTimeout,
+    /// The backend shows a certificate that is not to be trusted, or not its own.
+    TlsCertificate,
+    /// The backend refuses the connection by an alert of TLS.
+    TlsAlert,
+    /// TLS with the backend fails: versions, ciphers, what is no TLS at all, an end in the handshake.
+    TlsBroken,
     /// The backend closed or reset the connection before its answer was whole.
     BackendGone,
+    /// The backend said that it did not act on the request, and will not on this connection.
+    TurnedAway,
     /// The backend takes the request's body too slowly.
     WriteTimeout,
     /// The backend did not answer in time.
     AnswerTimeout,
     /// The answer's body stands still: either side.
     Stalled,
+    /// The backend switched to a protocol that nobody asked for.
+    UnaskedUpgrade,
+    /// The backend gives one interim answer after the other.
+    InterimFlood,
+    /// The backend answered with a status that the route takes for a failure, and no other try came about after all.
+    Declined(u16),
     /// What the backend answered is not to be passed on.
     Malformed(Refusal),
 }
 
 impl Failure {
-    /// Whether no connection came about, so that any method may be tried elsewhere.
+    /// With what is left of the wait, in whole seconds and at least one.
+    pub(crate) fn too_many(wait: Duration) -> Self {
+        Self::TooMany(wait.as_secs_f64().ceil().max(1.0) as u32)
+    }
+
+    /// Whether no connection came about, or none for this request, so that any method may be tried elsewhere.
     pub(crate) fn is_connect(self) -> bool {
         matches!(
             self,
-            Self::ConnectRefused | Self::Unreachable | Self::ConnectTimeout
+            Self::ConnectRefused
+                | Self::Unreachable
+                | Self::Unresolved
+                | Self::ConnectTimeout
+                | Self::TurnedAway
         )
+    }
+
+    /// Of an error of a backend's connection.
+    pub(crate) fn of_connection(error: &io::Error) -> Self {
+        match was_turned_away(error) {
+            true => Self::TurnedAway,
+            false => Self::of_tls(error).unwrap_or(Self::BackendGone),
+        }
+    }
+
+    /// Of an error that TLS brought about.
+    pub(crate) fn of_tls(error: &io::Error) -> Option<Self> {
+        use rustls::Error;
+        Some(match error.get_ref()?.downcast_ref::<Error>()? {
+            Error::InvalidCertificate(_) | Error::NoCertificatesPresented => Self::TlsCertificate,
+            Error::AlertReceived(_) => Self::TlsAlert,
+            _ => Self::TlsBroken,
+        })
     }
 
     /// How it counts against the backend; `None` if it is not the backend's fault.
     pub(crate) fn of_backend(self) -> Option<BackendError> {
         match self {
-            Self::ConnectRefused | Self::Unreachable | Self::ConnectTimeout => {
+            Self::ConnectRefused | Self::Unreachable | Self::Unresolved | Self::ConnectTimeout => {
                 Some(BackendError::Connect)
             }
+            Self::TlsCertificate | Self::TlsAlert | Self::TlsBroken => Some(BackendError::Tls),
             Self::BackendGone => Some(BackendError::Reset),
             Self::WriteTimeout | Self::AnswerTimeout => Some(BackendError::Timeout),
-            Self::Malformed(_) => Some(BackendError::Malformed),
+            Self::UnaskedUpgrade | Self::InterimFlood | Self::Malformed(_) => {
+                Some(BackendError::Malformed)
+            }
             Self::Refused(_)
+            | Self::PlaintextToTls
             | Self::HeadTimeout
             | Self::BodyTimeout
             | Self::ClientGone
+            | Self::OptionsEndHere
+            | Self::TraceEndsHere
+            | Self::Redirected(_)
+            | Self::Preflight
+            | Self::Denied
+            | Self::Unauthorized
+            | Self::AuthRefused(_)
+            | Self::AuthUnavailable
+            | Self::BodyTooLarge
+            | Self::RewrittenTooLong
+            | Self::Injected(_)
             | Self::NoRoute
+            | Self::NoToken
+            | Self::OldToken
+            | Self::UnknownToken
+            | Self::UnsureOfToken
             | Self::NoBackend
+            | Self::TooMany(_)
+            | Self::Overloaded
+            | Self::NoRevision
+            | Self::RevisionAhead
+            | Self::QueueFull
+            | Self::QueueTimeout
+            | Self::Declined(_)
+            | Self::TurnedAway
             | Self::Stalled => None,
         }
     }
@@ -68,18 +187,39 @@ impl Failure {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Refused(refusal) | Self::Malformed(refusal) => refusal.proxy_status(),
-            Self::HeadTimeout | Self::BodyTimeout => "http_request_error",
+            Self::PlaintextToTls | Self::HeadTimeout | Self::BodyTimeout => "http_request_error",
             // No answer carries it, only the access log.
             Self::ClientGone => "client_gone",
+            // No error: the answer does not carry it.
+            Self::OptionsEndHere => "max_forwards",
+            Self::TraceEndsHere | Self::TooMany(_) | Self::Overloaded => "http_request_denied",
+            Self::QueueFull | Self::QueueTimeout => "connection_limit_reached",
+            // No error: the answer does not carry it.
+            Self::Redirected(_) => "redirect",
+            Self::Preflight => "preflight",
+            Self::Denied | Self::Unauthorized | Self::AuthRefused(_) => "http_request_denied",
+            Self::AuthUnavailable => "destination_unavailable",
+            Self::BodyTooLarge => "http_request_error",
+            Self::RewrittenTooLong => "http_request_error",
+            Self::Injected(_) => "proxy_internal_response",
             Self::NoRoute => "destination_not_found",
-            Self::NoBackend => "destination_unavailable",
+            Self::NoBackend | Self::Declined(_) => "destination_unavailable",
+            Self::NoToken | Self::OldToken | Self::UnknownToken => "http_request_denied",
+            Self::UnsureOfToken | Self::RevisionAhead => "proxy_internal_error",
+            Self::NoRevision => "http_request_error",
             Self::ConnectRefused => "connection_refused",
             Self::Unreachable => "destination_ip_unroutable",
+            Self::Unresolved => "dns_error",
             Self::ConnectTimeout => "connection_timeout",
-            Self::BackendGone => "connection_terminated",
+            Self::TlsCertificate => "tls_certificate_error",
+            Self::TlsAlert => "tls_alert_received",
+            Self::TlsBroken => "tls_protocol_error",
+            Self::BackendGone | Self::TurnedAway => "connection_terminated",
             Self::WriteTimeout => "connection_write_timeout",
             Self::AnswerTimeout => "http_response_timeout",
             Self::Stalled => "connection_read_timeout",
+            Self::UnaskedUpgrade => "http_upgrade_failed",
+            Self::InterimFlood => "http_protocol_error",
         }
     }
 }

@@ -8,19 +8,24 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use tokio::net::TcpStream;
-
 use super::connection::Client;
 use super::dial;
 use super::download::{self, Answered, Manner, Progress};
 use super::exchange::Exchange;
 use super::failure::Failure;
+use super::fence::Pass;
+use super::policy::Ruling;
+use super::proxied::Telling;
 use super::record::Record;
+use super::retry::Declining;
 use super::transfer::poll_write_two;
+use super::upgrade::{self, Switched};
 use super::upload::{self, Cut, Unsent, Upload};
-use crate::backend::Backend;
+use crate::backend::{Answer, Backend, InFlight};
+use crate::config::Policy;
 use crate::routing::PoolEntry;
 use crate::wire::http1::{Forward, encode_request};
+use crate::wire::stream::Stream;
 
 /// A request under way, as the tries see it.
 pub(crate) struct Job<'a> {
@@ -28,11 +33,24 @@ pub(crate) struct Job<'a> {
     pub(crate) exchange: &'a mut Exchange,
     pub(crate) upload: &'a mut Upload,
     pub(crate) record: &'a Record,
+    pub(crate) pass: Pass<'a>,
     pub(crate) request_id: &'a str,
     /// The revision to name in the answer, if the listener says so.
     pub(crate) revision: Option<u64>,
+    /// Where the backend is put if it switches protocols.
+    pub(crate) switched: &'a mut Option<Switched>,
+    /// What the route does besides, if anything.
+    pub(crate) policy: Option<&'a Policy>,
+    /// What that made of the request.
+    pub(crate) ruling: &'a Ruling,
     /// Whether doing it twice is doing it once (RFC 9110, 9.2.2).
     pub(crate) idempotent: bool,
+    /// Whether the route bounds the time of a try.
+    pub(crate) bounded_try: bool,
+    /// Whether the client is at the backend of this try because it was there before.
+    pub(crate) sticks: bool,
+    /// What brings it back to that backend, if it is to be told.
+    pub(crate) cookie: Option<Box<str>>,
 }
 
 /// Why a try came to nothing.
@@ -51,10 +69,10 @@ pub(crate) enum Lost {
 }
 
 impl Lost {
-    fn unsent(failure: Failure) -> Self {
+    fn first_write(failure: Failure, sent: bool) -> Self {
         Self::Failed {
             failure,
-            sent: false,
+            sent,
             ambiguous: false,
         }
     }
@@ -64,38 +82,60 @@ impl Lost {
 pub(crate) async fn attempt(
     job: &mut Job<'_>,
     pool: &PoolEntry,
-    backend: &Arc<Backend>,
+    in_flight: InFlight,
+    declining: Option<&Declining<'_>>,
 ) -> Result<Answered, Lost> {
+    let new_progress = || Progress {
+        declining,
+        ..Progress::default()
+    };
     // Kept to the end of the answer's body.
-    let _in_flight = backend.begin();
+    let backend = &in_flight.backend().clone();
     let worker = job.client.worker.clone();
-    if let Some(mut connection) = dial::reuse(&worker, backend, job.record.started) {
+    let telling = pool.proxy_protocol.map(|version| Telling {
+        version,
+        origin: job.client.origin(),
+    });
+    if let Some(mut connection) =
+        dial::reuse(&worker, pool, backend, telling.as_ref(), job.record.started)
+    {
         // What cannot be sent twice is not sent into a connection that has ended unnoticed.
         let repeatable = job.idempotent && job.upload.is_whole();
-        if repeatable || dial::is_open_and_empty(&connection) {
-            let progress = Progress::default();
+        if repeatable || connection.is_open_and_empty() {
+            let progress = new_progress();
             let result = converse(job, pool, backend, &mut connection, &progress).await;
             if !died_idle(&result, &progress, job) {
-                return settle(result, pool, backend, connection, job);
+                return settle(result, pool, in_flight, (connection, telling), job);
             }
         }
     }
-    let mut connection = dial::connect(pool, backend, &job.client.deadline, job.record)
-        .await
-        .map_err(|failure| failed(backend, Lost::unsent(failure)))?;
-    let result = converse(job, pool, backend, &mut connection, &Progress::default()).await;
-    settle(result, pool, backend, connection, job)
+    let mut connection = dial::connect(
+        &worker,
+        pool,
+        backend,
+        telling.as_ref(),
+        job.client,
+        job.record,
+    )
+    .await
+    .map_err(|failure| failed(backend, Lost::first_write(failure, false)))?;
+    let result = converse(job, pool, backend, &mut connection, &new_progress()).await;
+    settle(result, pool, in_flight, (connection, telling), job)
 }
 
 /// Whether a reused connection was dead before this request: its end is nobody's failure, and the request is sent
 /// once more over a fresh one. Not if it cannot be repeated and the backend may have seen it.
-fn died_idle(result: &Result<Answered, Lost>, progress: &Progress, job: &Job<'_>) -> bool {
+fn died_idle(result: &Result<Answered, Lost>, progress: &Progress<'_>, job: &Job<'_>) -> bool {
     match result {
+        Err(Lost::Failed {
+            failure: Failure::TurnedAway,
+            ..
+        }) => !job.upload.spent,
         Err(Lost::Failed {
             failure: Failure::BackendGone,
             sent,
             ..
-        }) => !progress.heard.get() && !job.upload.begun && (job.idempotent || !sent),
+        }) => !progress.heard.get() && !job.upload.spent && (job.idempotent || !sent),
         _ => false,
     }
 }
@@ -103,22 +143,37 @@ fn died_idle(result: &Result<Answered, Lost>, progress: &Progress, job: &Job<'_>
 fn settle(
     result: Result<Answered, Lost>,
     pool: &PoolEntry,
-    backend: &Arc<Backend>,
-    connection: TcpStream,
-    job: &Job<'_>,
+    in_flight: InFlight,
+    (connection, telling): (Stream, Option<Telling>),
+    job: &mut Job<'_>,
 ) -> Result<Answered, Lost> {
-    let answered = result.map_err(|lost| failed(backend, lost))?;
-    if let Some(first_byte) = job.record.first_byte.get() {
-        backend.metrics().answered(
-            answered.status,
-            first_byte.saturating_duration_since(job.record.started),
-        );
+    let backend = in_flight.backend();
+    let status = match &result {
+        Ok(answered) => Some(answered.status),
+        Err(Lost::Failed {
+            failure: Failure::Declined(status),
+            ..
+        }) => Some(*status),
+        Err(_) => None,
+    };
+    if let Some((first_byte, status)) = job.record.first_byte.get().zip(status) {
+        backend.answered(Answer {
+            status,
+            at: first_byte,
+            first_byte: first_byte.saturating_duration_since(job.record.try_began.get()),
+            retry_after: job.record.retry_after.get(),
+        });
     }
-    if answered.reusable {
-        job.client
-            .worker
-            .idle
-            .put(backend, connection, answered.at, pool.timeouts.idle);
+    let answered = result.map_err(|lost| failed(backend, lost))?;
+    if answered.switched {
+        *job.switched = Some(Switched {
+            backend: connection,
+            in_flight,
+            idle: pool.timeouts.tunnel_idle,
+        });
+    } else if answered.reusable && !connection.is_http2() {
+        let (worker, at) = (&job.client.worker, answered.at);
+        dial::keep(worker, pool, backend, connection, telling, at);
     }
     Ok(answered)
 }
@@ -127,7 +182,7 @@ fn failed(backend: &Backend, lost: Lost) -> Lost {
     if let Lost::Failed { failure, .. } = lost
         && let Some(error) = failure.of_backend()
     {
-        backend.metrics().failed(error);
+        backend.failed(error);
     }
     lost
 }
@@ -137,8 +192,8 @@ async fn converse(
     job: &mut Job<'_>,
     pool: &PoolEntry,
     backend: &Arc<Backend>,
-    connection: &mut TcpStream,
-    progress: &Progress,
+    connection: &mut Stream,
+    progress: &Progress<'_>,
 ) -> Result<Answered, Lost> {
     let worker = job.client.worker.clone();
     let mut head = worker.staging.lease();
@@ -160,6 +215,7 @@ async fn converse(
     })?;
     // A body cut off: neither side's next message would begin where it is looked for.
     Ok(Answered {
+        switched: answered.switched && uploaded,
         reusable: answered.reusable && uploaded,
         close: answered.close || !uploaded,
         ..answered
@@ -167,20 +223,21 @@ async fn converse(
 }
 
 /// Writes the head for `backend`.
-fn encode(job: &Job<'_>, backend: &Backend, out: &mut Vec<u8>) {
+pub(super) fn encode(job: &Job<'_>, backend: &Backend, out: &mut Vec<u8>) {
     let Exchange { request, peer, .. } = &*job.exchange;
     let host = if request.authority().is_empty() {
-        backend.address.to_string()
+        backend.address.authority()
     } else {
         String::new()
     };
     let forward = Forward {
         client: peer,
-        https: false,
+        https: job.client.stream.is_tls(),
         trusted: job.client.listener.trusts(job.client.peer),
         host: &host,
         request_id: job.request_id,
-        upgrade: false,
+        upgrade: upgrade::asks(request),
+        instead: job.ruling.instead(),
     };
     encode_request(request, &forward, out);
 }
@@ -190,22 +247,32 @@ async fn send(
     job: &Job<'_>,
     pool: &PoolEntry,
     backend: &Backend,
-    connection: &mut TcpStream,
+    connection: &mut Stream,
     head: &[u8],
 ) -> Result<usize, Lost> {
     let prefix = job.upload.prefix(&job.exchange.inbound);
     let deadline = &job.client.deadline;
     deadline.set(pool.timeouts.stream_idle);
     let written = deadline.bound(|cx| {
+        let begun = connection.is_writing();
         // Read behind the last await before the first byte: whoever waits for a change to be applied may rely on it.
-        if !backend.admits() {
+        let admits = backend.admits() || job.sticks && backend.admits_stuck();
+        if !begun && !admits {
             return Poll::Ready(Err(Lost::Closed));
         }
-        poll_write_two(connection, cx, head, prefix).map_err(|_| Lost::unsent(Failure::BackendGone))
+        if !begun && let Err(failure) = job.pass.check() {
+            return Poll::Ready(Err(Lost::first_write(failure, false)));
+        }
+        poll_write_two(connection, cx, head, prefix)
+            .map_err(|error| Lost::first_write(Failure::of_connection(&error), begun))
     });
-    written
-        .await
-        .unwrap_or(Err(Lost::unsent(Failure::WriteTimeout)))
+    match written.await {
+        Ok(written) => written,
+        Err(_) => Err(Lost::first_write(
+            Failure::WriteTimeout,
+            connection.is_writing(),
+        )),
+    }
 }
 
 /// Moves the rest of the body and the answer at the same time, until the answer has ended. Also tells whether the
@@ -213,8 +280,8 @@ async fn send(
 async fn move_both(
     job: &mut Job<'_>,
     pool: &PoolEntry,
-    connection: &mut TcpStream,
-    progress: &Progress,
+    connection: &mut Stream,
+    progress: &Progress<'_>,
     unsent: Unsent<'_>,
 ) -> Result<(Answered, bool), Failure> {
     let Client {
@@ -229,8 +296,11 @@ async fn move_both(
     let (mut backend_read, mut backend_write) = connection.split();
     let manner = Manner {
         revision: job.revision,
+        cookie: job.cookie.as_deref(),
+        policy: job.policy.map(|policy| (policy, job.ruling)),
         answer_within: pool.timeouts.response_headers,
         idle: pool.timeouts.stream_idle,
+        bounded_try: job.bounded_try,
     };
     let sent = unsent.head.is_empty()
         && unsent.of_prefix == job.upload.prefix(&exchange.inbound).len()
@@ -286,7 +356,7 @@ async fn move_both(
 }
 
 /// Whose fault it is that nothing moved for too long.
-fn late(progress: &Progress, uploaded: bool, waits_for_client: bool) -> Failure {
+fn late(progress: &Progress<'_>, uploaded: bool, waits_for_client: bool) -> Failure {
     match (progress.answering.get(), uploaded) {
         (true, _) => Failure::Stalled,
         (false, true) => Failure::AnswerTimeout,

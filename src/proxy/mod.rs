@@ -5,22 +5,42 @@
 //! consensus: it reads the one [`SnapshotCell`] and goes on with what is in it.
 
 mod accept;
+mod affinity;
+mod aside;
+mod asked;
 mod buffers;
 mod clock;
+mod compress;
 mod connection;
 mod deadlines;
 mod dial;
 mod download;
 mod exchange;
 mod failure;
+mod fence;
 mod forward;
+mod forward_auth;
+mod forwarded;
+mod grpc;
+mod handshake;
+mod http2;
+mod injection;
+mod min_revision;
+mod mirror;
 mod options;
+mod overload;
+mod policy;
+mod proxied;
+mod queue;
 mod record;
 mod request;
 mod request_id;
 mod respond;
 mod retry;
+mod sessions;
+mod sticky;
 mod transfer;
+mod upgrade;
 mod upload;
 mod worker;
 
@@ -37,9 +57,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::routing::SnapshotCell;
 use crate::telemetry::metrics::MetricsRegistry;
+use overload::Overload;
 use worker::{Bound, Control, Shared};
 
-pub use options::{Listener, Network, ProxyOptions, Timeouts};
+pub use options::{Listener, Network, NodeLimits, ProxyOptions, Timeouts};
 
 /// Why the data plane does not start.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +112,7 @@ pub fn start(
         }
     }
     let shared = Shared {
+        overload: Overload::new(&options.limits),
         timeouts: options.timeouts,
         access_log: options.access_log,
         listener: metrics.listener().clone(),

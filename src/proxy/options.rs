@@ -1,9 +1,13 @@
 //! What the composition root tells the data plane.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+pub use crate::config::Network;
 use crate::telemetry::access_log::AccessLog;
+use crate::tls::ServerTls;
 
 /// Everything the data plane is told at its start.
 #[derive(Clone, Debug)]
@@ -16,6 +20,19 @@ pub struct ProxyOptions {
     pub timeouts: Timeouts,
     /// One line a request, if any.
     pub access_log: Option<AccessLog>,
+    /// What the node takes as a whole.
+    pub limits: NodeLimits,
+}
+
+/// What the node takes as a whole, over all threads.
+#[derive(Clone, Debug, Default)]
+pub struct NodeLimits {
+    /// Requests in flight; more are refused.
+    pub requests: Option<u32>,
+    /// Connections of clients; more wait to be accepted.
+    pub connections: Option<u32>,
+    /// Set while requests are at nine tenths of their limit, until they are below eight.
+    pub busy: Arc<AtomicBool>,
 }
 
 /// One address on which traffic is accepted.
@@ -27,6 +44,12 @@ pub struct Listener {
     pub trusted: Vec<Network>,
     /// Whether answers carry `Synod-Revision`.
     pub revision_header: bool,
+    /// Whether requests go on with `Forwarded` (RFC 7239) too.
+    pub forwarded_header: bool,
+    /// Whether connections from trusted networks begin with a PROXY header.
+    pub proxy_protocol: bool,
+    /// What is spoken beneath HTTP; none: nothing.
+    pub tls: Option<Arc<ServerTls>>,
 }
 
 impl Listener {
@@ -36,34 +59,9 @@ impl Listener {
             address,
             trusted: Vec::new(),
             revision_header: false,
-        }
-    }
-}
-
-/// An address block in CIDR notation (RFC 4632).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    /// Any address of the block.
-    pub address: IpAddr,
-    /// Leading bits that count.
-    pub prefix: u8,
-}
-
-impl Network {
-    /// Whether `address` is in the block. An IPv4 address mapped into IPv6 counts as the IPv4 address it is.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address.to_canonical(), address.to_canonical()) {
-            (IpAddr::V4(block), IpAddr::V4(address)) => {
-                let shift = 32 - u32::from(self.prefix.min(32));
-                let differing = u32::from(block) ^ u32::from(address);
-                differing.checked_shr(shift).unwrap_or(0) == 0
-            }
-            (IpAddr::V6(block), IpAddr::V6(address)) => {
-                let shift = 128 - u32::from(self.prefix.min(128));
-                let differing = u128::from(block) ^ u128::from(address);
-                differing.checked_shr(shift).unwrap_or(0) == 0
-            }
-            _ => false,
+            forwarded_header: false,
+            proxy_protocol: false,
+            tls: None,
         }
     }
 }
@@ -82,38 +80,6 @@ impl Default for Timeouts {
         Self {
             client_headers: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_network_holds_what_shares_its_prefix() {
-        let table: &[(&str, u8, &str, bool)] = &[
-            ("10.0.0.0", 8, "10.255.0.1", true),
-            ("10.0.0.0", 8, "11.0.0.1", false),
-            ("10.0.0.7", 32, "10.0.0.7", true),
-            ("10.0.0.7", 32, "10.0.0.6", false),
-            ("0.0.0.0", 0, "192.0.2.1", true),
-            ("0.0.0.0", 0, "::1", false),
-            ("10.0.0.0", 8, "::ffff:10.1.2.3", true),
-            ("2001:db8::", 32, "2001:db8:1::1", true),
-            ("2001:db8::", 32, "2001:db9::1", false),
-            ("::", 0, "2001:db8::1", true),
-        ];
-        for (block, prefix, address, expected) in table {
-            let network = Network {
-                address: block.parse().unwrap(),
-                prefix: *prefix,
-            };
-            assert_eq!(
-                network.contains(address.parse().unwrap()),
-                *expected,
-                "{block}/{prefix} and {address}"
-            );
         }
     }
 }

@@ -4,13 +4,13 @@ use std::cell::Cell;
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::forwarded;
 use super::worker::{ListenerState, Worker};
 use crate::config::Name;
 use crate::routing::RouteEntry;
 use crate::telemetry::access_log::Access;
 use crate::telemetry::metrics::Finished;
 use crate::wire::field::Known;
-use crate::wire::fields::members;
 use crate::wire::head::{RequestHead, Version};
 
 /// The notes of one request. Both directions of its body write them at once, hence the cells.
@@ -19,10 +19,16 @@ pub(crate) struct Record {
     pub(crate) started: Instant,
     /// Tries given to backends.
     pub(crate) tries: Cell<u32>,
+    /// When the last try began.
+    pub(crate) try_began: Cell<Instant>,
+    /// Time in the queue of the pool.
+    pub(crate) queue: Cell<Option<Duration>>,
     /// Time the last try took to connect; `None` if it reused a connection.
     pub(crate) connect: Cell<Option<Duration>>,
     /// When the head of the final answer had been read.
     pub(crate) first_byte: Cell<Option<Instant>>,
+    /// For how long the backend asks to be left alone, in an answer that says it failed.
+    pub(crate) retry_after: Cell<Option<Duration>>,
     /// The status of that head; 0 before.
     pub(crate) status: Cell<u16>,
     /// Body bytes from the client.
@@ -50,9 +56,13 @@ pub(crate) struct Ending {
 
 impl Record {
     pub(crate) fn begin() -> Self {
+        let started = Instant::now();
         Self {
-            started: Instant::now(),
+            started,
+            try_began: Cell::new(started),
+            retry_after: Cell::new(None),
             tries: Cell::new(0),
+            queue: Cell::new(None),
             connect: Cell::new(None),
             first_byte: Cell::new(None),
             status: Cell::new(0),
@@ -60,6 +70,14 @@ impl Record {
             sent: Cell::new(0),
             answered: Cell::new(false),
         }
+    }
+
+    /// Another try begins.
+    pub(crate) fn try_again(&self) {
+        self.try_began.set(Instant::now());
+        self.first_byte.set(None);
+        self.retry_after.set(None);
+        self.status.set(0);
     }
 
     /// Counts the request on its route.
@@ -97,14 +115,17 @@ impl Record {
             protocol: match request.version() {
                 Version::Http10 => "HTTP/1.0",
                 Version::Http11 => "HTTP/1.1",
+                Version::Http2 => "HTTP/2.0",
             },
             status: ending.status,
             request_id: request_id.into(),
+            referer: "".into(),
+            user_agent: "".into(),
             route: route.map(|route| route.name.as_str().into()),
             pool: path.pool.map(|name| name.as_str().into()),
             backend: path.backend.map(|name| name.as_str().into()),
             tries: self.tries.get(),
-            queue: None,
+            queue: self.queue.get(),
             connect: self.connect.get(),
             first_byte: self.first_byte.get().map(since_start),
             total: Some(total),
@@ -116,31 +137,30 @@ impl Record {
     }
 }
 
-/// The client of a request: the peer, or, where that one is trusted, the last address in X-Forwarded-For that is not
-/// itself trusted. Read from the right: what stands further left is what a stranger claims.
+/// The client of a request: the peer, or, where that one is trusted, the last address in X-Forwarded-For, or else in
+/// Forwarded, that is not itself trusted. Read from the right: what stands further left is what a stranger claims.
 pub(crate) fn client_of(request: &RequestHead, peer: IpAddr, listener: &ListenerState) -> IpAddr {
     if !listener.trusts(peer) {
         return peer;
     }
-    let hops: Vec<&[u8]> = request
-        .fields()
-        .values(Known::XForwardedFor)
-        .flat_map(members)
-        .collect();
     let mut client = peer;
-    for hop in hops.iter().rev() {
-        let Some(address) = std::str::from_utf8(hop)
-            .ok()
-            .and_then(|hop| hop.parse::<IpAddr>().ok())
-        else {
+    for hop in forwarded::hops(request).iter().rev() {
+        let Some(address) = hop else {
             return client;
         };
-        client = address.to_canonical();
+        client = *address;
         if !listener.trusts(client) {
             return client;
         }
     }
     client
+}
+
+/// Adds what a line in the combined format has besides.
+pub(crate) fn add_agent(line: &mut Access, request: &RequestHead) {
+    let text = |name| String::from_utf8_lossy(request.fields().named(name).unwrap_or_default());
+    line.referer = text("referer").into();
+    line.user_agent = text("user-agent").into();
 }
 
 /// Logs a request that was not understood: of its head nothing is known.

@@ -5,16 +5,33 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
 
+use super::affinity;
+use super::asked::{Believed, asked};
 use super::connection::{After, Client};
 use super::download::Answered;
 use super::exchange::Exchange;
 use super::failure::Failure;
+use super::fence::Pass;
 use super::forward::Job;
+use super::forward_auth;
+use super::forwarded;
+use super::grpc;
+use super::http2;
+use super::injection;
+use super::min_revision;
+use super::mirror;
+use super::overload::Overload;
+use super::policy::{self, Ruling};
 use super::record::{self, Ending, Path, Record};
 use super::respond::{Addressee, refuse};
 use super::retry::{self, Unanswered};
+use super::sticky;
+use super::upgrade::Tunnel;
 use super::upload::Upload;
-use crate::routing::RouteEntry;
+use crate::config::Policy;
+use crate::routing::{RouteEntry, Snapshot};
+use crate::telemetry::access_log::Format;
+use crate::wire::field::Known;
 use crate::wire::head::RequestHead;
 use crate::wire::http1::{MAX_HEAD, Parsed, Scan, parse_request};
 
@@ -26,7 +43,7 @@ pub(crate) async fn serve(client: &mut Client) -> After {
     let after = loop {
         let after = next(client, &mut exchange).await;
         // What was sent ahead is the next request, or its beginning.
-        if after != After::Idle || exchange.inbound.is_empty() {
+        if !matches!(after, After::Idle) || exchange.inbound.is_empty() {
             break after;
         }
     };
@@ -39,6 +56,7 @@ async fn next(client: &mut Client, exchange: &mut Exchange) -> After {
         Ok(()) => answer(client, exchange).await,
         Err(Unread::Nothing) => After::Waiting,
         Err(Unread::Gone) => After::Close,
+        Err(Unread::Http2) => After::Http2(Box::new(exchange.take_inbound())),
         Err(Unread::Failed(failure)) => {
             let record = Record::begin();
             let (status, sent, after) = refuse(client, failure, Addressee::unknown()).await;
@@ -60,6 +78,8 @@ enum Unread {
     Nothing,
     /// The client left between two requests, or within a head.
     Gone,
+    /// The client speaks HTTP/2: what is in the buffer begins with its preface.
+    Http2,
     Failed(Failure),
 }
 
@@ -69,6 +89,7 @@ async fn read_head(client: &mut Client, exchange: &mut Exchange) -> Result<(), U
         stream,
         deadline,
         worker,
+        begun,
         ..
     } = client;
     exchange.make_room(&worker.buffers);
@@ -87,9 +108,17 @@ async fn read_head(client: &mut Client, exchange: &mut Exchange) -> Result<(), U
     let mut scan = Scan::default();
     loop {
         let parsed = parse_request(inbound.filled(), &mut scan, request);
-        let parsed = parsed.map_err(|refusal| Unread::Failed(Failure::Refused(refusal)))?;
+        let parsed = parsed.map_err(|refusal| match http2::is_preface(inbound.filled()) {
+            // Nowhere but at the start: behind a request it would be a second reading of that request's body.
+            true if !*begun && !stream.is_tls() => Unread::Http2,
+            _ => Unread::Failed(Failure::Refused(refusal)),
+        })?;
         if let Parsed::Head { len } = parsed {
             inbound.consume(len);
+            *begun = true;
+            if stream.is_http2() {
+                request.set_http2();
+            }
             return Ok(());
         }
         // One CRLF may stand before it. The parser refuses a head that fills all of this.
@@ -118,16 +147,46 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
             Some(Unanswered::unasked(Failure::Refused(refusal))),
         ),
     };
+    let broken = refused.is_some();
+    let refused = refused.or_else(|| count_forwards(&mut exchange.request));
+    // Until the answer has ended.
+    let under_way = worker.shared.overload.as_ref().map(Overload::begin);
+    let refused = match under_way {
+        Some(None) => refused.or(Some(Unanswered::unasked(Failure::Overloaded))),
+        _ => refused,
+    };
+    let refused = match refused {
+        None if exchange.request.fields().has(Known::SynodMinRevision) => {
+            // Rare enough to have its room elsewhere.
+            let waiting = Box::pin(min_revision::wait(client, &exchange.request));
+            waiting.await.err().map(Unanswered::unasked)
+        }
+        refused => refused,
+    };
+    if client.listener.forwarded_header {
+        let https = client.stream.is_tls();
+        forwarded::append(&mut exchange.request, &exchange.peer, https);
+    }
+    // What is appended from here on is taken back if the request goes another way.
+    exchange.request.fields_mut().begin_edits();
+    let mut switched = None;
+    let mut ruling = Ruling::default();
     let mut snapshot = worker.snapshot();
     let (route, result) = loop {
         let request = &exchange.request;
-        let route = snapshot.route(request.method(), request.host(), request.path());
+        let route = snapshot.route(&asked(request, &Believed::of(request, client)));
         let result = match (refused, route) {
             (Some(refused), _) => Err(refused),
             (None, None) => Err(Unanswered::unasked(Failure::NoRoute)),
             (None, Some(route)) => {
+                let ruled = policy::rule(route, client, exchange, &mut upload, &mut ruling);
                 let job = Job {
-                    idempotent: is_idempotent(request.method()),
+                    pass: Pass::default(),
+                    idempotent: is_idempotent(exchange.request.method())
+                        || route.repeats_any_method(),
+                    bounded_try: route
+                        .timeouts()
+                        .is_some_and(|times| times.one_try.is_some()),
                     revision: client
                         .listener
                         .revision_header
@@ -137,8 +196,16 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
                     upload: &mut upload,
                     record: &record,
                     request_id,
+                    switched: &mut switched,
+                    policy: route.policy(),
+                    ruling: &ruling,
+                    sticks: false,
+                    cookie: None,
                 };
-                forward(job, route, &mut path).await
+                match ruled {
+                    None => forward(job, &snapshot, route, &mut path).await,
+                    Some(failure) => Err(Unanswered::unasked(failure)),
+                }
             }
         };
         // A change may have closed every backend of the snapshot that this request had loaded: then it goes the way
@@ -147,6 +214,7 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
             let newer = worker.snapshot();
             if !Rc::ptr_eq(&newer, &snapshot) {
                 snapshot = newer;
+                ruling.undo(exchange, &mut upload);
                 continue;
             }
         }
@@ -154,7 +222,7 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
     };
 
     let revision = snapshot.revision.0;
-    let whole = refused.is_none() && upload.is_whole();
+    let whole = !broken && upload.is_whole();
     upload.forget(&mut exchange.inbound, &record);
     let (status, reason, after, at) = match result {
         Ok(answered) => {
@@ -163,7 +231,8 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
         }
         Err(lost) => {
             let shown = client.listener.revision_header.then_some(revision);
-            let (status, after) = fail(client, exchange, &record, lost, whole, shown).await;
+            let (status, after) =
+                fail(client, exchange, &record, lost, whole, shown, &ruling).await;
             (status, lost.failure.name(), after, Instant::now())
         }
     };
@@ -176,25 +245,85 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
     if let Some(route) = route {
         record.count(route, status, at);
     }
-    if let Some(log) = &worker.shared.access_log {
+    let line = worker.shared.access_log.as_ref().map(|log| {
         let from = record::client_of(&exchange.request, client.peer, &client.listener);
-        log.record(record.access(from, &exchange.request, request_id, route, path, ending));
+        let mut line = record.access(from, &exchange.request, request_id, route, path, ending);
+        if log.format() == Format::Combined {
+            record::add_agent(&mut line, &exchange.request);
+        }
+        (log, line)
+    });
+    match (switched, route) {
+        (Some(switched), Some(route)) => After::Tunnel(Box::new(Tunnel {
+            switched,
+            ahead: exchange.take_inbound(),
+            started: record.started,
+            metrics: route.metrics.clone(),
+            line: line.map(|(_, line)| line),
+        })),
+        _ => {
+            if let Some((log, line)) = line {
+                log.record(line);
+            }
+            after
+        }
     }
-    after
 }
 
-async fn forward(
-    mut job: Job<'_>,
-    route: &RouteEntry,
+async fn forward<'a>(
+    mut job: Job<'a>,
+    snapshot: &'a Snapshot,
+    route: &'a RouteEntry,
     path: &mut Path,
 ) -> Result<Answered, Unanswered> {
-    let Some(pool) = route.pool() else {
+    if let Some((rate, meter)) = route.rate() {
+        // Requests without what is asked for are one key of their own.
+        let key = rate
+            .by
+            .as_ref()
+            .map(|by| affinity::hash_of(by, &job).unwrap_or_default());
+        let taken = meter.take(rate, key, job.record.started);
+        taken.map_err(|wait| Unanswered::unasked(Failure::too_many(wait)))?;
+    }
+    job.pass = Pass::of(route, &job.exchange.request).map_err(Unanswered::unasked)?;
+    if route.policy().is_some_and(Policy::holds_up) {
+        // Rare enough to have its room elsewhere.
+        let held = Box::pin(hold_up(&mut job, snapshot, route)).await;
+        held.map_err(Unanswered::unasked)?;
+    }
+    let stuck = sticky::pool(snapshot, route, &job.exchange.request);
+    let Some(pool) = stuck.or_else(|| snapshot.pool_of(route)) else {
         return Err(Unanswered::unasked(Failure::NoBackend));
     };
     if job.client.worker.shared.access_log.is_some() {
         path.pool = Some(pool.name.clone());
     }
-    retry::forward(&mut job, route, pool, path).await
+    let mirror = snapshot.mirror_of(route);
+    let copies_later = mirror::begin(&job, route, mirror);
+    let result = retry::forward(&mut job, route, pool, path).await;
+    if copies_later {
+        mirror::finish(&job, route, mirror);
+    }
+    result
+}
+
+/// Has the request wait for what the route's policy says, and fails it as that says.
+async fn hold_up(
+    job: &mut Job<'_>,
+    snapshot: &Snapshot,
+    route: &RouteEntry,
+) -> Result<(), Failure> {
+    let Some(policy) = route.policy() else {
+        return Ok(());
+    };
+    if let Some(injection) = &policy.fault_injection {
+        let total = route.timeouts().and_then(|timeouts| timeouts.total);
+        injection::inject(injection, total, job.client).await?;
+    }
+    if let Some(auth) = &policy.forward_auth {
+        forward_auth::ask(auth, snapshot.auth_of(route), job).await?;
+    }
+    Ok(())
 }
 
 fn after(answered: &Answered, request: &RequestHead, whole: bool) -> After {
@@ -214,6 +343,7 @@ async fn fail(
     lost: Unanswered,
     whole: bool,
     revision: Option<u64>,
+    ruling: &Ruling,
 ) -> (u16, After) {
     if record.answered.get() {
         // An interim answer leaves the final one open; whatever follows a final head does not.
@@ -233,10 +363,27 @@ async fn fail(
         head_only: request.method() == "HEAD",
         keep: whole && request.keep_alive() && !matches!(lost.failure, Failure::Refused(_)),
         revision,
+        grpc: grpc::is_spoken(request),
+        verdict: ruling.verdict.get().map(|verdict| &**verdict),
+        pages: ruling.pages.as_deref().unwrap_or_default(),
+        fields: &ruling.fields,
     };
     let (status, sent, after) = refuse(client, lost.failure, to).await;
     record.sent.set(sent);
     (status, after)
+}
+
+/// Counts this forwarding where Max-Forwards bounds them (RFC 9110, 7.6.2); the answer, if none is left.
+fn count_forwards(request: &mut RequestHead) -> Option<Unanswered> {
+    let left = request.max_forwards()?;
+    if let Some(left) = left.checked_sub(1) {
+        request.set_max_forwards(left);
+        return None;
+    }
+    Some(Unanswered::unasked(match request.method() {
+        "TRACE" => Failure::TraceEndsHere,
+        _ => Failure::OptionsEndHere,
+    }))
 }
 
 /// RFC 9110, 9.2.2. A method nobody knows is none.

@@ -1,24 +1,39 @@
 //! The answers the proxy makes itself. The only place of the data plane that knows status codes.
 //!
-//! Each says why in `proxy-status` (RFC 9209) and in a line of text.
+//! Each says why in `proxy-status` (RFC 9209) and in a line of text. Clients of gRPC, for whom every status of HTTP but
+//! 200 is a riddle, are told in its own words instead.
 
 use super::connection::{After, Client};
 use super::failure::Failure;
+use super::forward_auth::Verdict;
+use super::grpc;
 use super::transfer::write_all;
+use crate::config::policy::ErrorPage;
 use crate::wire::head::Version;
 use crate::wire::http1::{Answer, encode_answer};
 
+/// What the proxy's own words are.
+const PLAIN: &str = "text/plain; charset=utf-8";
+
 /// For whom the answer is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Addressee {
+pub(crate) struct Addressee<'a> {
     pub(crate) version: Version,
     pub(crate) head_only: bool,
     /// Whether the connection may be kept: the next request's start is known, and both sides want it.
     pub(crate) keep: bool,
     pub(crate) revision: Option<u64>,
+    /// Whether it speaks gRPC.
+    pub(crate) grpc: bool,
+    /// What the route says in place of the proxy's words.
+    pub(crate) pages: &'a [ErrorPage],
+    /// What a service that was asked about the request answered instead.
+    pub(crate) verdict: Option<&'a Verdict>,
+    /// What the route adds.
+    pub(crate) fields: &'a [(&'static str, String)],
 }
 
-impl Addressee {
+impl Addressee<'_> {
     /// Of a request whose head was not understood.
     pub(crate) fn unknown() -> Self {
         Self {
@@ -26,6 +41,10 @@ impl Addressee {
             head_only: false,
             keep: false,
             revision: None,
+            grpc: false,
+            pages: &[],
+            verdict: None,
+            fields: &[],
         }
     }
 }
@@ -39,26 +58,119 @@ fn words(failure: Failure) -> Option<(u16, Option<&'static str>, &'static str)> 
             Some(refusal.reason().token()),
             "The request was refused.\n",
         ),
+        Failure::PlaintextToTls => (
+            400,
+            None,
+            "This port speaks TLS: use https instead of http.\n",
+        ),
         Failure::HeadTimeout => (408, None, "The request's head did not arrive in time.\n"),
         Failure::BodyTimeout => (408, None, "The request's body did not arrive in time.\n"),
+        Failure::OptionsEndHere => (200, None, ""),
+        Failure::TraceEndsHere => (405, Some("trace"), "TRACE is not answered here.\n"),
+        Failure::Redirected(status) => (status, None, ""),
+        Failure::Preflight => (204, None, ""),
+        Failure::Denied => (403, None, "This is not for you.\n"),
+        Failure::Unauthorized => (
+            401,
+            Some("basic_auth"),
+            "This is for those who show a name and a password.\n",
+        ),
+        Failure::AuthRefused(status) => (status, Some("forward_auth"), ""),
+        Failure::AuthUnavailable => (
+            503,
+            Some("forward_auth"),
+            "Whether you may do this cannot be told now.\n",
+        ),
+        Failure::BodyTooLarge => (
+            413,
+            Some("body_too_large"),
+            "The request's body is too large.\n",
+        ),
+        Failure::RewrittenTooLong => (414, None, "The request's target is too long.\n"),
+        Failure::TooMany(_) => (429, Some("rate"), "Too many requests: try again later.\n"),
+        Failure::Overloaded => (
+            503,
+            Some("overload"),
+            "This proxy is busy: try again later.\n",
+        ),
+        Failure::NoRevision => (
+            400,
+            Some("min_revision"),
+            "Synod-Min-Revision must be a number.\n",
+        ),
+        Failure::RevisionAhead => (
+            503,
+            Some("min_revision"),
+            "This proxy does not serve that revision yet: try again.\n",
+        ),
+        Failure::QueueFull => (
+            503,
+            Some("queue_full"),
+            "All backends are busy: try again later.\n",
+        ),
+        Failure::QueueTimeout => (
+            503,
+            Some("queue_timeout"),
+            "All backends are busy: try again later.\n",
+        ),
+        Failure::Injected(status) => (
+            status,
+            Some("fault_injection"),
+            "This request fails on purpose.\n",
+        ),
         Failure::NoRoute => (404, None, "No route matches this request.\n"),
-        Failure::NoBackend => (503, None, "No backend is available.\n"),
+        Failure::NoToken => (
+            428,
+            Some("fence"),
+            "This route takes only requests that show the token of a lock, once.\n",
+        ),
+        Failure::OldToken => (
+            412,
+            Some("fence"),
+            "The token is old: somebody else was granted the lock since.\n",
+        ),
+        Failure::UnknownToken => (
+            412,
+            Some("fence"),
+            "No such token of the lock was granted.\n",
+        ),
+        Failure::UnsureOfToken => (
+            503,
+            Some("fence"),
+            "Whether the token is still good cannot be told here now.\n",
+        ),
+        Failure::NoBackend | Failure::Declined(_) => (503, None, "No backend is available.\n"),
         Failure::ConnectRefused => (502, None, "The backend refused the connection.\n"),
         Failure::Unreachable => (502, None, "The backend cannot be reached.\n"),
+        Failure::Unresolved => (502, None, "The backend's name cannot be resolved.\n"),
         Failure::ConnectTimeout => (
             504,
             None,
             "The backend did not accept the connection in time.\n",
         ),
+        Failure::TlsCertificate => (
+            502,
+            None,
+            "The backend's certificate is not to be trusted.\n",
+        ),
+        Failure::TlsAlert => (502, None, "The backend refused to speak TLS.\n"),
+        Failure::TlsBroken => (502, None, "TLS with the backend failed.\n"),
         Failure::BackendGone => (
             502,
             None,
             "The backend closed the connection without an answer.\n",
         ),
+        Failure::TurnedAway => (
+            503,
+            Some("refused_stream"),
+            "The backend takes no request now.\n",
+        ),
         Failure::WriteTimeout => (504, None, "The backend did not take the request in time.\n"),
         Failure::AnswerTimeout | Failure::Stalled => {
             (504, None, "The backend did not answer in time.\n")
         }
+        Failure::InterimFlood => (502, None, "The backend answers without end.\n"),
+        Failure::UnaskedUpgrade => (502, None, "The backend changed the protocol unasked.\n"),
         Failure::Malformed(refusal) => (
             502,
             Some(refusal.reason().token()),
@@ -67,41 +179,70 @@ fn words(failure: Failure) -> Option<(u16, Option<&'static str>, &'static str)> 
     })
 }
 
-/// Answers a failed request. Tells the status, 0 if nobody was there to get one, the bytes of the body, and what
-/// becomes of the connection.
+/// In how many seconds another attempt may fare better, where that can be told.
+fn retry_after(failure: Failure) -> Option<u32> {
+    match failure {
+        Failure::TooMany(seconds) => Some(seconds),
+        Failure::QueueFull | Failure::QueueTimeout | Failure::Overloaded => Some(1),
+        Failure::RevisionAhead => Some(1),
+        _ => None,
+    }
+}
+
+/// Answers a failed request. Tells the status (of plain HTTP: what is logged and counted), 0 if nobody was there to get
+/// one, the bytes of the body, and what becomes of the connection.
 pub(crate) async fn refuse(
     client: &mut Client,
     failure: Failure,
-    to: Addressee,
+    to: Addressee<'_>,
 ) -> (u16, u64, After) {
     let Some((status, details, body)) = words(failure) else {
         return (0, 0, After::Close);
     };
-    client.worker.shared.listener.refused(failure.name());
+    if status >= 400 {
+        client.worker.shared.listener.refused(failure.name());
+    }
     let keep = to.keep && !client.worker.is_draining();
     let revision = to.revision.map(|revision| revision.to_string());
-    let mut fields = [("", ""); 2];
-    let mut count = 0;
-    let mut add = |name, value| {
-        fields[count] = (name, value);
-        count += 1;
-    };
+    let retry_after = retry_after(failure).map(|seconds| seconds.to_string());
+    let mut fields: Vec<(&str, &str)> = Vec::with_capacity(3 + to.fields.len());
+    fields.extend(to.fields.iter().map(|(name, value)| (*name, &value[..])));
     if let Some(revision) = &revision {
-        add("Synod-Revision", revision.as_str());
+        fields.push(("Synod-Revision", revision));
     }
-    if status == 405 {
-        add("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    if let Some(seconds) = &retry_after {
+        fields.push(("Retry-After", seconds));
     }
+    if status == 405 || failure == Failure::OptionsEndHere {
+        fields.push(("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+    }
+    if to.grpc {
+        fields.push(("Content-Type", "application/grpc"));
+        fields.push(("Grpc-Status", grpc::code(failure, status)));
+        fields.push(("Grpc-Message", body.trim_end()));
+    }
+    let page = to.pages.iter().find(|page| page.is_for(status));
+    let verdict = to.verdict.filter(|_| !to.grpc);
+    let (body, content_type) = match (verdict, page) {
+        _ if to.grpc => (&b""[..], PLAIN),
+        // Its fields tell the type, or nothing does.
+        (Some(verdict), _) => (&verdict.body[..], ""),
+        (None, None) => (body.as_bytes(), PLAIN),
+        (None, Some(page)) => (page.body.as_bytes(), &page.content_type[..]),
+    };
+    let told = verdict.into_iter().flat_map(|verdict| &verdict.fields);
+    fields.extend(told.map(|(name, value)| (&name[..], &value[..])));
     let worker = client.worker.clone();
     let mut out = worker.staging.lease();
     worker.date.with(|date| {
         let answer = Answer {
-            status,
-            error: Some(failure.name()),
+            status: if to.grpc { 200 } else { status },
+            error: (status >= 400).then(|| failure.name()),
             details,
             date,
-            fields: &fields[..count],
+            fields: &fields,
             body,
+            content_type,
             head_only: to.head_only,
             client: to.version,
             close: !keep,

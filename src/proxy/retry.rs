@@ -1,15 +1,25 @@
 //! Which backend, and whether another one after that.
 //!
-//! A request is tried again only as long as no byte of an answer has reached the client and none of its body is
-//! used up: after a failed connect whatever its method, after any other failure if it is idempotent or the backend
-//! cannot have seen it. Each further try goes to a backend not yet tried, out of the pool's budget.
+//! A request is tried again only as long as no byte of an answer has reached the client and all of its body that was
+//! read is kept: after a failed connect whatever its method, after any other failure if it is idempotent (or its route
+//! says that any is) or the backend cannot have seen it. A route may take statuses for failures too. Each further try
+//! goes to a backend not yet tried, out of the pool's budget.
 
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use super::affinity;
 use super::download::Answered;
 use super::failure::Failure;
 use super::forward::{Job, Lost, attempt};
+use super::grpc;
+use super::queue;
 use super::record::Path;
+use super::sticky;
+use crate::backend::{InFlight, Retry};
 use crate::routing::{PoolEntry, RouteEntry};
 
 /// Backends one request may be given to, whatever the pool says.
@@ -39,8 +49,53 @@ impl Unanswered {
     }
 }
 
-/// Tries backends of `pool` until one answers.
+/// Leave to take an answer for a failure, while its backend's try is under way.
+#[derive(Debug)]
+pub(crate) struct Declining<'a> {
+    statuses: &'a [u16],
+    pool: &'a PoolEntry,
+    /// The backends tried before, and the one whose answer it is.
+    tried: &'a [u64],
+    by: u64,
+    /// For the try that follows, once an answer was declined.
+    leave: RefCell<Option<Retry>>,
+}
+
+impl Declining<'_> {
+    /// Whether an answer with this status is declined: if there is another backend, and the budget pays.
+    pub(crate) fn declines(&self, status: u16) -> bool {
+        if !self.statuses.contains(&status) || !another(self.pool, self.tried, self.by) {
+            return false;
+        }
+        let leave = self.pool.withdraw_retry(Instant::now());
+        let paid = leave.is_some();
+        self.leave.replace(leave);
+        paid
+    }
+}
+
+/// Tries backends of `pool` until one answers, within the time of the route and of a client of gRPC.
 pub(crate) async fn forward(
+    job: &mut Job<'_>,
+    route: &RouteEntry,
+    pool: &PoolEntry,
+    path: &mut Path,
+) -> Result<Answered, Unanswered> {
+    let waits = grpc::timeout(&job.exchange.request);
+    if route.timeouts().is_none() && waits.is_none() {
+        return tries(job, route, pool, path).await;
+    }
+    let total = route.timeouts().and_then(|timeouts| timeouts.total);
+    if let Some(total) = total.into_iter().chain(waits).min() {
+        let left = total.saturating_sub(job.record.started.elapsed());
+        job.client.deadline.bound_request(left);
+    }
+    let result = tries(job, route, pool, path).await;
+    job.client.deadline.release();
+    result
+}
+
+async fn tries(
     job: &mut Job<'_>,
     route: &RouteEntry,
     pool: &PoolEntry,
@@ -49,15 +104,28 @@ pub(crate) async fn forward(
     let mut tried = Tried::default();
     let most = (pool.retries.attempts as usize).clamp(1, MOST_TRIES);
     let mut last = Unanswered::unasked(Failure::NoBackend);
+    // Kept while the try that it is for is under way.
     let mut leave = None;
+    let hash = affinity::hash(pool, job);
     loop {
-        let Some(backend) = pool.balancer.pick(tried.keys()) else {
-            return Err(last);
+        let in_flight = match admit(job, pool, hash, &tried).await {
+            Ok(in_flight) => in_flight,
+            Err(None) => return Err(last),
+            Err(Some(failure)) => return Err(Unanswered::unasked(failure)),
         };
+        let backend = &in_flight.backend().clone();
+        job.cookie = sticky::cookie_for(job, pool, backend);
         if job.client.worker.shared.access_log.is_some() {
             path.backend = Some(backend.id.clone());
         }
-        match attempt(job, pool, backend).await {
+        if let Some(within) = route.timeouts().and_then(|timeouts| timeouts.one_try) {
+            job.client.deadline.bound_try(within);
+        }
+        let left = tried.len() + 1 < most;
+        let declining = declining(job, route, pool, &tried, backend.key).filter(|_| left);
+        let result = attempt(job, pool, in_flight, declining.as_ref()).await;
+        let paid = declining.and_then(|declining| declining.leave.take());
+        match result {
             Ok(answered) => return Ok(answered),
             // It no longer admits, so the next pick passes it by.
             Err(Lost::Closed) => continue,
@@ -74,32 +142,95 @@ pub(crate) async fn forward(
             }
         }
         tried.add(backend.key);
-        if tried.len() >= most || !last.again || !another(pool, &tried) {
+        if !left || !last.again || !another(pool, tried.keys(), backend.key) {
             return Err(last);
         }
         // The try before is over, and with it its leave.
         drop(leave.take());
-        leave = pool.withdraw_retry(Instant::now());
-        if leave.is_none() {
+        leave = paid.or_else(|| pool.withdraw_retry(Instant::now()));
+        let pause = backoff(tried.len());
+        if leave.is_none() || !job.has_time_for(route, pause) {
             return Err(last);
         }
         route.metrics.retried();
-        tokio::time::sleep(backoff(tried.len())).await;
+        let mut paused = pin!(tokio::time::sleep(pause));
+        let waited = poll_fn(|cx| match paused.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Ok(())),
+            Poll::Pending => job.client.poll_gone(cx),
+        });
+        waited.await.map_err(Unanswered::unasked)?;
+        job.record.try_again();
+    }
+}
+
+/// A backend for the next try, with the request begun there. Where only limits are in the way, the first try waits in
+/// the queue, and behind those that wait already. Else there is none, for the reason told if it is another than before.
+async fn admit(
+    job: &mut Job<'_>,
+    pool: &PoolEntry,
+    hash: u64,
+    tried: &Tried,
+) -> Result<InFlight, Option<Failure>> {
+    job.sticks = false;
+    if tried.len() == 0
+        && let Some(in_flight) = sticky::admit(job, pool)
+    {
+        job.sticks = true;
+        return Ok(in_flight);
+    }
+    let may_wait = pool.is_limited() && tried.len() == 0;
+    if !(may_wait && pool.waiting() > 0) {
+        if let Some(in_flight) = pool.admit(hash, tried.keys()) {
+            return Ok(in_flight);
+        }
+        if !(may_wait && pool.is_full()) {
+            return Err(None);
+        }
+    }
+    queue::wait(job, pool, hash).await.map_err(Some)
+}
+
+/// What answers may be declined in a try; none unless the route says so and the request can be repeated.
+fn declining<'a>(
+    job: &Job<'_>,
+    route: &'a RouteEntry,
+    pool: &'a PoolEntry,
+    tried: &'a Tried,
+    by: u64,
+) -> Option<Declining<'a>> {
+    let statuses = route.declines();
+    let repeats = !statuses.is_empty() && job.idempotent && job.upload.is_whole();
+    repeats.then(|| Declining {
+        statuses,
+        pool,
+        tried: tried.keys(),
+        by,
+        leave: RefCell::default(),
+    })
+}
+
+impl Job<'_> {
+    /// Whether the time of the route is not over after `pause`.
+    fn has_time_for(&self, route: &RouteEntry, pause: Duration) -> bool {
+        let total = route.timeouts().and_then(|timeouts| timeouts.total);
+        total.is_none_or(|total| self.record.started.elapsed() + pause < total)
     }
 }
 
 fn may_retry(job: &Job<'_>, failure: Failure, sent: bool) -> bool {
-    let repeatable = !job.record.answered.get() && !job.upload.begun;
-    repeatable
-        && (failure.is_connect() || failure.of_backend().is_some() && (job.idempotent || !sent))
+    let repeatable = !job.record.answered.get() && !job.upload.spent;
+    let harmless = match failure {
+        // Whoever declined it saw to that.
+        Failure::Declined(_) => true,
+        _ => failure.is_connect() || failure.of_backend().is_some() && (job.idempotent || !sent),
+    };
+    repeatable && harmless
 }
 
-/// Whether there is anybody left to try. Asked before a retry is paid for.
-fn another(pool: &PoolEntry, tried: &Tried) -> bool {
-    pool.balancer
-        .members()
-        .iter()
-        .any(|member| member.backend.is_available() && !tried.keys().contains(&member.backend.key))
+/// Whether there is anybody left to try behind `tried` and `last`. Asked before a retry is paid for.
+fn another(pool: &PoolEntry, tried: &[u64], last: u64) -> bool {
+    let mut members = pool.members().iter().map(|member| &member.backend);
+    members.any(|one| one.is_available() && one.key != last && !tried.contains(&one.key))
 }
 
 /// Full jitter: anything up to a bound that doubles.

@@ -1,13 +1,11 @@
 //! The request's body on its way to the backend.
 //!
-//! The head, and what of the body came with it, are one write. As long as no more than that was taken from the
-//! client the request can be sent again elsewhere.
+//! The head, and what of the body came with it, are one write. As long as the body fits the buffer that its head was
+//! read into (16 KiB), it is kept there, and the request can be sent again elsewhere.
 
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::time::Duration;
-
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 use super::buffers::Buffer;
 use super::deadlines::Deadline;
@@ -16,15 +14,20 @@ use super::record::Record;
 use super::transfer::write_all;
 use crate::wire::body::BodyKind;
 use crate::wire::http1::{BodyReader, Refusal};
+use crate::wire::stream::{ReadHalf, WriteHalf};
 
 /// How far the body of a request has come.
 #[derive(Debug)]
 pub(crate) struct Upload {
     reader: BodyReader,
-    /// Bytes at the start of the read buffer that belong to the body and are not consumed yet.
+    /// Bytes at the start of the read buffer that belong to the body and are kept.
     prefix: usize,
-    /// Whether more was read than the head came with: the request cannot be sent again.
-    pub(crate) begun: bool,
+    /// Bytes of data read so far, without framing.
+    pub(crate) data: u64,
+    /// As many there may be.
+    pub(crate) most: u64,
+    /// Whether some of it is not kept any more: the request cannot be sent again.
+    pub(crate) spent: bool,
 }
 
 impl Upload {
@@ -34,15 +37,19 @@ impl Upload {
     /// When what came with the head is no such body.
     pub(crate) fn new(kind: BodyKind, inbound: &Buffer) -> Result<Self, Refusal> {
         let mut reader = BodyReader::request(kind);
+        let mut data = 0;
         let prefix = if kind == BodyKind::None {
             0
         } else {
-            reader.advance(inbound.filled())?.consumed
+            let count = |run: &[u8]| data += run.len() as u64;
+            reader.advance_with(inbound.filled(), count)?.consumed
         };
         Ok(Self {
             reader,
             prefix,
-            begun: false,
+            data,
+            most: u64::MAX,
+            spent: false,
         })
     }
 
@@ -51,11 +58,13 @@ impl Upload {
         Self {
             reader: BodyReader::request(BodyKind::None),
             prefix: 0,
-            begun: false,
+            data: 0,
+            most: u64::MAX,
+            spent: false,
         }
     }
 
-    /// The part of the body that came with the head.
+    /// The part of the body that is read and kept.
     pub(crate) fn prefix<'a>(&self, inbound: &'a Buffer) -> &'a [u8] {
         &inbound.filled()[..self.prefix]
     }
@@ -65,7 +74,15 @@ impl Upload {
         self.reader.is_done()
     }
 
-    /// The request is answered for good: its body is not needed again.
+    /// Sees to room for more behind what is kept, or keeps it no longer.
+    fn make_room(&mut self, inbound: &mut Buffer, record: &Record) {
+        if !inbound.make_room(0) {
+            self.spent = true;
+            self.forget(inbound, record);
+        }
+    }
+
+    /// What was kept is not needed again.
     pub(crate) fn forget(&mut self, inbound: &mut Buffer, record: &Record) {
         inbound.consume(self.prefix);
         record
@@ -114,13 +131,9 @@ pub(crate) async fn run(
     let prefix = &upload.prefix(inbound)[unsent.of_prefix..];
     let written = write_all(way.backend, unsent.head, prefix).await;
     written.map_err(|_| Cut::Backend)?;
-    if upload.is_whole() {
-        return Ok(());
-    }
-    upload.begun = true;
-    upload.forget(inbound, way.record);
     while !upload.reader.is_done() {
-        if inbound.is_empty() {
+        if upload.prefix == inbound.filled().len() {
+            upload.make_room(inbound, way.record);
             way.waits.set(true);
             let read = poll_fn(|cx| inbound.poll_fill(way.client, cx)).await;
             way.waits.set(false);
@@ -129,16 +142,23 @@ pub(crate) async fn run(
             }
             way.deadline.set(way.idle);
         }
-        let step = upload.reader.advance(inbound.filled());
+        let from = upload.prefix;
+        let Upload { reader, data, .. } = &mut *upload;
+        let count = |run: &[u8]| *data += run.len() as u64;
+        let step = reader.advance_with(&inbound.filled()[from..], count);
         let step = step.map_err(|refusal| Cut::Client(Failure::Refused(refusal)))?;
-        write_all(way.backend, &inbound.filled()[..step.consumed], &[])
+        if upload.data > upload.most {
+            return Err(Cut::Client(Failure::BodyTooLarge));
+        }
+        // Before it is written: a write that fails has the whole of it sent again.
+        upload.prefix += step.consumed;
+        write_all(way.backend, &inbound.filled()[from..upload.prefix], &[])
             .await
             .map_err(|_| Cut::Backend)?;
         way.deadline.set(way.idle);
-        inbound.consume(step.consumed);
-        way.record
-            .received
-            .set(way.record.received.get() + step.consumed as u64);
+        if upload.spent {
+            upload.forget(inbound, way.record);
+        }
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
 
@@ -21,13 +21,17 @@ use super::clock::HttpDate;
 use super::deadlines::{Deadlines, TICK};
 use super::exchange::{Exchange, Reply};
 use super::options::{Listener, Network, Timeouts};
+use super::overload::Overload;
 use super::request_id::RequestIds;
-use crate::backend::{Connections, Limits};
+use super::sessions::Sessions;
+use crate::backend::{Connections, Limits, removals};
 use crate::routing::{Snapshot, SnapshotCache, SnapshotCell};
 use crate::shutdown;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::ListenerMetrics;
 use crate::telemetry::set_worker_index;
+use crate::tls::ServerTls;
+use crate::wire::stream::Stream;
 
 /// Items of each kind kept warm by one thread; buffers are 16 KiB.
 const KEPT: usize = 512;
@@ -53,6 +57,8 @@ pub(crate) enum Control {
 /// What all workers are given alike.
 #[derive(Clone)]
 pub(crate) struct Shared {
+    /// If the node has limits.
+    pub(crate) overload: Option<Arc<Overload>>,
     pub(crate) timeouts: Timeouts,
     pub(crate) access_log: Option<AccessLog>,
     pub(crate) listener: Arc<ListenerMetrics>,
@@ -64,6 +70,9 @@ pub(crate) struct Shared {
 pub(crate) struct ListenerState {
     trusted: Vec<Network>,
     pub(crate) revision_header: bool,
+    pub(crate) forwarded_header: bool,
+    pub(crate) proxy_protocol: bool,
+    pub(crate) tls: Option<Arc<ServerTls>>,
 }
 
 impl ListenerState {
@@ -71,6 +80,9 @@ impl ListenerState {
         Rc::new(Self {
             trusted: listener.trusted.clone(),
             revision_header: listener.revision_header,
+            forwarded_header: listener.forwarded_header,
+            proxy_protocol: listener.proxy_protocol,
+            tls: listener.tls.clone(),
         })
     }
 
@@ -93,11 +105,19 @@ pub(crate) struct Worker {
     /// For bodies that do not come with their head.
     pub(crate) large: FreeList<LargeBuffer>,
     /// Connections to backends.
-    pub(crate) idle: Connections<TcpStream>,
+    pub(crate) idle: Connections<Stream>,
+    /// Those that requests share.
+    pub(crate) sessions: Sessions,
+    /// Cloned for each copy of a request that is under way.
+    pub(crate) mirrors: Rc<()>,
+    /// Cloned for each answer that is being compressed.
+    pub(crate) compressing: Rc<()>,
     pub(crate) request_ids: RequestIds,
     pub(crate) date: HttpDate,
     pub(crate) open: Cell<usize>,
     draining: Cell<bool>,
+    /// Removed backends that the tunnels have heard of.
+    removals: Cell<u64>,
     snapshots: RefCell<Snapshots>,
 }
 
@@ -131,10 +151,14 @@ impl Worker {
             staging: FreeList::new(KEPT),
             large: FreeList::new(LARGE_KEPT),
             idle: Connections::new(Limits::default()),
+            sessions: Sessions::default(),
+            mirrors: Rc::default(),
+            compressing: Rc::default(),
             request_ids: RequestIds::new(),
             date: HttpDate::default(),
             open: Cell::new(0),
             draining: Cell::new(false),
+            removals: Cell::new(removals()),
             snapshots: RefCell::new(Snapshots { cache, current }),
         })
     }
@@ -148,6 +172,24 @@ impl Worker {
             *current = Rc::new(Loaded(latest.clone()));
         }
         current.clone()
+    }
+
+    /// What is done once a snapshot was published.
+    fn pass(&self) {
+        // Also lets go of the snapshot before.
+        self.snapshot();
+        self.sweep();
+        let removals = removals();
+        if self.removals.replace(removals) != removals {
+            self.deadlines.wake_tunnels();
+        }
+    }
+
+    /// Lets go of connections to backends that are not wanted any more.
+    fn sweep(&self) {
+        let now = Instant::now();
+        self.idle.sweep(now);
+        self.sessions.sweep(now);
     }
 
     /// Whether this thread is to end: connections are not kept.
@@ -193,24 +235,22 @@ async fn serve(
             // Neither side loses anything: the channel keeps its orders, the next tick comes.
             order = control.recv() => order,
             _ = sweep.tick() => {
-                worker.idle.sweep(Instant::now());
+                worker.sweep();
                 worker.date.refresh();
                 continue;
             }
         };
         match order {
             Some(Control::Fence(passed)) => {
-                // Also lets go of the snapshot before.
-                worker.snapshot();
-                worker.idle.sweep(Instant::now());
+                worker.pass();
                 // A caller that no longer waits needs no answer.
                 let _ = passed.send(());
             }
             Some(Control::Drain { within, ended }) => {
                 worker.draining.set(true);
                 trigger.set();
-                drain(&worker, within, accepting).await;
-                let _ = ended.send(worker.open.get());
+                let cut = drain(&worker, within, accepting).await;
+                let _ = ended.send(cut);
                 return Ok(());
             }
             None => return Ok(()),
@@ -219,8 +259,12 @@ async fn serve(
 }
 
 /// Waits for the listeners to close and the connections to end, at most `within`. Idle connections end spread over a
-/// third of that, so that their clients do not come back all at once.
-async fn drain(worker: &Worker, within: Duration, accepting: Vec<tokio::task::JoinHandle<()>>) {
+/// third of that, so that their clients do not come back all at once. What is left is cut; tells how many.
+async fn drain(
+    worker: &Worker,
+    within: Duration,
+    accepting: Vec<tokio::task::JoinHandle<()>>,
+) -> usize {
     let deadline = Instant::now() + within;
     worker.deadlines.hasten_idle(within / 3);
     for accept in accepting {
@@ -230,4 +274,10 @@ async fn drain(worker: &Worker, within: Duration, accepting: Vec<tokio::task::Jo
     while worker.open.get() > 0 && Instant::now() < deadline {
         tokio::time::sleep(TICK).await;
     }
+    let cut = worker.open.get();
+    // Tunnels end by themselves, so that they are recorded.
+    while worker.deadlines.expire_tunnels() {
+        tokio::task::yield_now().await;
+    }
+    cut
 }

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::shared::{Committed, Shared};
+use super::checkpoints::Checkpoints;
+use super::shared::{Committed, Image, Shared};
 use super::status::State;
+use super::storage::checkpoint::Meta;
 use crate::config::Config;
-use crate::paxos::{Entry, Payload, Slot};
-use crate::state::{Applied, Machine, Outcome};
+use crate::paxos::{Ballot, Entry, Payload, Slot, Succession};
+use crate::state::{Applied, Machine, Outcome, Term};
 
 /// The only writer of the state machine.
 pub(super) struct Applier {
@@ -22,22 +24,40 @@ pub(super) struct Applier {
     next: Slot,
     /// A command of a newer build was met: nothing behind it may be applied.
     stopped: bool,
+    /// Who votes behind what is applied; none before the first Seal. And whether that is news.
+    succession: Option<Succession>,
+    succeeded: bool,
     execute: Execute,
+    checkpoints: Checkpoints,
 }
 
 /// Runs the command of a slot; it may panic.
 type Execute = fn(&mut Machine, u64, &[u8]) -> Applied;
 
 impl Applier {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    /// Goes on from the state that is shared, behind which `succession` votes.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        checkpoints: Checkpoints,
+        succession: Option<Succession>,
+    ) -> Self {
         let next = Slot(shared.inspect(Machine::applied)).next();
         Self {
             shared,
             backlog: VecDeque::new(),
             next,
             stopped: false,
+            succeeded: succession.is_some(),
+            succession,
             execute: Machine::apply,
+            checkpoints,
         }
+    }
+
+    /// The newest membership met since this was asked last.
+    pub(super) fn membership(&mut self) -> Option<Succession> {
+        let news = std::mem::take(&mut self.succeeded);
+        self.succession.clone().filter(|_| news)
     }
 
     /// Whether nothing more is applied until an upgrade.
@@ -81,10 +101,16 @@ impl Applier {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         let (mut config, mut broke) = (machine.config().clone(), None);
+        let (mut entries, mut bytes, mut ballot) = (0, 0, None);
         while let Some(entry) = self.backlog.pop_front() {
-            let slot = self.next;
+            let (slot, weight) = (self.next, entry.payload.weight());
+            if let Some(next) = entry.begins() {
+                self.succession = Some(next);
+                self.succeeded = true;
+            }
             match entry.payload {
-                Payload::Barrier => machine.skip(slot.0),
+                Payload::Barrier => machine.lead(slot.0, entry.ballot.into()),
+                Payload::Seal(_) => machine.skip(slot.0),
                 Payload::Command(command) => {
                     let run = || self.command(&mut machine, slot, &command);
                     match catch_unwind(AssertUnwindSafe(run)) {
@@ -103,17 +129,51 @@ impl Applier {
             }
             config = machine.config().clone();
             self.next = slot.next();
+            (entries, bytes, ballot) = (entries + 1, bytes + weight as u64, Some(entry.ballot));
             if began.elapsed() >= budget {
                 break;
             }
         }
         drop(machine);
         self.publish(config, outcomes.len() as u64);
+        self.checkpoints.grow(entries, bytes);
+        self.take_checkpoint(ballot);
         if let Some(panic) = broke {
             tracing::error!(slot = %self.next, "a command could not be applied");
             resume_unwind(panic);
         }
         outcomes
+    }
+
+    /// Takes a checkpoint if one is due, of what is applied, the last of it proposed in `ballot`.
+    fn take_checkpoint(&mut self, ballot: Option<Ballot>) {
+        if let Some(ballot) = ballot
+            && self.checkpoints.due()
+        {
+            let machine = self.shared.inspect(Machine::clone);
+            self.checkpoints
+                .take(machine, ballot, self.succession.clone());
+        }
+    }
+
+    /// A checkpoint that was taken counts now.
+    pub(super) fn kept(&mut self, meta: &Meta) {
+        self.checkpoints.kept(meta);
+        self.shared.checkpoint.fetch_max(meta.slot.0, Relaxed);
+    }
+
+    /// Goes on from the state of a peer's checkpoint. What was decided before and not applied is part of it.
+    pub(super) fn install(&mut self, image: Image) {
+        let slot = image.meta.slot;
+        assert!(slot >= self.next, "the state would go back");
+        tracing::info!(%slot, "this node goes on from a peer's checkpoint");
+        self.backlog.clear();
+        self.next = slot.next();
+        self.succeeded |= image.succession != self.succession;
+        self.succession = image.succession;
+        self.checkpoints.installed(&image.meta);
+        self.shared.go_on_from(image.machine);
+        self.shared.counters.installed.fetch_add(1, Relaxed);
     }
 
     /// Shows all who watch what is applied.
@@ -129,6 +189,10 @@ impl Applier {
             news
         });
         shared.applied.send_replace(self.next.previous().0);
+        let locked = shared.inspect(|machine| machine.locks().changed());
+        shared
+            .locked
+            .send_if_modified(|changed| std::mem::replace(changed, locked) != locked);
     }
 
     fn command(&mut self, machine: &mut Machine, slot: Slot, command: &[u8]) -> Option<Outcome> {
@@ -149,6 +213,16 @@ impl Applier {
     }
 }
 
+impl From<Ballot> for Term {
+    fn from(ballot: Ballot) -> Self {
+        Self {
+            epoch: ballot.epoch.0,
+            round: ballot.round,
+            node: ballot.node.map_or(0, |node| node.0),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::group::Group;
@@ -157,7 +231,7 @@ mod tests {
     use super::super::tests::harness::put_pool;
     use super::*;
     use crate::config::Revision;
-    use crate::paxos::{Ballot, Epoch, Recovered};
+    use crate::paxos::{Epoch, Recovered};
 
     #[test]
     fn what_comes_before_a_command_that_breaks_is_served() {
@@ -168,7 +242,7 @@ mod tests {
             standing(&Recovered::empty(initial)),
             Reports::new(None),
         );
-        let mut applier = Applier::new(Arc::new(shared));
+        let mut applier = Applier::new(Arc::new(shared), Checkpoints::never(), None);
         applier.execute = |machine, slot, command| {
             assert!(slot < 3, "a bug");
             machine.apply(slot, command)

@@ -5,6 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
+use super::frame::{KeptAlive, Node};
+use super::keeper::Life;
+use super::orders::OrderError;
 use crate::paxos::NodeId;
 use crate::state::Outcome;
 
@@ -21,12 +24,21 @@ pub(super) enum Attempt {
     Unknown(String),
 }
 
+/// What an operator's order came to.
+pub(super) type Fulfilled = Result<String, OrderError>;
+
 /// Where an answer goes.
 pub(super) enum Reply {
     /// Of a forwarded command.
     Attempt(oneshot::Sender<Attempt>),
     /// Of a read: the slot it must see.
     Slot(oneshot::Sender<Option<u64>>),
+    /// Of sessions to be kept alive.
+    Lives(oneshot::Sender<Option<Vec<Life>>>),
+    /// Of a follower's question for the nodes.
+    Nodes(oneshot::Sender<Vec<Node>>),
+    /// Of an operator's order.
+    Order(oneshot::Sender<Fulfilled>),
 }
 
 /// All questions that wait, by the peer that was asked.
@@ -65,6 +77,27 @@ impl Calls {
     pub(super) fn read(&self, peer: NodeId, request: u64, slot: Option<u64>) {
         if let Some(Reply::Slot(reply)) = self.lock().replies.remove(&(peer, request)) {
             let _ = reply.send(slot);
+        }
+    }
+
+    /// The answer to an order has come.
+    pub(super) fn ordered(&self, peer: NodeId, request: u64, fulfilled: Fulfilled) {
+        if let Some(Reply::Order(reply)) = self.lock().replies.remove(&(peer, request)) {
+            let _ = reply.send(fulfilled);
+        }
+    }
+
+    /// What became of sessions to be kept alive has come.
+    pub(super) fn kept(&self, peer: NodeId, told: KeptAlive) {
+        if let Some(Reply::Lives(reply)) = self.lock().replies.remove(&(peer, told.request)) {
+            let _ = reply.send(told.lives());
+        }
+    }
+
+    /// The list of nodes has come.
+    pub(super) fn listed(&self, peer: NodeId, request: u64, nodes: Vec<Node>) {
+        if let Some(Reply::Nodes(reply)) = self.lock().replies.remove(&(peer, request)) {
+            let _ = reply.send(nodes);
         }
     }
 

@@ -11,8 +11,10 @@ use thiserror::Error;
 
 use crate::paxos::{
     Attempt, Ballot, ENTRY_OVERHEAD_BYTES, Entry, Epoch, MAX_CHUNK_BYTES, MAX_COMMAND_BYTES,
-    MAX_RUNS, Message, NodeId, Payload, Position, Round, Run, Slot, Summary, SyncId,
+    MAX_RUNS, MAX_VOTERS, Message, NodeId, Payload, Position, Round, Run, Seal, Slot, Summary,
+    SyncId,
 };
+pub(super) use wire::Ballot as WireBallot;
 use wire::Kind;
 
 /// Most bytes of an encoded message: one entry with the largest command, and what goes around it.
@@ -125,6 +127,30 @@ pub fn decode(bytes: Bytes) -> Result<Message, DecodeError> {
             round: Round(count(m.round, "the round")?),
             position: m.position.map(position).transpose()?,
         },
+        Kind::Outdated(m) => Message::Outdated {
+            epoch: Epoch(m.epoch),
+            log: summary(m.log)?,
+            next: m.next.map(slot).transpose()?,
+        },
+        Kind::Sealed(m) => Message::Sealed {
+            epoch: Epoch(m.epoch),
+            sync: SyncId(m.sync),
+            from: slot(m.from)?,
+            through: slot(m.through)?,
+            first: slot(m.first)?,
+            entries: entries(m.entries)?,
+        },
+        Kind::Compacted(m) => Message::Compacted {
+            epoch: Epoch(m.epoch),
+            start: slot(m.start)?,
+        },
+        Kind::Fetch(m) => Message::Fetch {
+            ballot: ballot(m.ballot)?,
+            start: slot(m.start)?,
+        },
+        Kind::Stand(m) => Message::Stand {
+            ballot: ballot(m.ballot)?,
+        },
         Kind::Reject(m) => Message::Reject {
             ballot: ballot(m.ballot)?,
             promised: ballot(m.promised)?,
@@ -146,11 +172,22 @@ fn slot(value: u64) -> Result<Slot, DecodeError> {
 
 fn ballot(ballot: Option<wire::Ballot>) -> Result<Ballot, DecodeError> {
     let ballot = ballot.ok_or(DecodeError::Missing("a ballot"))?;
-    let round = count(ballot.round, "the round of a ballot")?;
-    Ok(Ballot {
-        epoch: Epoch(ballot.epoch),
-        round,
-        node: ballot.node.map(NodeId),
+    count(ballot.round, "the round of a ballot")?;
+    Ok(ballot.into())
+}
+
+/// The voters that a Seal names, in ascending order, so that it has one encoding.
+fn seal(seal: wire::Seal) -> Result<Seal, DecodeError> {
+    let ascending = seal.voters.windows(2).all(|pair| pair[0] < pair[1]);
+    if seal.voters.is_empty() || seal.voters.len() > MAX_VOTERS || !ascending {
+        return Err(DecodeError::Bounds("the voters of a membership"));
+    }
+    if seal.details.len() > MAX_COMMAND_BYTES {
+        return Err(DecodeError::Bounds("the length of a membership"));
+    }
+    Ok(Seal {
+        voters: seal.voters.into_iter().map(NodeId).collect(),
+        details: seal.details,
     })
 }
 
@@ -179,6 +216,7 @@ fn payload(payload: wire::Payload) -> Result<Payload, DecodeError> {
             Err(DecodeError::Bounds("the length of a command"))
         }
         wire::PayloadKind::Command(command) => Ok(Payload::Command(command)),
+        wire::PayloadKind::Seal(members) => Ok(Payload::Seal(seal(members)?)),
     }
 }
 
@@ -229,6 +267,10 @@ fn summary(log: Option<wire::Summary>) -> Result<Summary, DecodeError> {
         start,
         last,
         decided: slot(log.decided)?,
+        base: match log.base {
+            Some(base) => ballot(Some(base))?,
+            None => Ballot::initial(Epoch(0)),
+        },
         runs,
     })
 }

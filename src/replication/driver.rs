@@ -8,17 +8,22 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::apply::Applier;
 use super::calls::Attempt;
+use super::founding::Founding;
 use super::lifecycle::{End, Start};
+use super::membership::Details;
+use super::orders;
 use super::outbox::Outbox;
 use super::proposals::Proposals;
-use super::shared::{Event, Shared};
+use super::shared::{Event, Fetched, Image, Shared};
 use super::status::State;
 use crate::paxos::{
-    Batch, Input, NodeId, Output, PersistId, ProposalId, ReadId, Refusal, Replica, Role, Time,
+    Base, Batch, Input, Membership, NodeId, Output, PersistId, ProposalId, ReadId, Refusal,
+    Replica, Role, Seal, SealRefusal, Time, TransferFailure,
 };
 
 /// The replica and all that only this thread touches.
@@ -29,6 +34,11 @@ pub(super) struct Driver<'a> {
     applier: Applier,
     proposals: &'a mut Proposals,
     reads: BTreeMap<ReadId, oneshot::Sender<Option<u64>>>,
+    founding: Arc<Founding>,
+    /// Who waits for the next epoch.
+    sealing: Option<oneshot::Sender<Result<(), String>>>,
+    /// Who waits for another leader.
+    transfer: Option<oneshot::Sender<Result<NodeId, String>>>,
     questions: u64,
     origin: Instant,
     wake: Option<Time>,
@@ -36,6 +46,8 @@ pub(super) struct Driver<'a> {
     patience: Duration,
     full: bool,
     damaged: bool,
+    /// A peer's checkpoint, until the core adopts it.
+    fetched: Option<Box<Image>>,
 }
 
 impl<'a> Driver<'a> {
@@ -45,16 +57,24 @@ impl<'a> Driver<'a> {
         let damaged = start.recovered.synced.is_none();
         let driver = Self {
             outbox: Outbox::new(shared.clone(), start.log),
-            applier: Applier::new(shared.clone()),
+            applier: Applier::new(
+                shared.clone(),
+                start.checkpoints,
+                start.recovered.succession.clone(),
+            ),
             patience: start.options.heartbeat / 2,
             replica: Replica::new(Time::default(), start.options, start.recovered),
             shared,
             proposals,
             reads: BTreeMap::new(),
+            founding: start.founding,
+            sealing: None,
+            transfer: None,
             questions: 0,
             origin: Instant::now(),
             wake: None,
             full: false,
+            fetched: None,
             damaged,
         };
         driver.show_state();
@@ -124,7 +144,11 @@ impl<'a> Driver<'a> {
     fn take(&mut self, event: Event) -> Result<Vec<Output>, End> {
         let input = match event {
             Event::Message { from, message } => Input::Message { from, message },
-            Event::Connected(peer) => Input::Connected(peer),
+            Event::Connected(peer) => {
+                let mut outputs = self.replica.handle(self.now(), Input::Connected(peer));
+                outputs.extend(self.leave_if_full());
+                return Ok(outputs);
+            }
             Event::Disconnected(peer) => Input::Disconnected(peer),
             Event::Propose { command, reply } => match self.admits() {
                 Ok(()) => {
@@ -146,16 +170,65 @@ impl<'a> Driver<'a> {
                 self.outbox.persisted(id);
                 Input::Persisted(id)
             }
+            Event::Kept { meta, through } => {
+                self.applier.kept(&meta);
+                Input::Compact { through }
+            }
+            Event::Fetched(image) => {
+                let (base, succession) = (image.meta.base(), image.succession.clone());
+                self.fetched = Some(image);
+                Input::Fetched { base, succession }
+            }
+            Event::Fetching => Input::Fetching,
             Event::DiskFull(full) => {
                 self.full = full;
                 self.show_state();
+                return Ok(self.leave_if_full());
+            }
+            Event::Seal { epoch, seal, reply } => {
+                if self.sealing.as_ref().is_some_and(|last| !last.is_closed()) {
+                    let _ = reply.send(Err(orders::refusal(SealRefusal::Busy).to_owned()));
+                    return Ok(Vec::new());
+                }
+                self.sealing = Some(reply);
+                Input::Seal { epoch, seal }
+            }
+            Event::Transfer { to, reply } => {
+                if self.transfer.as_ref().is_some_and(|last| !last.is_closed()) {
+                    let _ = reply.send(Err("leadership is being handed over already".to_owned()));
+                    return Ok(Vec::new());
+                }
+                self.transfer = Some(reply);
+                Input::Transfer { to }
+            }
+            Event::Fetch { after, reply } => {
+                let entries = self.replica.decided_after(after);
+                let compacted = Fetched::Compacted(self.replica.start());
+                let _ = reply.send(entries.map_or(compacted, Fetched::Entries));
                 return Ok(Vec::new());
             }
-            Event::Founded => return Ok(Vec::new()),
-            Event::Fail(reason) => return Err(End::Failed(reason)),
+            // What a follower is told; this is a voter.
+            Event::Founded | Event::Entries { .. } | Event::Digest { .. } => {
+                return Ok(Vec::new());
+            }
+            Event::Fail(reason) => {
+                let farewell = self.replica.handle(self.now(), Input::Abdicate);
+                self.perform(farewell);
+                return Err(End::Failed(reason));
+            }
             Event::Stop => return Err(End::Stopped),
         };
         Ok(self.replica.handle(self.now(), input))
+    }
+
+    /// A leader whose disk is full hands over: it refuses writes, and another may take them.
+    fn leave_if_full(&mut self) -> Vec<Output> {
+        if self.full && self.replica.role() == Role::Leader {
+            return self
+                .replica
+                .handle(self.now(), Input::Transfer { to: None });
+        }
+        Vec::new()
     }
 
     /// Whether it votes, as of now. The need of an upgrade, told when it was met, stays.
@@ -166,7 +239,7 @@ impl<'a> Driver<'a> {
             () => State::Running,
         };
         self.shared.stand(|standing| {
-            if !matches!(standing.state, State::Upgrade { .. }) {
+            if !matches!(standing.state, State::Upgrade { .. } | State::Removed) {
                 standing.state = state;
             }
         });
@@ -202,20 +275,82 @@ impl<'a> Driver<'a> {
         self.outbox.persist(batches);
         for output in rest {
             match output {
-                Output::Decided { first, entries } => self.applier.decide(first, entries),
+                Output::Decided { first, entries } => {
+                    self.shared.feed.decide(first, &entries);
+                    self.applier.decide(first, entries);
+                }
                 Output::Refused { id, reason } => self.proposals.refuse(id, refusal(reason)),
                 Output::ReadReady { id, slot } => self.answer(id, Some(slot.0)),
                 Output::ReadRefused { id, .. } => self.answer(id, None),
+                Output::Entered {
+                    membership,
+                    details,
+                } => self.entered(membership, details),
+                Output::SealRefused { reason } => {
+                    if let Some(reply) = self.sealing.take() {
+                        let _ = reply.send(Err(orders::refusal(reason).to_owned()));
+                    }
+                }
+                Output::TransferFailed { reason } => self.stays(reason),
                 Output::RoleChanged { role, leader } => self.change(role, leader),
                 Output::WakeAt(time) => self.wake = Some(time),
+                Output::Fetch { from, start } => {
+                    self.shared.wanted.send_replace(Some((from, start)));
+                }
+                Output::Install(base) => self.install(base),
                 Output::Persist { .. } | Output::Send { .. } => {}
             }
         }
     }
 
+    /// The core has adopted the checkpoint that was fetched last.
+    fn install(&mut self, adopted: Base) {
+        let image = self.fetched.take();
+        let image = image.filter(|image| image.meta.base() == adopted);
+        let image = image.expect("the core adopts the checkpoint it was handed last");
+        self.applier.install(*image);
+    }
+
     fn answer(&mut self, id: ReadId, slot: Option<u64>) {
         if let Some(reply) = self.reads.remove(&id) {
             let _ = reply.send(slot);
+        }
+    }
+
+    /// Who votes has changed. What this node knows of the group is durable before it acts upon it: a log that no longer
+    /// holds the Seal must still find its members. The one write that this thread waits for, once a change.
+    fn entered(&mut self, membership: Membership, details: Bytes) {
+        let (epoch, voters) = (membership.epoch, membership.voters);
+        let member = voters.contains(&NodeId(self.shared.group().me));
+        let kept = match Details::of(&Seal { voters, details }) {
+            Some(details) => self.founding.entered(epoch, &details),
+            None => Err("this build cannot read who votes now".to_owned()),
+        };
+        if let Err(why) = kept {
+            let _ = self.shared.inbox.push(Event::Fail(why));
+            return;
+        }
+        tracing::info!(epoch = epoch.0, member, "who votes has changed");
+        let ballot = self.replica.ballot();
+        self.shared.stand(|standing| {
+            standing.ballot = ballot;
+            if !member {
+                standing.state = State::Removed;
+            }
+        });
+        if let Some(reply) = self.sealing.take() {
+            let _ = reply.send(Ok(()));
+        }
+    }
+
+    /// Leadership was not handed over. With a full disk that is tried again until it is, or until there is space.
+    fn stays(&mut self, reason: TransferFailure) {
+        if let Some(reply) = self.transfer.take() {
+            let _ = reply.send(Err(orders::failure(reason).to_owned()));
+        }
+        if reason == TransferFailure::TimedOut {
+            let again = self.leave_if_full();
+            self.perform(again);
         }
     }
 
@@ -237,6 +372,16 @@ impl<'a> Driver<'a> {
         };
         if role != Role::Leader {
             self.proposals.lose("the leader lost its leadership");
+        }
+        if let Some(leader) = leader
+            && let Some(reply) = self.transfer.take()
+        {
+            let again = || Err("the leader stepped down and was elected again".to_owned());
+            let _ = reply.send(if role == Role::Leader {
+                again()
+            } else {
+                Ok(leader)
+            });
         }
         let ballot = self.replica.ballot();
         tracing::debug!(?role, ?leader, %ballot, "the role changed");

@@ -10,17 +10,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use prost::Message;
 
-use super::frame::{Hello, Refusal};
+use super::frame::{Hello, Refusal, Welcome};
 use super::group::Group;
 use super::log::chain;
+use super::membership::Details;
 use super::shared::{Event, Shared};
 use super::status::State;
 use super::storage::{Disk, Error, document};
 use super::{Options, StartError};
-use crate::paxos::NodeId;
+use crate::paxos::{Epoch, NodeId};
 
 /// The file of the record, and its format.
-const FILE: &str = "group";
+pub(super) const FILE: &str = "group";
 const FORMAT: u32 = 1;
 
 /// Reads the record, or begins one; `true` if the directory held none. Nothing is written yet.
@@ -31,24 +32,25 @@ pub(super) fn load<D: Disk>(disk: &D, options: &Options) -> Result<(Group, bool)
             name: options.name.clone(),
         });
     }
-    let Some(bytes) = document::load(disk, FILE, FORMAT)? else {
+    let Some(mut group) = stored(disk)? else {
         let group = match voters.len() {
+            // A node that joins founds nothing, whatever it finds.
+            _ if !options.join.is_empty() => Group::joining(&options.name, rand::random()),
             0 | 1 => Group::alone(&options.name, rand::random(), rand::random()),
             _ => Group::first(&options.name, voters, rand::random()),
         };
         return Ok((group, true));
     };
-    let damaged = |reason: String| Error::Damaged {
-        file: FILE.to_owned(),
-        reason,
-    };
-    let mut group = Group::decode(bytes.as_slice()).map_err(|error| damaged(error.to_string()))?;
     let own = group
         .own()
-        .ok_or_else(|| damaged("it does not list this node".to_owned()))?;
+        .ok_or_else(|| Error::damaged(FILE, "it does not list this node"))?;
     if own.name != options.name {
         let (is, asked) = (own.name.clone(), options.name.clone());
         return Err(StartError::OtherName { is, asked });
+    }
+    // Once it knows a cluster the list only tells addresses: what voted once may have been removed.
+    if group.follower.is_some() && group.cluster.is_empty() && !voters.is_empty() {
+        return Err(StartError::Follower);
     }
     if group.cluster.is_empty() && !voters.is_empty() && !voters.keys().eq(&group.names()) {
         // Nobody can have voted yet: the operator may still correct the list.
@@ -59,17 +61,29 @@ pub(super) fn load<D: Disk>(disk: &D, options: &Options) -> Result<(Group, bool)
     Ok((group, false))
 }
 
+/// The record as it is; none in a directory that holds none.
+pub(super) fn stored<D: Disk>(disk: &D) -> Result<Option<Group>, Error> {
+    let Some(bytes) = document::load(disk, FILE, FORMAT)? else {
+        return Ok(None);
+    };
+    let read = Group::decode(bytes.as_slice());
+    read.map(Some)
+        .map_err(|error| Error::damaged(FILE, error.to_string()))
+}
+
 /// A new start of this directory: durable before anybody hears of it.
 pub(super) fn begin<D: Disk>(disk: &D, group: &mut Group) -> Result<(), Error> {
     let me = group.me;
-    for own in group.members.iter_mut().filter(|member| member.id == me) {
+    let members = group.members.iter_mut().filter(|member| member.id == me);
+    for own in members.chain(&mut group.follower) {
         own.incarnation += 1;
         own.process = rand::random();
     }
     store(disk, group)
 }
 
-fn store<D: Disk>(disk: &D, group: &Group) -> Result<(), Error> {
+/// Makes the record durable.
+pub(super) fn store<D: Disk>(disk: &D, group: &Group) -> Result<(), Error> {
     document::store(disk, FILE, FORMAT, &group.encode_to_vec())
 }
 
@@ -124,6 +138,7 @@ impl Founding {
                     chain(&error)
                 ),
                 cluster: before.cluster.clone(),
+                ..Refusal::default()
             })?;
             self.shared.regroup(group.clone());
         }
@@ -143,11 +158,77 @@ impl Founding {
         Ok(Accepted { peer, settled })
     }
 
+    /// This node, a follower, is told of its group. What it takes of it is durable when this returns.
+    pub(super) fn welcomed(&self, welcome: &Welcome) -> Result<(), String> {
+        let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.shared.group();
+        let mut group = Group::clone(&before);
+        group.welcomed(welcome)?;
+        if group != *before {
+            (keeper.store)(&group).map_err(|error| {
+                format!(
+                    "what it knows of the group cannot be kept: {}",
+                    chain(&error)
+                )
+            })?;
+            self.shared.regroup(group);
+        }
+        Ok(())
+    }
+
+    /// This node has entered an epoch: what it knows of its members is durable when this returns. Members that are met
+    /// in it are judged by it.
+    pub(super) fn entered(&self, epoch: Epoch, details: &Details) -> Result<(), String> {
+        let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut group = Group::clone(&self.shared.group());
+        group.enter(epoch, details);
+        (keeper.store)(&group).map_err(|error| {
+            let cause = chain(&error);
+            format!("what it knows of the group cannot be kept: {cause}")
+        })?;
+        self.shared.regroup(group);
+        // Whoever votes is no longer waited for as the follower that it was.
+        for member in &details.members {
+            self.shared.reports.followers.left(&member.instance);
+        }
+        self.shared.reports.bump();
+        Ok(())
+    }
+
+    /// This node was removed while it was away. It takes no part any more, and follows from its next start on; if that
+    /// cannot be kept, it is told so again.
+    fn expelled(&self, refusal: &Refusal) {
+        let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut group = Group::clone(&self.shared.group());
+        group.expelled();
+        let kept = (keeper.store)(&group);
+        let next = match kept {
+            Ok(()) => "start it again, and it follows the cluster".to_owned(),
+            Err(error) => chain(&error),
+        };
+        let why = format!(
+            "it was removed from the cluster by membership {}: {next}",
+            refusal.moved
+        );
+        let _ = self.shared.inbox.push(Event::Fail(why));
+    }
+
+    /// Does something while the record is not written.
+    pub(super) fn still<T>(&self, act: impl FnOnce() -> T) -> T {
+        let _keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        act()
+    }
+
     /// A peer refuses this node. One that knows this directory lost what it promised is believed.
     pub(super) fn refused(&self, refusal: &Refusal) {
         let own = self.shared.group().cluster.clone();
         if refusal.wiped && (own.is_empty() || own == refusal.cluster) {
             let _ = self.shared.inbox.push(Event::Fail(refusal.reason.clone()));
+        }
+        let group = self.shared.group();
+        if group.me > 0 && own == refusal.cluster && Epoch(refusal.moved) > group.membership().epoch
+        {
+            self.expelled(refusal);
         }
     }
 }
@@ -207,6 +288,7 @@ mod tests {
             wiped: true,
             reason: "wiped".to_owned(),
             cluster,
+            ..Refusal::default()
         });
         let told = wiped.inbox.take(Some(Instant::now()));
         assert!(matches!(told.front(), Some(Event::Fail(_))));

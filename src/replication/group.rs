@@ -11,7 +11,7 @@ use bytes::Bytes;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use super::frame::{Hello, Refusal, VERSION};
+use super::frame::{Follow, Hello, Refusal, VERSION, Voter, Welcome};
 use crate::paxos::NodeId;
 
 /// The durable record.
@@ -29,6 +29,15 @@ pub(super) struct Group {
     /// Whether all first voters have said that the membership is durable with them: from here on this one votes.
     #[prost(bool, tag = "4")]
     pub(super) complete: bool,
+    /// Of a node without a vote: itself. It is no member, and `me` is 0.
+    #[prost(message, optional, tag = "20")]
+    pub(super) follower: Option<Member>,
+    /// The number of the membership; 0 stands for the first. Of a node without a vote the newest it was told of.
+    #[prost(uint32, tag = "21")]
+    pub(super) epoch: u32,
+    /// The lowest number that was never given to a voter; 0 before any change.
+    #[prost(uint32, tag = "22")]
+    pub(super) next: u32,
 }
 
 /// One voter.
@@ -38,7 +47,7 @@ pub(super) struct Member {
     pub(super) id: u32,
     #[prost(string, tag = "2")]
     pub(super) name: String,
-    /// Where it listens for peers; empty for a lone voter.
+    /// Where it listens for peers; empty for a lone voter that does not say it.
     #[prost(string, tag = "3")]
     pub(super) address: String,
     /// Drawn once by its data directory; empty until it was met.
@@ -94,9 +103,21 @@ impl Group {
         group
     }
 
+    /// A node that will follow a cluster it does not know yet.
+    pub(super) fn joining(name: &str, instance: [u8; 16]) -> Self {
+        Self {
+            follower: Some(Member {
+                name: name.to_owned(),
+                instance: Bytes::copy_from_slice(&instance),
+                ..Member::default()
+            }),
+            ..Self::default()
+        }
+    }
+
     /// This node's own entry.
     pub(super) fn own(&self) -> Option<&Member> {
-        self.member(NodeId(self.me))
+        self.follower.as_ref().or(self.member(NodeId(self.me)))
     }
 
     /// The entry of `id`.
@@ -158,15 +179,114 @@ impl Group {
         changed
     }
 
+    /// Of a voter that was started without a list: where it is reached is its own to tell.
+    pub(super) fn locate(&mut self, at: SocketAddr) {
+        let me = self.me;
+        let votes = self.follower.is_none();
+        let own = self.members.iter_mut().find(|member| member.id == me);
+        // Nobody can call an address of all interfaces.
+        if let Some(own) = own.filter(|_| votes && !at.ip().is_unspecified()) {
+            own.address = at.to_string();
+        }
+    }
+
+    /// What a voter tells its followers of the group.
+    pub(super) fn welcome(&self, epoch: u32) -> Welcome {
+        let voter = |member: &Member| Voter {
+            id: member.id,
+            name: member.name.clone(),
+            address: member.address.clone(),
+        };
+        Welcome {
+            cluster: self.cluster.clone(),
+            epoch,
+            voters: self.members.iter().map(voter).collect(),
+            me: self.me,
+        }
+    }
+
+    /// A follower is told of the group: takes it, or says why not. It never follows another cluster, nor goes back to
+    /// an older membership.
+    pub(super) fn welcomed(&mut self, welcome: &Welcome) -> Result<(), String> {
+        if self.me > 0 {
+            return Err("this node has been given a vote meanwhile".to_owned());
+        }
+        if welcome.cluster.len() != 16 || !welcome.voters.iter().any(|v| v.id == welcome.me) {
+            return Err("it does not say which cluster it is of".to_owned());
+        }
+        if !self.cluster.is_empty() && self.cluster != welcome.cluster {
+            let (theirs, ours) = (hex(&welcome.cluster), hex(&self.cluster));
+            return Err(format!("it is of cluster {theirs}, this node of {ours}"));
+        }
+        if welcome.epoch < self.epoch {
+            return Err(format!(
+                "it knows membership {}, this node {} already",
+                welcome.epoch, self.epoch
+            ));
+        }
+        self.cluster = welcome.cluster.clone();
+        self.epoch = welcome.epoch;
+        let member = |voter: &Voter| Member {
+            id: voter.id,
+            name: voter.name.clone(),
+            address: voter.address.clone(),
+            ..Member::default()
+        };
+        self.members = welcome.voters.iter().map(member).collect();
+        Ok(())
+    }
+
+    /// Whether a voter lets this node follow it, or why not.
+    pub(super) fn admits(&self, follow: &Follow) -> Result<(), String> {
+        let own = self.own().map_or("", |own| own.name.as_str());
+        let name = &follow.name;
+        if follow.version != VERSION {
+            return Err(format!(
+                "`{name}` speaks version {}, `{own}` {VERSION}",
+                follow.version
+            ));
+        }
+        if self.follower.is_some() && self.me == 0 {
+            return Err(format!(
+                "`{own}` is a follower itself; name a voter with --join"
+            ));
+        }
+        if !self.complete {
+            return Err(format!("the group of `{own}` is still being founded"));
+        }
+        if follow.instance.len() != 16 || ![0, 16].contains(&follow.cluster.len()) {
+            return Err(format!("what `{name}` says of itself is malformed"));
+        }
+        if !follow.cluster.is_empty() && self.cluster != follow.cluster {
+            let (theirs, ours) = (hex(&follow.cluster), hex(&self.cluster));
+            return Err(format!(
+                "`{name}` is of cluster {theirs}, `{own}` of {ours}; to join this one it needs an empty data directory"
+            ));
+        }
+        // A voter that does not know yet that it is one still has to learn it.
+        let taken = |member: &Member| member.name == *name && member.instance != follow.instance;
+        if self.members.iter().any(taken) {
+            return Err(format!(
+                "`{name}` is the name of a voter; give this node another with --node"
+            ));
+        }
+        Ok(())
+    }
+
     /// Accepts who calls, or says why not. Where the record changed, it must be durable before anything is answered.
     pub(super) fn meet(&mut self, hello: &Hello) -> Result<NodeId, Refusal> {
         let refuse = |wiped, reason| Refusal {
             wiped,
             reason,
             cluster: self.cluster.clone(),
+            ..Refusal::default()
         };
         if let Err(reason) = self.knows(hello) {
-            return Err(refuse(false, reason));
+            let stranger = self.members.iter().all(|member| member.name != hello.name);
+            return Err(Refusal {
+                moved: if stranger { self.epoch } else { 0 },
+                ..refuse(false, reason)
+            });
         }
         if let Err(reason) = self.remembers(hello) {
             return Err(refuse(true, reason));

@@ -4,17 +4,19 @@
 //! carries a key, so an attempt whose fate is unknown is tried again with the next leader, and is applied once.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
-use super::calls::Attempt;
+use super::calls::{Attempt, Reply};
+use super::frame::{Body, Read};
 use super::group::hex;
 use super::leader::{Leader, TOO_LARGE};
-use super::reports::{Activation, NodeReport};
-use super::shared::{Committed, Shared};
-use super::status::Status;
+use super::reports::{Activation, NodeReport, NodeRole};
+use super::shared::{Committed, Shared, Standing};
+use super::status::{Following, Status};
 use crate::paxos::{NodeId, Slot};
 use crate::state::{Command, Machine, Outcome};
 
@@ -89,20 +91,30 @@ impl Handle {
     /// When this returns, this node's state machine reflects every write acknowledged anywhere before the call.
     pub async fn read_barrier(&self, within: Duration) -> Result<(), Unavailable> {
         let deadline = Instant::now() + within;
+        let slot = self.read_slot(deadline).await?;
+        let mut applied = self.0.applied.subscribe();
+        let caught_up = timeout_at(deadline, applied.wait_for(|at| *at >= slot)).await;
+        caught_up.map(drop).map_err(|_| Unavailable {
+            why: "this node is behind the leader".to_owned(),
+        })
+    }
+
+    /// The slot that a read which begins now must see.
+    pub(super) async fn read_slot(&self, deadline: Instant) -> Result<u64, Unavailable> {
         let mut standing = self.0.standing.subscribe();
         loop {
             let slot = match self.leader(&mut standing) {
                 Err(why) => return Err(Unavailable { why }),
                 Ok(Leader::Nobody) => None,
                 Ok(Leader::Here) => timeout_at(deadline, self.0.read()).await.ok().flatten(),
-                Ok(Leader::At(peer)) => self.ask(peer, &mut standing, deadline).await,
+                Ok(Leader::At(peer)) => {
+                    let question = |request| Body::Read(Read { request });
+                    self.ask(peer, &mut standing, deadline, Reply::Slot, question)
+                        .await
+                }
             };
             if let Some(slot) = slot {
-                let mut applied = self.0.applied.subscribe();
-                let caught_up = timeout_at(deadline, applied.wait_for(|at| *at >= slot)).await;
-                return caught_up.map(drop).map_err(|_| Unavailable {
-                    why: "this node is behind the leader".to_owned(),
-                });
+                return Ok(slot);
             }
             if !self.pause(&mut standing, deadline).await {
                 let why = "no leader could confirm that it leads".to_owned();
@@ -126,9 +138,52 @@ impl Handle {
         self.0.reports.activated(activation);
     }
 
-    /// All voters, as this node last heard of them.
+    /// Changes with every slot applied that changed sessions or locks.
+    pub fn locked(&self) -> watch::Receiver<u64> {
+        self.0.locked.subscribe()
+    }
+
+    /// The local data plane refuses tokens that are old as of this slot, the last that changed any lock; all nodes are
+    /// told.
+    pub fn fenced(&self, slot: u64) {
+        self.0.reports.fenced(slot);
+    }
+
+    /// All nodes, as this one last heard of them: the voters, and the followers of the last minute.
     pub fn nodes(&self) -> Vec<NodeReport> {
         self.0.reports.nodes(&self.0)
+    }
+
+    /// Has [`Handle::nodes`] be as new as it can: a follower asks its voter, which knows all nodes. Where none answers
+    /// within the time it stays as it was.
+    pub async fn renew_nodes(&self, within: Duration) {
+        if self.0.group().follower.is_none() {
+            return;
+        }
+        let Some(voter) = self.0.standing.borrow().voter else {
+            return;
+        };
+        let (reply, receiver) = oneshot::channel();
+        let request = self.0.calls.begin(voter, Reply::Nodes(reply));
+        if self.0.links.send(voter, Body::Ask(Read { request }))
+            && let Ok(Ok(nodes)) = tokio::time::timeout(within, receiver).await
+        {
+            self.0.reports.listed(nodes);
+        }
+        self.0.calls.forget(voter, request);
+    }
+
+    /// How long ago this node heard of its leader: what is newer it may not know. `None`: it knows no leader.
+    pub fn age(&self) -> Option<Duration> {
+        if self.0.group().follower.is_some() {
+            let last = self.0.last_heartbeat().filter(|last| last.led);
+            return last.map(|last| last.at.elapsed() + last.age);
+        }
+        let leader = self
+            .nodes()
+            .into_iter()
+            .find(|n| n.role == NodeRole::Leader);
+        leader.and_then(|leader| leader.heard)
     }
 
     /// Changes whenever anything but a slot in [`Handle::nodes`] does.
@@ -142,18 +197,36 @@ impl Handle {
         let group = self.0.group();
         let name = |id: NodeId| group.member(id).map(|member| member.name.clone());
         Status {
-            id: Some(NodeId(group.me)).filter(|_| !group.cluster.is_empty()),
-            name: name(NodeId(group.me)).unwrap_or_default(),
+            id: Some(NodeId(group.me)).filter(|id| !group.cluster.is_empty() && id.0 > 0),
+            name: group.own().map(|own| own.name.clone()).unwrap_or_default(),
             cluster: Some(hex(&group.cluster)).filter(|cluster| !cluster.is_empty()),
             leader_name: standing.leader.and_then(name),
+            following: self.following(&standing),
+            feeding: self.0.feed.readers(),
             state: standing.state,
             role: standing.role,
             leader: standing.leader,
             ballot: standing.ballot,
             decided: *self.0.decided.borrow(),
             applied: Slot(*self.0.applied.borrow()),
+            checkpoint: Slot(self.0.checkpoint.load(Relaxed)),
             counts: self.0.counters.counts(),
         }
+    }
+}
+
+impl Handle {
+    /// Of a node without a vote: who feeds it.
+    fn following(&self, standing: &Standing) -> Option<Following> {
+        let group = self.0.group();
+        group.follower.as_ref()?;
+        let last = self.0.last_heartbeat();
+        let voter = standing.voter.and_then(|voter| group.member(voter));
+        Some(Following {
+            voter: voter.map(|voter| voter.name.clone()),
+            lag: last.map_or(0, |last| last.slot.saturating_sub(*self.0.applied.borrow())),
+            heard: last.map(|last| last.at.elapsed()),
+        })
     }
 }
 

@@ -5,14 +5,31 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 
-use super::connection::{Reader, Writer, split};
+use super::connection::{self, Reader, Writer};
+use super::feeding::Feeding;
 use super::founding::Accepted;
-use super::frame::{Body, Hello, Refusal};
+use super::frame::{Body, Fetch, Hello, Refusal};
+use super::shared::Shared;
 use super::transport::{Ended, Transport, within};
 use crate::paxos::NodeId;
 
 const CONNECT: Duration = Duration::from_secs(2);
-const HANDSHAKE: Duration = Duration::from_secs(3);
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(3);
+
+/// Who has called.
+pub(super) enum Called {
+    Voter(Accepted, Reader, Writer),
+    Follower(Feeding, Reader, Writer),
+    /// It wants a checkpoint.
+    Fetcher(Fetch, Writer),
+}
+
+/// Tells the other end why it is not accepted; it is refused whether it hears of it or not.
+async fn refuse(refusal: Refusal, writer: &mut Writer) -> Ended {
+    let reason = refusal.reason.clone();
+    let _ = within(HANDSHAKE, writer.send(Body::Refusal(refusal))).await;
+    Ended::Refused(reason)
+}
 
 impl Transport {
     /// The dialling side of the handshake.
@@ -22,13 +39,13 @@ impl Transport {
         name: &str,
         address: &str,
     ) -> Result<(Accepted, Reader, Writer), Ended> {
-        let stream = within(CONNECT, TcpStream::connect(address)).await?;
-        let (mut reader, mut writer) = split(stream)?;
+        let connected = connection::connect(self.shared.tls.as_deref(), address);
+        let (mut reader, mut writer) = within(CONNECT, connected).await?;
         writer
             .send(Body::Hello(self.shared.group().hello(name)))
             .await?;
         let hello = self.hello(&mut reader).await?;
-        let accepted = self.judge(hello, &mut writer).await?;
+        let accepted = self.judge(hello, &reader, &mut writer).await?;
         if accepted.peer != peer {
             return Err(Ended::Refused(format!(
                 "at {address} another node answers than `{name}`"
@@ -37,23 +54,53 @@ impl Transport {
         Ok((accepted, reader, writer))
     }
 
-    /// The other side of it.
-    pub(super) async fn answer(
-        &self,
-        stream: TcpStream,
-    ) -> Result<(Accepted, Reader, Writer), Ended> {
-        let (mut reader, mut writer) = split(stream)?;
-        let hello = self.hello(&mut reader).await?;
-        let accepted = self.judge(hello, &mut writer).await?;
+    /// The other side of it: says who has called.
+    pub(super) async fn answer(&self, stream: TcpStream) -> Result<Called, Ended> {
+        let accepted = connection::accept(self.shared.tls.as_deref(), stream);
+        let (mut reader, mut writer) = within(HANDSHAKE, accepted).await?;
+        let hello = match within(HANDSHAKE, reader.next()).await? {
+            Some(Body::Follow(follow)) => {
+                if let Err(reason) = reader.vouches(&follow.name) {
+                    return Err(refuse(Refusal::because(reason), &mut writer).await);
+                }
+                return match Feeding::admit(&self.shared, follow) {
+                    Ok(feeding) => Ok(Called::Follower(feeding, reader, writer)),
+                    Err(refusal) => Err(refuse(refusal, &mut writer).await),
+                };
+            }
+            Some(Body::Fetch(fetch)) => {
+                if let Err(reason) = reader.vouches(&fetch.name) {
+                    return Err(refuse(Refusal::because(reason), &mut writer).await);
+                }
+                return Ok(Called::Fetcher(fetch, writer));
+            }
+            body => self.hello_in(body)?,
+        };
+        // One that was removed still hands over what it knows, by the number it had.
+        let group = self.shared.group();
+        if let Some(own) = group.follower.as_ref().filter(|_| group.me == 0) {
+            let reason = format!("`{}` is a follower, and has no vote", own.name);
+            let refusal = Refusal {
+                reason,
+                follower: own.instance.clone(),
+                ..Refusal::default()
+            };
+            return Err(refuse(refusal, &mut writer).await);
+        }
+        let accepted = self.judge(hello, &reader, &mut writer).await?;
         writer
             .send(Body::Hello(self.shared.group().hello("")))
             .await?;
-        Ok((accepted, reader, writer))
+        Ok(Called::Voter(accepted, reader, writer))
     }
 
     /// What the other end says first.
-    pub(super) async fn hello(&self, reader: &mut Reader) -> Result<Hello, Ended> {
-        match within(HANDSHAKE, reader.next()).await? {
+    async fn hello(&self, reader: &mut Reader) -> Result<Hello, Ended> {
+        self.hello_in(within(HANDSHAKE, reader.next()).await?)
+    }
+
+    fn hello_in(&self, first: Option<Body>) -> Result<Hello, Ended> {
+        match first {
             Some(Body::Hello(hello)) => Ok(hello),
             Some(Body::Refusal(refusal)) => Err(self.refused(&refusal)),
             Some(_) => Err(Ended::Refused("it does not begin with a hello".to_owned())),
@@ -62,28 +109,59 @@ impl Transport {
     }
 
     pub(super) fn refused(&self, refusal: &Refusal) -> Ended {
+        if !refusal.follower.is_empty() {
+            // It is about to learn that it votes: no reason to leave it alone for long.
+            return Ended::Broken(io::Error::other(refusal.reason.clone()));
+        }
         self.founding.refused(refusal);
         Ended::Refused(format!("it refuses this node: {}", refusal.reason))
     }
 
     /// Accepts a hello, or tells the other end why not.
-    pub(super) async fn judge(&self, hello: Hello, writer: &mut Writer) -> Result<Accepted, Ended> {
-        let judged = self.meet(hello).await?;
+    pub(super) async fn judge(
+        &self,
+        hello: Hello,
+        reader: &Reader,
+        writer: &mut Writer,
+    ) -> Result<Accepted, Ended> {
+        let judged = self.meet(hello, reader).await?;
         match judged {
             Ok(accepted) => Ok(accepted),
-            Err(refusal) => {
-                let reason = refusal.reason.clone();
-                // It is refused whether it hears of it or not.
-                let _ = within(HANDSHAKE, writer.send(Body::Refusal(refusal))).await;
-                Err(Ended::Refused(reason))
-            }
+            Err(refusal) => Err(refuse(refusal, writer).await),
         }
     }
 
     /// Off the runtime's threads, for it may wait for the disk.
-    pub(super) async fn meet(&self, hello: Hello) -> io::Result<Result<Accepted, Refusal>> {
+    pub(super) async fn meet(
+        &self,
+        hello: Hello,
+        reader: &Reader,
+    ) -> io::Result<Result<Accepted, Refusal>> {
+        if let Err(reason) = reader.vouches(&hello.name) {
+            return Ok(Err(Refusal::because(reason)));
+        }
         let founding = self.founding.clone();
         let judged = tokio::task::spawn_blocking(move || founding.meet(&hello)).await;
         judged.map_err(io::Error::other)
+    }
+}
+
+impl Shared {
+    /// Whether the follower of this name and directory can be called where it says that it listens.
+    pub(super) async fn probe(
+        &self,
+        name: &str,
+        address: &str,
+        instance: &[u8],
+    ) -> Result<(), String> {
+        let failed = |error: io::Error| error.to_string();
+        let connected = connection::connect(self.tls.as_deref(), address);
+        let (mut reader, mut writer) = within(CONNECT, connected).await.map_err(failed)?;
+        let hello = Body::Hello(self.group().hello(name));
+        writer.send(hello).await.map_err(failed)?;
+        match within(HANDSHAKE, reader.next()).await.map_err(failed)? {
+            Some(Body::Refusal(refusal)) if refusal.follower == instance => Ok(()),
+            _ => Err(format!("another node answers there than `{name}`")),
+        }
     }
 }

@@ -8,12 +8,13 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Handle;
 use super::calls::{Attempt, Reply};
-use super::frame::{Body, Forward, Read};
+use super::frame::{Body, Forward};
 use super::inbox::Full;
 use super::shared::{Event, Shared, Standing};
 use super::status::State;
+use crate::config::StickyKey;
 use crate::paxos::{MAX_COMMAND_BYTES, NodeId, Role};
-use crate::state::Command;
+use crate::state::{self, Command};
 
 /// What is said of a command that no leader would propose.
 pub(super) const TOO_LARGE: &str = "the command is larger than 4 MiB";
@@ -40,7 +41,7 @@ impl Handle {
             State::Full if standing.role == Role::Leader => {
                 Err("the leader's disk is full".to_owned())
             }
-            _ => Ok(match standing.leader {
+            _ => Ok(match standing.asks() {
                 None => Leader::Nobody,
                 Some(leader) if leader.0 == self.0.group().me => Leader::Here,
                 Some(leader) => Leader::At(leader),
@@ -51,6 +52,9 @@ impl Handle {
     /// Why there is no leader, as far as this node can tell.
     pub(super) fn leaderless(&self) -> String {
         let group = self.0.group();
+        if group.follower.is_some() {
+            return "no voter can be reached".to_owned();
+        }
         let reached = |id: u32| id == group.me || self.0.links.connected(NodeId(id));
         let reached = group
             .members
@@ -104,7 +108,7 @@ impl Handle {
                 Ok(attempt) => return attempt,
                 Err(_) => "the leader was lost before it answered",
             },
-            _ = standing.wait_for(|now| now.leader.is_some_and(|leader| leader != asked)) => {
+            _ = standing.wait_for(|now| now.asks().is_some_and(|leader| leader != asked)) => {
                 "the leader changed before it answered"
             }
             () = sleep_until(deadline) => "no majority has answered in time",
@@ -112,28 +116,30 @@ impl Handle {
         Attempt::Unknown(unknown.to_owned())
     }
 
-    /// Asks the leader for the slot a read must see.
-    pub(super) async fn ask(
+    /// Asks the leader what only it can answer.
+    pub(super) async fn ask<T>(
         &self,
         peer: NodeId,
         standing: &mut watch::Receiver<Standing>,
         deadline: Instant,
-    ) -> Option<u64> {
-        let (reply, receiver) = oneshot::channel();
-        let request = self.0.calls.begin(peer, Reply::Slot(reply));
-        if !self.0.links.send(peer, Body::Read(Read { request })) {
+        reply: impl FnOnce(oneshot::Sender<Option<T>>) -> Reply,
+        question: impl FnOnce(u64) -> Body,
+    ) -> Option<T> {
+        let (sender, receiver) = oneshot::channel();
+        let request = self.0.calls.begin(peer, reply(sender));
+        if !self.0.links.send(peer, question(request)) {
             self.0.calls.forget(peer, request);
             return None;
         }
-        // Cancelling either loses a slot that nobody needs any more.
-        let slot = tokio::select! {
+        // Cancelling either loses an answer that nobody needs any more.
+        let answer = tokio::select! {
             biased;
-            slot = receiver => slot.ok().flatten(),
-            _ = standing.wait_for(|now| now.leader.is_some_and(|leader| leader != peer)) => None,
+            answer = receiver => answer.ok().flatten(),
+            _ = standing.wait_for(|now| now.asks().is_some_and(|leader| leader != peer)) => None,
             () = sleep_until(deadline) => None,
         };
         self.0.calls.forget(peer, request);
-        slot
+        answer
     }
 
     /// Waits a little, or for a change of the standing. False once the deadline has passed.
@@ -143,7 +149,7 @@ impl Handle {
         deadline: Instant,
     ) -> bool {
         let again = Instant::now() + AGAIN;
-        if standing.borrow().leader.is_some() {
+        if standing.borrow().asks().is_some() {
             sleep_until(again.min(deadline)).await;
         } else {
             let _ = timeout_at(deadline, standing.changed()).await;
@@ -155,7 +161,22 @@ impl Handle {
 impl Shared {
     /// Gives a command to the replica of this node, which leads as far as the caller knows.
     pub(super) fn propose(&self, mut command: Command) -> oneshot::Receiver<Attempt> {
+        let level = command.level;
+        let (known, keyless) = self.inspect(|it| (it.level(), it.config().sticky_key.is_none()));
+        if level > known
+            && let Some(name) = self.reports.behind(self, level)
+        {
+            let (reply, receiver) = oneshot::channel();
+            let why = format!(
+                "it needs feature level {level}, and `{name}` has not said that it knows it: upgrade that node first, or remove it"
+            );
+            let _ = reply.send(Attempt::NotProposed(why));
+            return receiver;
+        }
         command.stamp = self.stamp();
+        if keyless && matches!(command.body, state::Body::Config(_)) {
+            command.sticky_key = Some(StickyKey(rand::random()));
+        }
         let command: Bytes = command.encode();
         let (reply, receiver) = oneshot::channel();
         if command.len() > MAX_COMMAND_BYTES {

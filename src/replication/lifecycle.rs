@@ -8,7 +8,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::oneshot;
 
 use super::calls::Attempt;
+use super::checkpoints::Checkpoints;
 use super::driver::Driver;
+use super::founding::Founding;
 use super::log::Log;
 use super::proposals::Proposals;
 use super::shared::{Event, Shared};
@@ -21,6 +23,8 @@ pub(super) struct Start {
     pub(super) options: Options,
     pub(super) recovered: Recovered,
     pub(super) log: Log,
+    pub(super) checkpoints: Checkpoints,
+    pub(super) founding: Arc<Founding>,
     /// Whether the group is founded: before, nothing is handed to the core.
     pub(super) founded: bool,
     /// Told when all that was known to be decided at the start is applied; dropped if it never will be.
@@ -40,18 +44,22 @@ pub(super) fn run(mut start: Start) {
         }
     }
     let mut proposals = Proposals::default();
-    // The broken parts are dropped below; what is shared is left as after the last whole step.
-    let end = catch_unwind(AssertUnwindSafe(|| {
-        Driver::new(start, &mut proposals).serve(connected, ready)
-    }));
-    let end = end.unwrap_or_else(|panic| End::Failed(format!("it broke: {}", message(&*panic))));
+    let end = guard(|| Driver::new(start, &mut proposals).serve(connected, ready));
     finish(&shared, end, &mut proposals);
+}
+
+/// Runs what ends for a reason or by a panic: what is shared is left as after the last whole step.
+pub(super) fn guard(run: impl FnOnce() -> End) -> End {
+    let end = catch_unwind(AssertUnwindSafe(run));
+    end.unwrap_or_else(|panic| End::Failed(format!("it broke: {}", message(&*panic))))
 }
 
 /// Why the driver ends.
 pub(super) enum End {
     Stopped,
     Failed(String),
+    /// A follower has been given a vote.
+    Promoted,
 }
 
 /// Waits until all first voters have agreed; remembers who is connected by then.
@@ -71,8 +79,11 @@ fn found(shared: &Shared, connected: &mut Vec<NodeId>) -> Result<(), End> {
                     let _ = reply.send(Attempt::NotProposed(why));
                 }
                 // Nobody votes yet: who has begun asks again. A reply that is dropped says no.
-                Event::Message { .. } | Event::Read { .. } => {}
-                Event::Persisted(_) | Event::DiskFull(_) => {}
+                Event::Message { .. } | Event::Read { .. } | Event::Fetch { .. } => {}
+                Event::Transfer { .. } | Event::Seal { .. } => {}
+                Event::Entries { .. } | Event::Digest { .. } => {}
+                Event::Persisted(_) | Event::Kept { .. } | Event::DiskFull(_) => {}
+                Event::Fetched(_) | Event::Fetching => {}
             }
         }
     }
@@ -80,9 +91,9 @@ fn found(shared: &Shared, connected: &mut Vec<NodeId>) -> Result<(), End> {
 }
 
 /// Nobody is left waiting, and nothing more is taken in.
-fn finish(shared: &Shared, end: End, proposals: &mut Proposals) {
+pub(super) fn finish(shared: &Shared, end: End, proposals: &mut Proposals) {
     let why = match &end {
-        End::Stopped => "the node is stopping".to_owned(),
+        End::Stopped | End::Promoted => "the node is stopping".to_owned(),
         End::Failed(reason) => reason.clone(),
     };
     if let End::Failed(reason) = &end {
@@ -95,6 +106,7 @@ fn finish(shared: &Shared, end: End, proposals: &mut Proposals) {
             reason: why.clone(),
         };
         (standing.role, standing.leader) = (Role::Follower, None);
+        standing.voter = None;
     });
     proposals.lose(&why);
     shared.open.store(0, Relaxed);

@@ -3,6 +3,7 @@
 //! Apart from the driver, so that a slow disk delays no heartbeat. While one sync runs the next batches gather here:
 //! under load many commits share a sync.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::inbox::Inbox;
 use super::lifecycle::message;
 use super::shared::{Event, Shared};
-use super::storage::{Error, Storage};
+use super::storage::{Error, Storage, checkpoint};
 use crate::paxos::{Batch, PersistId};
 
 /// How long a full disk is left alone before the same write is tried again.
@@ -28,9 +29,16 @@ const GATHER: Duration = Duration::from_millis(3);
 /// revision would survive a restart. Else the next commit of a lone client would wait behind a sync of its own.
 const HINT: Duration = Duration::from_millis(1);
 
+/// What the thread is to do.
+pub(super) enum Work {
+    Write(PersistId, Batch),
+    /// This checkpoint is written, and counts from here on.
+    Keep(checkpoint::Meta),
+}
+
 /// Batches on their way to the disk, and the thread that writes them.
 pub(super) struct Log {
-    work: Arc<Inbox<(PersistId, Batch)>>,
+    work: Arc<Inbox<Work>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -58,7 +66,16 @@ impl Log {
 
     /// Hands batches over, in order. After the end of the thread, which tells of itself, they go nowhere.
     pub(super) fn persist(&self, batches: impl IntoIterator<Item = (PersistId, Batch)>) {
-        self.work.extend(batches);
+        self.work.extend(
+            batches
+                .into_iter()
+                .map(|(id, batch)| Work::Write(id, batch)),
+        );
+    }
+
+    /// Where others, too, hand over what the thread is to do.
+    pub(super) fn work(&self) -> Arc<Inbox<Work>> {
+        self.work.clone()
     }
 
     /// Writes what waits and ends.
@@ -76,7 +93,7 @@ impl Drop for Log {
     }
 }
 
-fn run(mut storage: Box<dyn Storage>, work: &Inbox<(PersistId, Batch)>, shared: &Shared) {
+fn run(mut storage: Box<dyn Storage>, work: &Inbox<Work>, shared: &Shared) {
     let mut crowd = 0;
     loop {
         // Clients that wait for a commit: those just answered are about to ask again, and are counted for a while.
@@ -86,39 +103,62 @@ fn run(mut storage: Box<dyn Storage>, work: &Inbox<(PersistId, Batch)>, shared: 
             work.gather(crowd / 2, Some(Instant::now() + GATHER));
         }
         let mut taken = work.take(None);
-        if taken.iter().all(|(_, batch)| is_hint(batch)) {
+        if taken.iter().all(is_hint) {
             work.gather(1, Some(Instant::now() + HINT));
             taken.extend(work.take(Some(Instant::now())));
         }
-        let Some((last, _)) = taken.back() else {
+        if taken.is_empty() {
             return;
-        };
-        let last = *last;
-        let batches: Vec<Batch> = taken.into_iter().map(|(_, batch)| batch).collect();
-        if let Err(error) = write(storage.as_mut(), &batches, work, shared) {
+        }
+        if let Err(error) = perform(storage.as_mut(), taken, work, shared) {
             let reason = format!("the log failed: {}", chain(&error));
             let _ = shared.inbox.push(Event::Fail(reason));
             return;
         }
-        shared.counters.syncs.fetch_add(1, Relaxed);
-        shared
-            .counters
-            .batches
-            .fetch_add(batches.len() as u64, Relaxed);
-        let _ = shared.inbox.push(Event::Persisted(last));
     }
 }
 
+/// Writes all batches at once; what a checkpoint sums up was handed over before it, and so is durable when it is kept.
+fn perform(
+    storage: &mut dyn Storage,
+    taken: VecDeque<Work>,
+    work: &Inbox<Work>,
+    shared: &Shared,
+) -> Result<(), Error> {
+    let (mut batches, mut written, mut last) = (Vec::new(), Vec::new(), None);
+    for item in taken {
+        match item {
+            Work::Write(id, batch) => {
+                batches.push(batch);
+                last = Some(id);
+            }
+            Work::Keep(meta) => written.push(meta),
+        }
+    }
+    if let Some(last) = last {
+        write(storage, &batches, work, shared)?;
+        let counters = &shared.counters;
+        counters.syncs.fetch_add(1, Relaxed);
+        counters.batches.fetch_add(batches.len() as u64, Relaxed);
+        let _ = shared.inbox.push(Event::Persisted(last));
+    }
+    for meta in written {
+        let through = storage.keep(&meta)?;
+        let _ = shared.inbox.push(Event::Kept { meta, through });
+    }
+    Ok(())
+}
+
 /// Whether it carries only what is decided.
-fn is_hint(batch: &Batch) -> bool {
-    batch.promised.is_none() && batch.log.is_none()
+fn is_hint(work: &Work) -> bool {
+    matches!(work, Work::Write(_, batch) if batch.promised.is_none() && batch.log.is_none())
 }
 
 /// One write; a full disk is waited for, as long as nobody wants to stop.
 fn write(
     storage: &mut dyn Storage,
     batches: &[Batch],
-    work: &Inbox<(PersistId, Batch)>,
+    work: &Inbox<Work>,
     shared: &Shared,
 ) -> Result<(), Error> {
     let mut full = false;
@@ -160,12 +200,16 @@ mod tests {
     use super::super::reports::Reports;
     use super::super::running::standing;
     use super::*;
-    use crate::paxos::{Ballot, Epoch, Recovered};
+    use crate::paxos::{Ballot, Epoch, Recovered, Slot};
 
     struct Broken;
 
     impl Storage for Broken {
         fn write(&mut self, _: &[Batch]) -> Result<(), Error> {
+            panic!("an invariant is broken")
+        }
+
+        fn keep(&mut self, _: &checkpoint::Meta) -> Result<Slot, Error> {
             panic!("an invariant is broken")
         }
     }

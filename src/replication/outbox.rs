@@ -90,7 +90,7 @@ mod tests {
     use super::super::group::Group;
     use super::super::reports::Reports;
     use super::super::running::standing;
-    use super::super::storage::{Error, Storage};
+    use super::super::storage::{Error, Storage, checkpoint};
     use super::*;
     use crate::paxos::{Ballot, Epoch, Recovered};
 
@@ -99,6 +99,10 @@ mod tests {
     impl Storage for NoDisk {
         fn write(&mut self, _: &[Batch]) -> Result<(), Error> {
             Ok(())
+        }
+
+        fn keep(&mut self, _: &checkpoint::Meta) -> Result<Slot, Error> {
+            Ok(Slot::ZERO)
         }
     }
 

@@ -9,12 +9,16 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
-use super::frame::{Body, RejectedRevision, Report};
+use super::followers::{Followers, served};
+use super::frame::{Body, Node, RejectedRevision, Report};
+use super::group::{Member, hex};
 use super::shared::Shared;
 use crate::config::Revision;
 use crate::paxos::{NodeId, Role};
+use crate::state::Machine;
 
 /// How often a node tells what it serves when nothing changes; a peer also learns from it that the other end lives.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -48,6 +52,8 @@ pub enum NodeRole {
     Leader,
     /// A voter that does not.
     Voter,
+    /// A node without a vote.
+    Follower,
 }
 
 impl fmt::Display for NodeRole {
@@ -55,6 +61,7 @@ impl fmt::Display for NodeRole {
         f.pad(match self {
             Self::Leader => "leader",
             Self::Voter => "voter",
+            Self::Follower => "follower",
         })
     }
 }
@@ -62,11 +69,15 @@ impl fmt::Display for NodeRole {
 /// A node as this one last heard of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeReport {
-    /// Its number.
-    pub id: NodeId,
+    /// Its number; `None` for a follower, which is given one with its vote.
+    pub id: Option<NodeId>,
+    /// What tells a follower from another of its name, in hexadecimal; empty for a voter.
+    pub instance: String,
+    /// Whether it is this node.
+    pub here: bool,
     /// Its name.
     pub name: String,
-    /// Whether it is the leader this node follows.
+    /// What it is to the group, as this node knows it.
     pub role: NodeRole,
     /// The revision its data plane serves; 0 before it was heard or served any.
     pub applied: Revision,
@@ -78,22 +89,32 @@ pub struct NodeReport {
     pub lag: u64,
     /// The revision it could not build, if that is newer than `applied`, and why.
     pub rejected: Option<Rejected>,
+    /// Its data plane refuses tokens that are old as of this slot.
+    pub fenced: u64,
     /// Why its replica takes no part, if it does not.
     pub failed: Option<String>,
     /// How long ago it was heard; `None`: never. Of this node itself: zero.
     pub heard: Option<Duration>,
     /// Where its admin API listens.
     pub admin: Option<SocketAddr>,
+    /// Where it listens for peers, as it told; of a voter, as the group knows it.
+    pub peer: Option<SocketAddr>,
 }
 
 /// What is known of all nodes.
 pub(super) struct Reports {
     known: Mutex<Known>,
     admin: Option<SocketAddr>,
+    /// The followers, as voters know them.
+    pub(super) followers: Followers,
+    /// Of a follower: the list its voter last gave, and when.
+    listed: Mutex<Option<(Vec<Node>, Instant)>>,
     /// Bumped when any report changed.
     pub(super) changed: watch::Sender<u64>,
     /// There is something new to tell.
     pub(super) news: Notify,
+    /// The local fences are newer than what was told of them.
+    fences: Notify,
 }
 
 #[derive(Default)]
@@ -102,6 +123,7 @@ struct Known {
     /// The newest activation here, and the one that may be told.
     latest: Activation,
     told: Activation,
+    fenced: u64,
 }
 
 /// The last report of a peer.
@@ -118,8 +140,11 @@ impl Reports {
         Self {
             known: Mutex::default(),
             admin,
+            followers: Followers::default(),
+            listed: Mutex::default(),
             changed: watch::Sender::new(0),
             news: Notify::new(),
+            fences: Notify::new(),
         }
     }
 
@@ -127,6 +152,15 @@ impl Reports {
     pub(super) fn activated(&self, activation: Activation) {
         self.lock().latest = activation;
         self.news.notify_one();
+    }
+
+    /// The local data plane refuses what is old as of `slot`: told at once, for a grant may wait for it.
+    pub(super) fn fenced(&self, slot: u64) {
+        let before = std::mem::replace(&mut self.lock().fenced, slot);
+        if before != slot {
+            self.bump();
+            self.fences.notify_one();
+        }
     }
 
     /// A peer has told what it serves.
@@ -137,11 +171,6 @@ impl Reports {
             at: Instant::now(),
         };
         let before = self.lock().heard.insert(from, heard);
-        // Slots move with every commit; whoever waits, waits for what is served.
-        let served = |report: &Report| Report {
-            slot: 0,
-            ..report.clone()
-        };
         if before.is_none_or(|before| served(&before.report) != served(&report)) {
             self.bump();
         }
@@ -161,13 +190,32 @@ impl Reports {
         news
     }
 
+    /// When this voter last heard of a voter; of itself it always does.
+    pub(super) fn last_heard(&self, shared: &Shared, voter: NodeId) -> Option<Instant> {
+        if voter.0 == shared.group().me {
+            return Some(Instant::now());
+        }
+        self.lock().heard.get(&voter).map(|heard| heard.at)
+    }
+
     /// A bump without news of its own: a role or the state of the replica changed.
     pub(super) fn bump(&self) {
         self.changed.send_modify(|count| *count += 1);
     }
 
+    /// A voter, or a follower of the last minute, that has not said that it knows this feature level.
+    pub(super) fn behind(&self, shared: &Shared, level: u32) -> Option<String> {
+        let nodes = self.list(shared).into_iter();
+        let knows = |node: &Node| node.report.as_ref().map_or(0, |report| report.level);
+        let mut behind = nodes.filter(|node| knows(node) < level);
+        behind.next().map(|node| node.name)
+    }
+
     fn own(&self, shared: &Shared) -> Report {
-        let told = self.lock().told.clone();
+        let (told, fenced) = {
+            let known = self.lock();
+            (known.told.clone(), known.fenced)
+        };
         let standing = shared.standing.borrow();
         Report {
             applied: told.revision.0,
@@ -177,6 +225,8 @@ impl Reports {
                 reason: rejected.reason,
             }),
             slot: *shared.applied.borrow(),
+            fenced,
+            level: shared.inspect(Machine::knows),
             leads: standing.role == Role::Leader,
             failed: standing.state.failure().unwrap_or_default(),
             admin: self
@@ -191,19 +241,42 @@ impl Reports {
         Body::Report(self.own(shared))
     }
 
-    /// All voters, in the order of their ids.
+    /// All voters in the order of their ids, then all followers.
     pub(super) fn nodes(&self, shared: &Shared) -> Vec<NodeReport> {
-        let group = shared.group();
         let leader = shared.standing.borrow().leader;
+        let nodes = self.list(shared).into_iter();
+        nodes.map(|node| describe(node, shared, leader)).collect()
+    }
+
+    /// The same, to be sent to a follower.
+    pub(super) fn list(&self, shared: &Shared) -> Vec<Node> {
         let own = self.own(shared);
+        if shared.group().follower.is_some() {
+            return self.list_of_follower(shared, own);
+        }
+        let followers = self.followers.all();
+        let mut nodes = self.voters(shared, &own);
+        nodes.extend(followers.into_iter().map(|(instance, follower)| Node {
+            id: 0,
+            instance,
+            name: follower.name,
+            report: Some(follower.report),
+            lag: follower.lag,
+            heard: Some(millis(follower.at.elapsed())),
+            peer: follower.peer,
+        }));
+        nodes
+    }
+
+    fn voters(&self, shared: &Shared, own: &Report) -> Vec<Node> {
+        let group = shared.group();
         let known = self.lock();
         let slots = known.heard.values().map(|heard| heard.report.slot);
         let furthest = slots.chain([own.slot]).max().unwrap_or(0);
-        let describe = |member: &super::group::Member| {
-            let id = NodeId(member.id);
+        let describe = |member: &Member| {
             let behind = |report: &Report| furthest - report.slot;
-            let (report, heard, lag) = match known.heard.get(&id) {
-                _ if id.0 == group.me => (own.clone(), Some(Duration::ZERO), behind(&own)),
+            let (report, heard, lag) = match known.heard.get(&NodeId(member.id)) {
+                _ if member.id == group.me => (own.clone(), Some(Duration::ZERO), behind(own)),
                 Some(heard) if heard.at.elapsed() <= SILENT => {
                     (heard.report.clone(), Some(heard.at.elapsed()), heard.lag)
                 }
@@ -214,34 +287,101 @@ impl Reports {
                 }
                 None => (Report::default(), None, furthest),
             };
-            NodeReport {
-                id,
+            Node {
+                id: member.id,
+                instance: Bytes::new(),
                 name: member.name.clone(),
-                role: if leader == Some(id) {
-                    NodeRole::Leader
-                } else {
-                    NodeRole::Voter
-                },
-                applied: Revision(report.applied),
-                slot: report.slot,
-                digest: report.digest,
+                report: Some(report),
                 lag,
-                rejected: report.rejected.map(|rejected| Rejected {
-                    revision: Revision(rejected.revision),
-                    reason: rejected.reason,
-                }),
-                failed: Some(report.failed).filter(|reason| !reason.is_empty()),
-                heard,
-                admin: report.admin.parse().ok(),
+                heard: heard.map(millis),
+                peer: member.address.clone(),
             }
         };
         group.members.iter().map(describe).collect()
+    }
+
+    /// What its voter last told, and of itself what it knows better.
+    fn list_of_follower(&self, shared: &Shared, own: Report) -> Vec<Node> {
+        let group = shared.group();
+        let Some(me) = group.own() else {
+            return Vec::new();
+        };
+        let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = |at: &Instant| millis(at.elapsed());
+        let mut nodes: Vec<Node> = match listed.as_ref() {
+            Some((nodes, at)) => nodes
+                .iter()
+                .map(|node| Node {
+                    heard: node.heard.map(|ago| ago + since(at)),
+                    ..node.clone()
+                })
+                .collect(),
+            None => self.voters(shared, &Report::default()),
+        };
+        let slots = nodes.iter().filter_map(|node| node.report.as_ref());
+        let told = shared.last_heartbeat().map_or(0, |last| last.slot);
+        let furthest = slots.map(|report| report.slot).chain([told]).max();
+        nodes.retain(|node| node.instance != me.instance);
+        nodes.push(Node {
+            id: 0,
+            instance: me.instance.clone(),
+            name: me.name.clone(),
+            lag: furthest.unwrap_or(0).saturating_sub(own.slot),
+            report: Some(own),
+            heard: Some(0),
+            peer: me.address.clone(),
+        });
+        nodes
+    }
+
+    /// Its voter has told this follower of all nodes.
+    pub(super) fn listed(&self, nodes: Vec<Node>) {
+        *self.listed.lock().unwrap_or_else(PoisonError::into_inner) = Some((nodes, Instant::now()));
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
         // Nothing under this lock can panic half-way.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn describe(node: Node, shared: &Shared, leader: Option<NodeId>) -> NodeReport {
+    let group = shared.group();
+    let id = Some(NodeId(node.id)).filter(|id| id.0 > 0);
+    let report = node.report.unwrap_or_default();
+    let role = match id {
+        None => NodeRole::Follower,
+        Some(_) if id == leader => NodeRole::Leader,
+        Some(_) => NodeRole::Voter,
+    };
+    let mine = group.follower.as_ref().map(|own| &own.instance);
+    NodeReport {
+        here: match id {
+            Some(id) => id.0 == group.me,
+            None => mine == Some(&node.instance),
+        },
+        id,
+        instance: hex(&node.instance),
+        name: node.name,
+        role,
+        applied: Revision(report.applied),
+        slot: report.slot,
+        fenced: report.fenced,
+        digest: report.digest,
+        lag: node.lag,
+        rejected: report.rejected.map(|rejected| Rejected {
+            revision: Revision(rejected.revision),
+            reason: rejected.reason,
+        }),
+        failed: Some(report.failed).filter(|reason| !reason.is_empty()),
+        heard: node.heard.map(Duration::from_millis),
+        admin: report.admin.parse().ok(),
+        peer: node.peer.parse().ok(),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Tells the peers, until it is dropped.
@@ -256,7 +396,12 @@ pub(super) async fn tell(shared: Arc<Shared>) {
             _ = standing.changed() => { shared.reports.bump(); true }
             _ = durable.changed() => false,
             () = shared.reports.news.notified() => false,
+            () = shared.reports.fences.notified() => true,
         };
+        // Followers first: whoever hears that this node refuses old tokens knows all that ask it by then.
+        if let Some(followers) = shared.reports.followers.news() {
+            shared.links.broadcast(Body::Followers(followers));
+        }
         let covered = *durable.borrow_and_update();
         if shared.reports.promote(covered) || due {
             shared.links.broadcast(shared.reports.frame(&shared));

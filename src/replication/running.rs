@@ -2,27 +2,35 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::checkpoints::Checkpoints;
+use super::fetching::Fetching;
+use super::follower::Promotion;
+use super::following::Following;
 use super::founding::{self, Founding, waiting};
 use super::group::Group;
 use super::lifecycle::{self, Start};
 use super::log::{Log, chain};
+use super::membership::{Details, FIRST_EPOCH};
+use super::offering::Offering;
 use super::reports::{self, Reports};
 use super::shared::{Event, Shared, Standing};
 use super::status::State;
-use super::storage::{Disk, Error, OsDisk, Wal, WalOptions};
+use super::storage::{Disk, Error, OsDisk, Shelf, Wal, WalOptions};
 use super::transport::Transport;
-use super::{Handle, Options};
-use crate::paxos::{self, Ballot, Epoch, Membership, NodeId, Recovered, Role};
+use super::{Handle, Options, Pace, feeding, follower, keeper};
+use crate::paxos::{self, Ballot, NodeId, Recovered, Role, Slot, Succession};
+use crate::state::{self, Machine};
 
-/// The number of the first membership.
-const FIRST_EPOCH: Epoch = Epoch(1);
 /// Commands proposed and not yet decided, at most; the rest is refused as busy.
 const WINDOW_ENTRIES: usize = 4096;
 const WINDOW_BYTES: usize = 16 << 20;
@@ -49,6 +57,12 @@ pub enum StartError {
         /// Who was to start on it.
         asked: String,
     },
+    /// A list of first voters for a directory that follows a cluster.
+    #[error(
+        "the data directory is that of a follower, which founds nothing; start it with --join in place of --voter, \
+         or name another with --data"
+    )]
+    Follower,
     /// A voter among several that nobody can call.
     #[error("a voter among several needs a peer address to listen on")]
     NoListener,
@@ -93,6 +107,8 @@ pub(super) async fn start_on<D: Disk + Sync>(
             Some(listen(listener).map_err(|error| StartError::Io("listen for peers", error))?)
         }
     };
+    let bound = listener.as_ref().and_then(|it| it.local_addr().ok());
+    options.advertise = options.advertise.or(bound);
     let opened = tokio::task::spawn_blocking(move || open(disk(&options)?, options)).await;
     let Opened {
         disk,
@@ -100,6 +116,7 @@ pub(super) async fn start_on<D: Disk + Sync>(
         group,
         wal,
         recovered,
+        machine,
         mute,
     } = match opened {
         Ok(opened) => opened?,
@@ -107,34 +124,41 @@ pub(super) async fn start_on<D: Disk + Sync>(
     };
 
     let shared = share(group, &recovered, &options);
-    let group = shared.group();
+    if let Some(machine) = machine {
+        shared.go_on_from(machine);
+    }
     let log = Log::start(Box::new(wal), shared.clone());
     let log = log.map_err(|error| StartError::Io("start the log's thread", error))?;
-    let (ready, applied) = oneshot::channel();
-    let start = Start {
+    let shelf: Arc<dyn Shelf> = Arc::new(disk.clone());
+    let checkpoints = Checkpoints::new(options.checkpoint, shelf.clone(), log.work());
+    let founding = Arc::new(Founding::new(disk.clone(), shared.clone()));
+    let parts = Parts {
         shared: shared.clone(),
-        options: paxos_options(&group, &options, &recovered),
         recovered,
         log,
-        founded: group.complete,
-        ready: Some(ready),
+        checkpoints,
+        founding: founding.clone(),
+        timing: Timing::of(&options),
+        promotion: promotion(&shared, &founding, disk, Timing::of(&options)),
     };
-    let driver = std::thread::Builder::new()
-        .name("synod-replica".to_owned())
-        .spawn(move || lifecycle::run(start));
+    let (ready, applied) = oneshot::channel();
+    let driver = std::thread::Builder::new().name("synod-replica".to_owned());
+    let driver = driver.spawn(replica(parts, ready));
     let driver = driver.map_err(|error| StartError::Io("start the replica's thread", error))?;
     // An error says that nothing was to be applied, or that the replica has failed already: then the status says so.
     let _ = applied.await;
 
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let founding = Arc::new(Founding::new(disk, shared.clone()));
-    let transport = Transport {
-        shared: shared.clone(),
-        founding,
-        stop: stop.clone(),
-    };
     match mute {
-        None => Arc::new(transport).start(listener, &tasks),
+        None => {
+            let peers = Peers {
+                founding,
+                shelf,
+                listener,
+                stop: stop.clone(),
+            };
+            connect(&shared, peers, &options, &tasks);
+        }
         // After all that is known is applied: it serves that.
         Some(reason) => drop(shared.inbox.push(Event::Fail(reason))),
     }
@@ -154,9 +178,161 @@ pub(super) async fn start_on<D: Disk + Sync>(
     ))
 }
 
+/// What the connections need beside what all share.
+struct Peers {
+    founding: Arc<Founding>,
+    shelf: Arc<dyn Shelf>,
+    listener: Option<TcpListener>,
+    stop: CancellationToken,
+}
+
+/// Begins to listen, to dial and to follow or feed.
+fn connect(shared: &Arc<Shared>, peers: Peers, options: &Options, tasks: &TaskTracker) {
+    let (founding, stop) = (peers.founding, peers.stop);
+    if shared.group().follower.is_some() {
+        let following = Following {
+            shared: shared.clone(),
+            founding: founding.clone(),
+            join: options.join.clone(),
+            peer: options.advertise,
+            stop: stop.clone(),
+        };
+        // It ends by itself when it is stopped, for it says a last word, or when this node has a vote.
+        tasks.spawn(following.run());
+    }
+    tasks.spawn(stop.clone().run_until_cancelled_owned(vote(shared.clone())));
+    let fetching = Fetching {
+        shared: shared.clone(),
+        shelf: peers.shelf.clone(),
+    };
+    tasks.spawn(stop.clone().run_until_cancelled_owned(fetching.run()));
+    let transport = Transport {
+        shared: shared.clone(),
+        offering: Offering::new(peers.shelf),
+        founding,
+        stop,
+    };
+    Arc::new(transport).start(peers.listener, tasks);
+}
+
+/// What a voter does for others, from when it is one.
+async fn vote(shared: Arc<Shared>) {
+    let mut group = shared.group_changes();
+    if group
+        .wait_for(|group| group.follower.is_none())
+        .await
+        .is_ok()
+    {
+        tokio::join!(feeding::pump(shared.clone()), keeper::run(shared.clone()));
+    }
+}
+
+/// What only the replica's thread has.
+struct Parts {
+    shared: Arc<Shared>,
+    recovered: Recovered,
+    log: Log,
+    checkpoints: Checkpoints,
+    founding: Arc<Founding>,
+    timing: Timing,
+    promotion: Promotion,
+}
+
+/// How fast the group goes.
+#[derive(Clone, Copy)]
+struct Timing {
+    heartbeat: Duration,
+    election_timeout: Duration,
+    checkpoint: Pace,
+}
+
+impl Timing {
+    fn of(options: &Options) -> Self {
+        Self {
+            heartbeat: options.heartbeat,
+            election_timeout: options.election_timeout,
+            checkpoint: options.checkpoint,
+        }
+    }
+}
+
+/// What the replica's thread runs: a voter, or a follower in its place.
+fn replica(parts: Parts, ready: oneshot::Sender<()>) -> Box<dyn FnOnce() + Send> {
+    let Parts {
+        shared,
+        recovered,
+        log,
+        checkpoints,
+        founding,
+        timing,
+        promotion,
+    } = parts;
+    let group = shared.group();
+    if group.follower.is_some() {
+        let start = follower::Start {
+            shared,
+            recovered,
+            log,
+            checkpoints,
+            ready,
+            founding,
+            promotion,
+        };
+        return Box::new(|| follower::run(start));
+    }
+    let start = Start {
+        options: paxos_options(&group, timing),
+        shared,
+        recovered,
+        log,
+        checkpoints,
+        founding,
+        founded: group.complete,
+        ready: Some(ready),
+    };
+    Box::new(|| lifecycle::run(start))
+}
+
+/// Makes a follower a voter that goes on from its log, which is opened again, and from the state that it has.
+fn promotion<D: Disk + Sync>(
+    shared: &Arc<Shared>,
+    founding: &Arc<Founding>,
+    disk: D,
+    timing: Timing,
+) -> Promotion {
+    let (shared, founding) = (shared.clone(), founding.clone());
+    Box::new(move || {
+        let options = WalOptions::new(Ballot::initial(FIRST_EPOCH), false);
+        // A start takes what is half written for left over.
+        let opened = founding.still(|| Wal::open(disk.clone(), options, |_| Ok(())));
+        let (wal, mut recovered, _) = opened?;
+        recovered.go_on_from(Slot(shared.inspect(Machine::applied)));
+        let log = Log::start(Box::new(wal), shared.clone());
+        let log = log.map_err(|error| StartError::Io("start the log's thread", error))?;
+        let checkpoints = Checkpoints::new(timing.checkpoint, Arc::new(disk), log.work());
+        Ok(Start {
+            options: paxos_options(&shared.group(), timing),
+            shared,
+            recovered,
+            log,
+            checkpoints,
+            founding,
+            founded: true,
+            ready: None,
+        })
+    })
+}
+
 impl Running {
-    /// Ends it: what was handed to the log is written, connections are closed, the directory is let go.
+    /// Ends it: what was handed to the log is written, connections are closed, the directory is let go. A follower
+    /// says that it leaves.
     pub async fn stop(mut self) {
+        self.shared.leaving.store(true, Relaxed);
+        self.crash().await;
+    }
+
+    /// Ends it without a last word.
+    pub(super) async fn crash(&mut self) {
         let driver = self.driver.take();
         self.end();
         if let Some(driver) = driver {
@@ -184,6 +360,8 @@ struct Opened<D: Disk> {
     group: Group,
     wal: Wal<D>,
     recovered: Recovered,
+    /// The state that the newest checkpoint holds.
+    machine: Option<Machine>,
     /// Why it must not speak to peers, if so.
     mute: Option<String>,
 }
@@ -192,7 +370,10 @@ struct Opened<D: Disk> {
 fn open<D: Disk>(disk: D, options: Options) -> Result<Opened<D>, StartError> {
     let (mut group, fresh) = founding::load(&disk, &options)?;
     let initial = Ballot::initial(FIRST_EPOCH);
-    let (wal, recovered) = Wal::open(disk.clone(), WalOptions::new(initial, fresh))?;
+    let restore = |bytes: Bytes| state::restore(&bytes).map_err(|bad| bad.to_string());
+    let options_of_log = WalOptions::new(initial, fresh);
+    let (wal, recovered, machine) = Wal::open(disk.clone(), options_of_log, restore)?;
+    let mut recovered = recovered;
     if fresh && recovered != Recovered::empty(initial) {
         return Err(StartError::IdentityLost);
     }
@@ -200,6 +381,10 @@ fn open<D: Disk>(disk: D, options: Options) -> Result<Opened<D>, StartError> {
         tracing::error!(
             "the log is damaged, this node votes no more until a leader has synced it: {damage}"
         );
+    }
+    go_on_from(&mut group, &mut recovered);
+    if let Some(at) = options.advertise.filter(|_| options.voters.is_empty()) {
+        group.locate(at);
     }
     let mute = match founding::begin(&disk, &mut group) {
         Ok(()) => None,
@@ -217,16 +402,54 @@ fn open<D: Disk>(disk: D, options: Options) -> Result<Opened<D>, StartError> {
         group,
         wal,
         recovered,
+        machine,
         mute,
     })
+}
+
+/// Brings the record of the group up to the epoch that the log has entered, and the promise up to that of the record: a
+/// crash may have come between the two, and damage may have cut the log.
+fn go_on_from(group: &mut Group, recovered: &mut Recovered) {
+    let promised = recovered.promised.epoch;
+    let follows = group.follower.is_some();
+    // A follower's checkpoint may be of an epoch that it has not entered.
+    let entered = recovered.entered_by();
+    let entered = entered.filter(|it| match follows {
+        true => it.epoch == promised,
+        false => it.epoch > group.membership().epoch,
+    });
+    if let Some(Succession { epoch, seal }) = entered
+        && let Some(details) = Details::of(&seal)
+    {
+        group.enter(epoch, &details);
+    }
+    if group.follower.is_some() {
+        // What voted once and was removed is a follower like all others.
+        group.me = 0;
+    } else {
+        let initial = Ballot::initial(group.membership().epoch);
+        recovered.promised = recovered.promised.max(initial);
+    }
 }
 
 /// What the threads and the handles share, as it stands before anything runs.
 fn share(group: Group, recovered: &Recovered, options: &Options) -> Arc<Shared> {
     let reports = Reports::new(options.admin);
-    let shared = Shared::new(group, standing(recovered), reports);
+    let shared = Shared::new(group, standing(recovered), reports)
+        .with_tls(options.tls.clone())
+        .knowing(options.level);
     let group = shared.group();
-    if group.complete {
+    if group.follower.is_some() {
+        let known = !group.cluster.is_empty();
+        tracing::info!(node = %options.name, known, "this node has no vote: it follows a cluster");
+        let why = "it has not reached a voter yet".to_owned();
+        shared.stand(|standing| {
+            standing.state = match known {
+                true => State::Alone { why },
+                false => State::Joining { why },
+            };
+        });
+    } else if group.complete {
         let cluster = super::group::hex(&group.cluster);
         tracing::info!(node = %options.name, %cluster, "the replica starts");
     } else {
@@ -249,22 +472,16 @@ pub(super) fn standing(recovered: &Recovered) -> Standing {
         role: Role::Follower,
         leader: None,
         ballot: recovered.promised,
+        voter: None,
     }
 }
 
-fn paxos_options(group: &Group, options: &Options, recovered: &Recovered) -> paxos::Options {
+fn paxos_options(group: &Group, timing: Timing) -> paxos::Options {
     paxos::Options {
         id: NodeId(group.me),
-        membership: Membership {
-            epoch: recovered.promised.epoch,
-            voters: group
-                .members
-                .iter()
-                .map(|member| NodeId(member.id))
-                .collect(),
-        },
-        heartbeat: options.heartbeat,
-        election_timeout: options.election_timeout,
+        membership: group.membership(),
+        heartbeat: timing.heartbeat,
+        election_timeout: timing.election_timeout,
         window_entries: WINDOW_ENTRIES,
         window_bytes: WINDOW_BYTES,
         seed: rand::random(),

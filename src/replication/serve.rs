@@ -8,11 +8,13 @@ use tokio::sync::Semaphore;
 
 use super::calls::Attempt;
 use super::codec;
-use super::frame::{Answer, Body, Fate, Forward, Read, ReadAnswer};
+use super::frame::{Answer, Body, Fate, Forward, KeepAlive, Read, ReadAnswer};
+use super::keeper;
 use super::leader::TOO_LARGE;
 use super::shared::{Event, Shared};
+use super::{Handle, orders};
 use crate::paxos::NodeId;
-use crate::state::{Command, Outcome};
+use crate::state::{Command, Outcome, SessionId};
 
 /// Questions of one connection that may wait at once.
 const MAX_QUESTIONS: usize = 4096;
@@ -78,6 +80,23 @@ impl Server {
                     })
                 });
             }
+            Body::Order(order) => {
+                let handle = Handle(shared.clone());
+                self.question(async move { handle.obey(order).await });
+            }
+            Body::Ordered(answer) => {
+                let fulfilled = orders::fulfilled(answer.verdict);
+                shared.calls.ordered(peer, answer.request, fulfilled);
+            }
+            Body::KeepAlive(KeepAlive { request, sessions }) => {
+                let shared = shared.clone();
+                self.question(async move {
+                    let sessions: Vec<SessionId> = sessions.into_iter().map(SessionId).collect();
+                    let lives = shared.keep_alive(&sessions).await;
+                    Body::KeptAlive(keeper::told(request, lives))
+                });
+            }
+            Body::KeptAlive(told) => shared.calls.kept(peer, told),
             Body::Answer(answer) => {
                 shared
                     .calls
@@ -88,7 +107,17 @@ impl Server {
                 let applied = *shared.applied.borrow();
                 shared.reports.heard(peer, report, applied);
             }
+            Body::Followers(told) => {
+                let applied = *shared.applied.borrow();
+                if shared.reports.followers.heard(told, applied) {
+                    shared.reports.bump();
+                }
+            }
             Body::Hello(_) | Body::Refusal(_) => {}
+            // Said only between a follower and its voter, on a connection of their own.
+            Body::Fetch(_) | Body::Offer(_) | Body::Piece(_) => {}
+            Body::Follow(_) | Body::Welcome(_) | Body::Entries(_) | Body::Beat(_) => {}
+            Body::Ask(_) | Body::Nodes(_) | Body::Leave(_) => {}
         }
         Ok(())
     }

@@ -15,8 +15,18 @@ pub enum State {
         /// The names that are still waited for.
         waiting: Vec<String>,
     },
-    /// It votes.
+    /// It has never been welcomed by the cluster it is to join.
+    Joining {
+        /// What it waits for, or why it was refused.
+        why: String,
+    },
+    /// It votes, or follows a voter.
     Running,
+    /// It follows, and no voter feeds it now: it serves on what it has.
+    Alone {
+        /// Why.
+        why: String,
+    },
     /// Its log is damaged: it promises and accepts nothing until a leader has synced it.
     Damaged,
     /// The disk is full: proposals are refused until there is space again.
@@ -26,6 +36,8 @@ pub enum State {
         /// The feature level that is needed.
         level: u32,
     },
+    /// It has no vote any more: it serves what it has, and from its next start on follows the cluster.
+    Removed,
     /// It takes no part until this process is started again; traffic goes on.
     Failed {
         /// What happened, worded for an operator.
@@ -60,14 +72,31 @@ pub struct Status {
     pub leader: Option<NodeId>,
     /// The leader's name.
     pub leader_name: Option<String>,
+    /// What it is without a vote; `None` for a voter.
+    pub following: Option<Following>,
+    /// Followers that this node feeds.
+    pub feeding: usize,
     /// The highest ballot it has seen.
     pub ballot: Ballot,
     /// Known to be decided here.
     pub decided: Slot,
     /// Executed by the state machine here.
     pub applied: Slot,
+    /// The newest checkpoint here is of this slot; 0 until there is one.
+    pub checkpoint: Slot,
     /// What has been counted since the start of the process.
     pub counts: Counts,
+}
+
+/// Where a node without a vote stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Following {
+    /// The name of the voter that feeds it; `None` while it is alone.
+    pub voter: Option<String>,
+    /// How many slots it is behind that voter, as it was last told.
+    pub lag: u64,
+    /// How long ago it was last told; `None`: never since its start.
+    pub heard: Option<Duration>,
 }
 
 /// What has been counted since the start of the process.
@@ -85,6 +114,8 @@ pub struct Counts {
     pub leaderships: u64,
     /// Messages to peers that were dropped because a queue was full.
     pub dropped: u64,
+    /// Checkpoints of peers that this node went on from, for it lacked what no log held any more.
+    pub installed: u64,
     /// From a proposal's arrival at this node's replica as leader to its answer.
     pub latency: Latency,
 }
@@ -112,6 +143,7 @@ pub(super) struct Counters {
     pub(super) elections: AtomicU64,
     pub(super) leaderships: AtomicU64,
     pub(super) dropped: AtomicU64,
+    pub(super) installed: AtomicU64,
     latency: [AtomicU64; LATENCY_BOUNDS.len() + 1],
     latency_sum: AtomicU64,
 }
@@ -134,6 +166,7 @@ impl Counters {
             elections: self.elections.load(Relaxed),
             leaderships: self.leaderships.load(Relaxed),
             dropped: self.dropped.load(Relaxed),
+            installed: self.installed.load(Relaxed),
             latency: Latency {
                 buckets: std::array::from_fn(|bucket| self.latency[bucket].load(Relaxed)),
                 sum: Duration::from_micros(self.latency_sum.load(Relaxed)),

@@ -1,8 +1,9 @@
 //! The connections between voters: one for each pair, dialled by the one with the lower id, kept up for ever.
 //!
 //! Both ends say hello and judge the other's (see `group`); then frames go both ways. A connection on which nothing is
-//! heard for a while is dead, whatever TCP thinks. Plain TCP for now; TLS belongs between `connect` and `split`.
+//! heard for a while is dead, whatever TCP thinks.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,10 @@ use tokio_util::task::TaskTracker;
 use super::connection::{Reader, Writer};
 use super::founding::{Accepted, Founding};
 use super::frame::Body;
+use super::group::Member;
+use super::handshake::Called;
 use super::links::Outbound;
+use super::offering::Offering;
 use super::serve::Server;
 use super::shared::{Event, Shared};
 use crate::paxos::NodeId;
@@ -34,6 +38,8 @@ const MAX_HANDSHAKES: usize = 64;
 pub(super) struct Transport {
     pub(super) shared: Arc<Shared>,
     pub(super) founding: Arc<Founding>,
+    /// The checkpoints that peers may have.
+    pub(super) offering: Offering,
     pub(super) stop: CancellationToken,
 }
 
@@ -46,33 +52,58 @@ pub(super) enum Ended {
 }
 
 impl From<io::Error> for Ended {
+    /// No TLS is a matter for operators, as a refusal is; a connection that ends is not.
     fn from(error: io::Error) -> Self {
-        Self::Broken(error)
+        let tls = error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        match tls {
+            Some(error) => Self::Refused(format!("no TLS with it: {error}")),
+            None => Self::Broken(error),
+        }
     }
 }
 
 impl Transport {
     /// Starts to listen and to dial, in tasks of `tracker`.
     pub(super) fn start(self: Arc<Self>, listener: Option<TcpListener>, tracker: &TaskTracker) {
-        let group = self.shared.group();
-        let higher = group.members.iter().filter(|member| member.id > group.me);
-        for peer in higher.map(|member| NodeId(member.id)) {
-            let transport = self.clone();
-            tracker.spawn(async move {
-                // Cancelling drops the connection, which is what a stop means.
-                transport
-                    .stop
-                    .clone()
-                    .run_until_cancelled(transport.dial(peer))
-                    .await;
-            });
-        }
+        let (transport, dialling) = (self.clone(), tracker.clone());
+        tracker.spawn(async move {
+            let stop = transport.stop.clone();
+            stop.run_until_cancelled(transport.dial_all(dialling)).await;
+        });
         if let Some(listener) = listener {
             let tasks = tracker.clone();
             tracker.spawn(async move {
                 let accept = self.clone().accept(listener, tasks);
                 self.stop.run_until_cancelled(accept).await;
             });
+        }
+    }
+
+    /// Dials every voter with a higher id than this one's, and those that come.
+    async fn dial_all(self: Arc<Self>, tasks: TaskTracker) {
+        let mut groups = self.shared.group_changes();
+        let mut dialled = BTreeSet::new();
+        loop {
+            let group = groups.borrow_and_update().clone();
+            // A follower has no number, and dials one voter at a time by other rules.
+            let votes = group.me > 0;
+            let higher = |member: &&Member| votes && member.id > group.me;
+            for peer in group.members.iter().filter(higher).map(|m| NodeId(m.id)) {
+                if !dialled.insert(peer) {
+                    continue;
+                }
+                let transport = self.clone();
+                tasks.spawn(async move {
+                    let stop = transport.stop.clone();
+                    // Cancelling drops the connection, which is what a stop means.
+                    stop.run_until_cancelled(transport.dial(peer)).await;
+                });
+            }
+            if groups.changed().await.is_err() {
+                return;
+            }
         }
     }
 
@@ -95,9 +126,20 @@ impl Transport {
             let transport = self.clone();
             tasks.spawn(async move {
                 let answer = async {
-                    let (accepted, reader, writer) = transport.answer(stream).await?;
+                    let called = transport.answer(stream).await?;
                     drop(permit);
-                    transport.converse(accepted, reader, writer).await
+                    match called {
+                        Called::Voter(accepted, reader, writer) => {
+                            transport.converse(accepted, reader, writer).await
+                        }
+                        Called::Follower(feeding, reader, writer) => {
+                            feeding.run(reader, writer).await
+                        }
+                        Called::Fetcher(fetch, writer) => {
+                            let shared = &transport.shared;
+                            transport.offering.serve(shared, fetch, writer).await
+                        }
+                    }
                 };
                 match transport.stop.run_until_cancelled(answer).await {
                     Some(Err(Ended::Refused(why))) => {
@@ -200,7 +242,7 @@ impl Transport {
         let server = Server::new(self.shared.clone(), peer, number);
         while let Some(body) = within(SILENCE, reader.next()).await? {
             match body {
-                Body::Hello(hello) => match self.meet(hello).await? {
+                Body::Hello(hello) => match self.meet(hello, &reader).await? {
                     Ok(accepted) if accepted.settled => self.settled(),
                     Ok(_) => {}
                     Err(refusal) => {

@@ -3,14 +3,18 @@
 //! Compiling finds backends and rotations in the registry and opens or closes none: that is publishing. A pool or
 //! route that did not change is taken over from the snapshot before, so a change costs what it touches.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::snapshot::{PoolEntry, PoolMember, RouteEntry, Snapshot};
-use super::table::Table;
-use crate::backend::Registry;
+use super::snapshot::{PoolEntry, PoolMember, RouteEntry, RouteFence, Snapshot};
+use super::sticky::Cookies;
 use crate::backend::balance::{Balancer, Member, Sequence};
-use crate::config::{Config, Name, Pool, Resource, Route};
+use crate::backend::{PoolRuntime, Registry};
+use crate::config::{
+    Address, Authority, Balance, Config, Difference, Name, Pool, Probe, Protocol, Resource, Route,
+    StickyKey, TlsVersion, Trust,
+};
+use crate::tls::{self, ClientOptions, ClientTls, MinVersion};
 
 /// The round of a rotation speaks of members by 16 bits.
 const MOST_MEMBERS: usize = 65_536;
@@ -34,79 +38,130 @@ pub enum CompileError {
         /// How many it has.
         members: usize,
     },
+    /// TLS as the pool wants it cannot be spoken by this node.
+    #[error("pool {pool} {reason}")]
+    Tls {
+        /// The pool.
+        pool: Name,
+        /// Why.
+        reason: String,
+    },
+    /// TLS and Unix sockets do not go together.
+    #[error(
+        "pool {pool} speaks TLS, and its backend {backend} is at a Unix socket, where it is not spoken"
+    )]
+    TlsOverUnix {
+        /// The pool.
+        pool: Name,
+        /// The backend.
+        backend: Name,
+    },
 }
 
-/// Compiles `config`, sharing with `previous` what is the same in both.
+impl CompileError {
+    /// The pool that cannot be served, and which field of it.
+    pub fn place(&self) -> Option<(&Name, &'static str)> {
+        match self {
+            Self::UnknownPool { .. } => None,
+            Self::TooManyMembers { pool, .. } => Some((pool, "backends")),
+            Self::Tls { pool, .. } | Self::TlsOverUnix { pool, .. } => Some((pool, "tls")),
+        }
+    }
+}
+
+/// Compiles `config`, sharing with `previous` what is the same in both: takes time in what is not.
 pub fn compile(
     config: &Config,
     registry: &Registry,
     previous: Option<&Snapshot>,
 ) -> Result<Snapshot, CompileError> {
-    let mut pools = BTreeMap::new();
-    for (name, resource) in config.pools.iter() {
-        let kept = previous.and_then(|previous| previous.pools.get(name));
-        let entry = match kept.filter(|kept| same(&kept.resource, resource)) {
-            Some(kept) => kept.clone(),
-            None => Arc::new(pool_entry(resource, registry)?),
-        };
-        pools.insert(name.clone(), entry);
+    // Of another key all cookies are others.
+    let previous = previous.filter(|previous| previous.config.sticky_key == config.sticky_key);
+    let mut snapshot = previous.cloned().unwrap_or_default();
+    let before = std::mem::replace(&mut snapshot.config, config.clone());
+    snapshot.revision = config.revision;
+    snapshot.digest = config.digest();
+    let all_stay = pools(&mut snapshot, &before, registry)?;
+    routes(&mut snapshot, &before, registry)?;
+    if !all_stay {
+        // A route that did not change may go to a pool that is not there any more.
+        let mut routes = config.routes.values();
+        routes.try_for_each(|route| targets(&route.spec, &snapshot).map(drop))?;
     }
-    let routes = routes(config, &pools, registry, previous)?;
-    let table =
-        match previous.filter(|previous| Arc::ptr_eq(&previous.config.routes, &config.routes)) {
-            Some(previous) => previous.table.clone(),
-            None => Arc::new(table(&routes)),
-        };
-    Ok(Snapshot {
-        revision: config.revision,
-        digest: config.digest(),
-        config: config.clone(),
-        table,
-        routes,
-        pools,
-    })
+    Ok(snapshot)
 }
 
-/// Both lists are in the order of names, so one walk finds what to keep.
+/// Brings the pools of `snapshot` from `before` to its config; tells whether all that were there still are.
+fn pools(
+    snapshot: &mut Snapshot,
+    before: &Config,
+    registry: &Registry,
+) -> Result<bool, CompileError> {
+    let config = snapshot.config.clone();
+    let mut all_stay = true;
+    for Difference {
+        key: name, after, ..
+    } in before.pools.differences(&config.pools)
+    {
+        let known = snapshot.pools.get(name).map(|pool| pool.number);
+        let Some(resource) = after else {
+            all_stay = false;
+            snapshot.pools.remove(name);
+            known
+                .iter()
+                .for_each(|number| drop(snapshot.numbered.remove(number)));
+            continue;
+        };
+        let number = known.unwrap_or(snapshot.next_number);
+        snapshot.next_number = snapshot.next_number.max(number + 1);
+        let key = config.sticky_key.as_ref();
+        let pool = Arc::new(pool_entry(resource, number, key, registry)?);
+        snapshot.pools.insert(name.clone(), pool.clone());
+        snapshot.numbered.insert(number, pool);
+    }
+    Ok(all_stay)
+}
+
+/// Brings the routes of `snapshot`, whose pools are those of its config, from `before` to its config.
 fn routes(
+    snapshot: &mut Snapshot,
+    before: &Config,
+    registry: &Registry,
+) -> Result<(), CompileError> {
+    let config = snapshot.config.clone();
+    let mut changes = Vec::new();
+    for Difference { key, after, .. } in before.routes.differences(&config.routes) {
+        let change = match after {
+            Some(resource) => {
+                let targets = targets(&resource.spec, snapshot)?;
+                let route = Arc::new(route_entry(resource, targets, registry));
+                let known = snapshot.routes.insert(key.clone(), route.clone());
+                (known, Some(route))
+            }
+            None => (snapshot.routes.remove(key), None),
+        };
+        changes.push(change);
+    }
+    if !changes.is_empty() {
+        Arc::make_mut(&mut snapshot.table).change(&changes);
+    }
+    Ok(())
+}
+
+/// Whether `config` can be served by the node of `registry`: compiles it against a scratch one. For those who are about
+/// to propose it.
+pub fn check(
     config: &Config,
-    pools: &BTreeMap<Name, Arc<PoolEntry>>,
     registry: &Registry,
     previous: Option<&Snapshot>,
-) -> Result<Vec<Arc<RouteEntry>>, CompileError> {
-    let before = previous.map_or(&[][..], |previous| &previous.routes);
-    let mut before = before.iter().peekable();
-    let mut routes = Vec::with_capacity(config.routes.len());
-    for (name, resource) in config.routes.iter() {
-        while before.next_if(|route| route.name < *name).is_some() {}
-        let kept = before.next_if(|route| route.name == *name);
-        let targets = targets(&resource.spec, pools)?;
-        let entry = match kept.filter(|kept| same(&kept.resource, resource)) {
-            Some(kept) if same_pools(&kept.pools, &targets) => kept.clone(),
-            Some(kept) => Arc::new(kept.with_pools(targets)),
-            None => Arc::new(route_entry(resource, targets, registry)),
-        };
-        routes.push(entry);
-    }
-    Ok(routes)
-}
-
-/// Whether `config` can be served: compiles it against a registry of its own. For those who are about to propose it.
-pub fn check(config: &Config, previous: Option<&Snapshot>) -> Result<(), CompileError> {
-    compile(config, &Registry::scratch(), previous).map(drop)
-}
-
-/// Equal revisions are equal content in one log; the specs are compared for a config that came another way.
-fn same<T: PartialEq>(a: &Arc<Resource<T>>, b: &Arc<Resource<T>>) -> bool {
-    Arc::ptr_eq(a, b) || (a.revision == b.revision && a.created == b.created && a.spec == b.spec)
-}
-
-fn same_pools(a: &[Arc<PoolEntry>], b: &[Arc<PoolEntry>]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| Arc::ptr_eq(a, b))
+) -> Result<(), CompileError> {
+    compile(config, &registry.scratch_alike(), previous).map(drop)
 }
 
 fn pool_entry(
     resource: &Arc<Resource<Pool>>,
+    number: u64,
+    key: Option<&StickyKey>,
     registry: &Registry,
 ) -> Result<PoolEntry, CompileError> {
     let pool = &resource.spec;
@@ -116,54 +171,141 @@ fn pool_entry(
             members: pool.backends.len(),
         });
     }
+    let backups = pool.backends.iter().map(|backend| backend.backup);
+    let backups: BTreeSet<u8> = backups.filter(|tier| *tier > 0).collect();
     let member = |backend: &crate::config::Backend| PoolMember {
-        backend: registry.backend(&pool.name, &backend.id, backend.address.socket_addr()),
+        backend: registry.backend(&pool.name, &backend.id, backend.address.clone()),
         weight: backend.weight,
         state: backend.state,
+        tier: backups.range(1..=backend.backup.max(1)).count() * usize::from(backend.backup > 0),
     };
     let members: Box<[PoolMember]> = pool.backends.iter().map(member).collect();
-    let eligible = members.iter().filter(|member| member.eligible());
-    let shares = eligible
-        .map(|member| Member {
-            backend: member.backend.clone(),
-            weight: member.weight,
-        })
-        .collect();
     let runtime = registry.pool(&pool.name);
+    let sticky = pool.sticky.as_ref().zip(key);
+    let balancer = |tier| balancer(pool, &members, tier, &runtime);
     Ok(PoolEntry {
         name: pool.name.clone(),
-        balancer: Balancer::build(pool.balance, shares, &runtime),
+        number,
+        balancer: balancer(0),
+        backups: (1..=backups.len()).map(balancer).collect(),
+        hash: pool.hash.clone(),
         timeouts: pool.timeouts.clone(),
         retries: pool.retries.clone(),
+        proxy_protocol: pool.proxy_protocol,
+        tls: tls(pool, registry, pool.protocol)?,
+        check_tls: tls(pool, registry, check_protocol(pool))?,
+        protocol: pool.protocol,
+        cookies: sticky.map(|(spec, key)| Cookies::new(spec, &pool.name, &members, key)),
         resource: resource.clone(),
         members,
         runtime,
     })
 }
 
-/// The pools of a route that get any of its requests.
-fn targets(
-    route: &Route,
-    pools: &BTreeMap<Name, Arc<PoolEntry>>,
-) -> Result<Box<[Arc<PoolEntry>]>, CompileError> {
-    let mut targets = Vec::with_capacity(route.to.len());
+/// Over the members of `tier` and those before it.
+fn balancer(
+    pool: &Pool,
+    members: &[PoolMember],
+    tier: usize,
+    runtime: &Arc<PoolRuntime>,
+) -> Balancer {
+    let hashes = pool.balance == Balance::Maglev;
+    let takes_part = |member: &&PoolMember| member.tier <= tier && (member.eligible() || hashes);
+    let shares = members.iter().filter(takes_part).map(|member| Member {
+        backend: member.backend.clone(),
+        weight: member.weight,
+    });
+    let bounded = pool.bounded_load == Some(true);
+    Balancer::build(pool.balance, bounded, shares.collect(), runtime)
+}
+
+/// What checks speak.
+fn check_protocol(pool: &Pool) -> Protocol {
+    match pool.health.as_ref().map(|health| &health.probe) {
+        Some(Probe::Grpc(_)) => Protocol::Http2,
+        _ => Protocol::Http1,
+    }
+}
+
+fn tls(
+    pool: &Pool,
+    registry: &Registry,
+    protocol: Protocol,
+) -> Result<Option<Arc<ClientTls>>, CompileError> {
+    let Some(tls) = &pool.tls else {
+        return Ok(None);
+    };
+    let unix = |backend: &&crate::config::Backend| matches!(backend.address, Address::Unix(_));
+    if let Some(backend) = pool.backends.iter().find(unix) {
+        return Err(CompileError::TlsOverUnix {
+            pool: pool.name.clone(),
+            backend: backend.id.clone(),
+        });
+    }
+    let made = registry.keyring().client(&ClientOptions {
+        trust: match &tls.trust {
+            Trust::Ca(Authority::System) => tls::Trust::System,
+            Trust::Ca(Authority::Named(name)) => tls::Trust::Named(name.to_string()),
+            Trust::Ca(Authority::Pem(text)) => tls::Trust::Pem(text.clone()),
+            Trust::Insecure(_) => tls::Trust::Anything,
+        },
+        server_name: tls.server_name.clone(),
+        names: tls.names.clone(),
+        certificate: tls.certificate.as_ref().map(Name::to_string),
+        min_version: match tls.min_version {
+            TlsVersion::Tls12 => MinVersion::Tls12,
+            TlsVersion::Tls13 => MinVersion::Tls13,
+        },
+        alpn: vec![match protocol {
+            Protocol::Http1 => b"http/1.1".to_vec(),
+            Protocol::Http2 => b"h2".to_vec(),
+        }],
+    });
+    made.map(Some).map_err(|error| CompileError::Tls {
+        pool: pool.name.clone(),
+        reason: error.to_string(),
+    })
+}
+
+/// The numbers of the pools of a route that get any of its requests, of the one that gets copies, and of the one that
+/// is asked about them.
+struct Targets {
+    pools: Box<[u64]>,
+    mirror: Option<u64>,
+    auth: Option<u64>,
+}
+
+fn targets(route: &Route, snapshot: &Snapshot) -> Result<Targets, CompileError> {
+    let number = |name: &Name| match snapshot.pools.get(name) {
+        Some(pool) => Ok(pool.number),
+        None => Err(CompileError::UnknownPool {
+            route: route.name.clone(),
+            pool: name.clone(),
+        }),
+    };
+    let mut pools = Vec::with_capacity(route.to.len());
     for target in &route.to {
-        let Some(pool) = pools.get(&target.pool) else {
-            return Err(CompileError::UnknownPool {
-                route: route.name.clone(),
-                pool: target.pool.clone(),
-            });
-        };
+        let pool = number(&target.pool)?;
         if target.weight > 0 {
-            targets.push(pool.clone());
+            pools.push(pool);
         }
     }
-    Ok(targets.into())
+    let mirror = route.mirror().map(|mirror| number(&mirror.pool));
+    let auth = route.forward_auth().map(|auth| number(&auth.pool));
+    Ok(Targets {
+        pools: pools.into(),
+        mirror: mirror.transpose()?,
+        auth: auth.transpose()?,
+    })
 }
 
 fn route_entry(
     resource: &Arc<Resource<Route>>,
-    pools: Box<[Arc<PoolEntry>]>,
+    Targets {
+        pools,
+        mirror,
+        auth,
+    }: Targets,
     registry: &Registry,
 ) -> RouteEntry {
     let route = &resource.spec;
@@ -178,19 +320,14 @@ fn route_entry(
         metrics: registry.route_metrics(&route.name),
         resource: resource.clone(),
         pools,
+        mirror,
+        auth,
         split: Sequence::new(&weights),
         cursor: registry.split(&route.name),
+        fence: route.fence.as_ref().map(|fence| RouteFence {
+            header: fence.header.as_str().into(),
+            gate: registry.fences().of(&fence.lock),
+        }),
+        meter: (route.rate_limit.is_some()).then(|| registry.meter(&route.name)),
     }
-}
-
-fn table(routes: &[Arc<RouteEntry>]) -> Table {
-    let mut oldest_first: Vec<(u32, &Arc<RouteEntry>)> = (0..).zip(routes).collect();
-    oldest_first.sort_by(|(_, a), (_, b)| {
-        (a.resource.created, &a.name).cmp(&(b.resource.created, &b.name))
-    });
-    Table::build(
-        oldest_first
-            .into_iter()
-            .map(|(index, route)| (index, route.spec())),
-    )
 }

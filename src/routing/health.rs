@@ -1,12 +1,21 @@
-//! What a revision means for the health of backends: who begins unknown, and when a pool panics.
+//! What a revision means for the health of backends: who begins unknown, when backups are used, when a pool panics.
 //!
 //! Panic is Envoy's: with too few backends up, the others would only be overrun, and more likely the checks are wrong,
-//! so those that are down get requests too. Drained, weightless and unknown ones never do.
+//! so those that are down or ejected get requests too. Drained, weightless and unknown ones never do.
+
+use std::time::Instant;
 
 use super::SnapshotCell;
 use super::snapshot::{PoolEntry, PoolMember};
-use crate::backend::Health;
-use crate::config::{Name, State};
+use crate::backend::{Backend, Health};
+use crate::config::{Name, PANIC_PERCENT, State};
+
+/// What the health of its backends makes of a pool.
+struct Standing {
+    /// The last tier in use.
+    tier: usize,
+    panics: bool,
+}
 
 impl PoolMember {
     /// Whether the backend is checked, if its pool has checks.
@@ -16,6 +25,13 @@ impl PoolMember {
 }
 
 impl PoolEntry {
+    /// To be called before a backend that got nothing gets requests: has it warm, if the pool says so.
+    pub fn came_up(&self, backend: &Backend) {
+        if self.spec().slow_start.is_some() {
+            backend.warm_up(Instant::now());
+        }
+    }
+
     /// Brings the health of its backends in line with whether they are checked. A backend that takes requests already
     /// when its checks begin goes on until they tell; any other has to pass one first.
     pub fn settle_health(&self) {
@@ -30,19 +46,66 @@ impl PoolEntry {
         }
     }
 
-    /// Whether the share of its eligible backends that is up is too small to be relied on. Those whose health is not
-    /// known yet count neither way.
-    fn lacks_healthy(&self) -> bool {
-        let Some(health) = &self.spec().health else {
-            return false;
-        };
-        let eligible = self.members().iter().filter(|member| member.eligible());
-        let (mut known, mut up) = (0_u64, 0_u64);
-        for held in eligible.map(|member| member.backend.health()) {
-            known += u64::from(held != Health::Unknown);
-            up += u64::from(held.is_up());
+    /// The tiers that are needed: as few as have enough backends up, by the share of those of the first tier. If all
+    /// have not, all are used, and the pool panics. Those whose health is not known yet count neither way.
+    fn standing(&self) -> Standing {
+        let health = self.spec().health.as_ref();
+        let enough = health.map_or(PANIC_PERCENT, |health| health.panic_percent);
+        let mut known = vec![0_u64; self.backups.len() + 1];
+        let mut up = known.clone();
+        for member in self.members().iter().filter(|member| member.eligible()) {
+            let backend = &member.backend;
+            known[member.tier] += u64::from(backend.health() != Health::Unknown);
+            up[member.tier] += u64::from(backend.is_up());
         }
-        up * 100 < known * u64::from(health.panic_percent)
+        let mut so_far = 0;
+        let suffices = |up: &u64| {
+            so_far += up;
+            so_far > 0 && so_far * 100 >= known[0] * u64::from(enough)
+        };
+        match up.iter().position(suffices) {
+            Some(tier) => Standing {
+                tier,
+                panics: false,
+            },
+            None => Standing {
+                tier: self.backups.len(),
+                panics: enough > 0 && known.iter().sum::<u64>() > 0,
+            },
+        }
+    }
+
+    /// Has the backends of the tiers in use followed by what picks among them.
+    pub fn attach(&self) {
+        self.up_to(self.tiers_in_use()).attach(&self.runtime);
+        let enough = self.spec().outlier.enough_in_a_row();
+        self.runtime.suspect_after(enough);
+        let limits = self.spec().limits.as_ref();
+        let backends = self.members().iter().map(|member| &member.backend);
+        backends.for_each(|backend| backend.set_limited(limits.is_some()));
+        self.runtime.limit(limits);
+    }
+
+    /// Puts the tiers that are needed in use; tells whether the pool is to panic.
+    fn judge(&self) -> bool {
+        let Standing { tier, panics } = self.standing();
+        let before = self.runtime.use_tiers(tier);
+        if before != tier {
+            tracing::info!(pool = %self.name, tier, before, "tiers of backends up to this one are used");
+            self.attach();
+        }
+        self.up_to(tier).eligibility_changed();
+        self.runtime.changed();
+        panics
+    }
+
+    /// Whether one more of its eligible backends may be ejected, and another one then still be up.
+    pub fn can_eject(&self, backend: &Backend) -> bool {
+        let eligible = || self.members().iter().filter(|member| member.eligible());
+        let ejected = eligible().filter(|member| member.backend.is_ejected());
+        let mut others = eligible().filter(|member| member.backend.key != backend.key);
+        ejected.count() < self.spec().outlier.most_of(eligible().count())
+            && others.any(|member| member.backend.is_up())
     }
 }
 
@@ -59,8 +122,10 @@ pub fn judge_panic(cell: &SnapshotCell, pool: &Name) {
     // Loaded again by whoever's turn it is: the last to judge must not do so by an older snapshot.
     let judge = || {
         let snapshot = cell.load();
-        let pool = snapshot.pool(pool.as_str());
-        pool.is_some_and(|pool| pool.lacks_healthy())
+        let Some(pool) = snapshot.pool(pool.as_str()) else {
+            return false;
+        };
+        pool.judge()
     };
     if runtime.judge_panic(judge) {
         match runtime.panics() {

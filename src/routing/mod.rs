@@ -8,11 +8,25 @@ mod snapshot;
 
 mod cell;
 
+mod asked;
+
 mod table;
+
+mod exchange;
 
 mod host;
 
 mod paths;
+
+mod hashed;
+
+mod slot;
+
+mod conditions;
+
+mod steps;
+
+mod sticky;
 
 mod compile;
 
@@ -22,11 +36,12 @@ mod health;
 
 mod explain;
 
+pub use asked::{Asked, Headers};
 pub use cell::{SnapshotCache, SnapshotCell};
 pub use compile::{CompileError, check, compile};
 pub use explain::{BackendChances, Explanation, Judged, PoolChances, Question, explain};
 pub use health::judge_panic;
-pub use snapshot::{PoolEntry, PoolMember, RouteEntry, Snapshot};
+pub use snapshot::{PoolChange, PoolEntry, PoolMember, RouteEntry, RouteFence, Snapshot};
 
 #[cfg(test)]
 mod tests;

@@ -1,167 +1,205 @@
 //! The paths of one host: a tree by segment, walked once along the path of a request.
 //!
-//! An exact path wins over any prefix, a longer prefix over a shorter one. `/a` as a prefix takes `/a`, `/a/` and
+//! An exact path wins over any regular expression, that over any prefix, a longer one over a shorter one. `/a` as a prefix takes `/a`, `/a/` and
 //! `/a/b`, not `/ab`; `/a/` as a prefix is the same. A walk hashes each segment once and ends where the tree does, so
-//! a path of nothing but slashes costs no more than any other.
+//! a path of nothing but slashes costs no more than any other. Where the conditions of all routes of a path fail, the
+//! next shorter prefix is tried.
+//!
+//! A clone shares the tree, and a change copies what lies on its path alone.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::cmp::Reverse;
+use std::mem;
+use std::sync::Arc;
 
-use crate::config::PathMatch;
+use super::asked::Asked;
+use super::exchange::{Exchange, PathOf};
+use super::hashed::Hashed;
+use super::slot::Slot;
+use super::snapshot::RouteEntry;
+use super::steps::step;
+use crate::config::Pattern;
 
-/// A map whose keys come from the config. Requests only look things up, so they cannot make it degenerate, and the
-/// hash can be a fast one.
-pub(super) type FastMap<V> = HashMap<Box<str>, V, BuildHasherDefault<FastHasher>>;
-
-/// Routes by path; a route is an index.
-#[derive(Debug)]
+/// Routes by path.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Paths {
-    nodes: Vec<Node>,
+    root: Node,
+    /// The longest first, then in the order of their text.
+    patterns: Arc<Vec<(Pattern, Arc<Slot>)>>,
 }
 
-#[derive(Debug, Default)]
+/// What stands for a path.
+#[derive(Clone, Debug, Default)]
 struct Node {
-    exact: Option<u32>,
-    prefix: Option<u32>,
-    children: FastMap<u32>,
+    exact: Option<Arc<Slot>>,
+    prefix: Option<Arc<Slot>>,
+    children: Hashed<Arc<Node>>,
 }
 
 impl Paths {
-    /// Adds a route, unless one that was added before asks for the same: routes come in order of precedence.
-    pub(super) fn add(&mut self, path: &PathMatch, route: u32) {
+    /// Takes routes of one path out and puts others in.
+    pub(super) fn exchange(&mut self, path: PathOf<'_>, exchange: &Exchange<'_>) {
         match path {
-            PathMatch::Exact(path) => {
-                let node = self.node(path);
-                self.nodes[node].exact.get_or_insert(route);
+            PathOf::Exact(path) => {
+                let slot = &mut self.root.at(path).exact;
+                *slot = Slot::after(slot.as_deref(), exchange);
+                self.root.prune(path);
             }
-            PathMatch::Prefix(path) => {
-                let node = self.node(path.strip_suffix('/').unwrap_or(path));
-                self.nodes[node].prefix.get_or_insert(route);
+            PathOf::Prefix(path) => {
+                let slot = &mut self.root.at(path).prefix;
+                *slot = Slot::after(slot.as_deref(), exchange);
+                self.root.prune(path);
             }
+            PathOf::Regex(pattern) => self.exchange_pattern(pattern, exchange),
         }
     }
 
-    /// The route of `path`, which has no query.
-    pub(super) fn find(&self, path: &str) -> Option<u32> {
-        let mut node = &self.nodes[0];
-        let mut best = node.prefix;
-        // `*`, of OPTIONS, is below no path but the prefix `/`.
-        let Some(below) = path.strip_prefix('/') else {
-            return best;
+    fn exchange_pattern(&mut self, pattern: &Pattern, exchange: &Exchange<'_>) {
+        let patterns = Arc::make_mut(&mut self.patterns);
+        let order = |(known, _): &(Pattern, Arc<Slot>)| {
+            pattern_order(known.as_str()).cmp(&pattern_order(pattern.as_str()))
         };
-        for segment in below.split('/') {
+        let place = patterns.binary_search_by(order);
+        let before = place.ok().map(|place| &*patterns[place].1);
+        match (place, Slot::after(before, exchange)) {
+            (Ok(place), Some(slot)) => patterns[place].1 = slot,
+            (Ok(place), None) => drop(patterns.remove(place)),
+            (Err(place), Some(slot)) => patterns.insert(place, (pattern.clone(), slot)),
+            (Err(_), None) => {}
+        }
+    }
+
+    /// Whether there is no route.
+    pub(super) fn is_empty(&self) -> bool {
+        self.root.is_empty() && self.patterns.is_empty()
+    }
+
+    /// The route of a request for this host.
+    pub(super) fn find(&self, asked: &Asked<'_>) -> Option<&Arc<RouteEntry>> {
+        let Walked { exact, prefix } = self.walk(asked.path);
+        if let Some(route) = exact.and_then(|slot| slot.find(asked)) {
+            return Some(route);
+        }
+        let route = self.find_pattern(asked);
+        // Without a longest prefix there is no shorter one.
+        route.or_else(|| prefix?.find(asked).or_else(|| self.find_shorter(asked)))
+    }
+
+    fn find_pattern(&self, asked: &Asked<'_>) -> Option<&Arc<RouteEntry>> {
+        let mut fitting = self.patterns.iter().filter(|(pattern, _)| {
+            step();
+            pattern.fits(asked.path.as_bytes())
+        });
+        fitting.find_map(|(_, slot)| slot.find(asked))
+    }
+
+    fn walk(&self, path: &str) -> Walked<'_> {
+        let mut node = &self.root;
+        let mut prefix = node.prefix.as_deref();
+        for segment in segments(path) {
+            step();
             let Some(child) = node.children.get(segment) else {
-                return best;
+                return Walked {
+                    exact: None,
+                    prefix,
+                };
             };
-            node = &self.nodes[*child as usize];
-            best = node.prefix.or(best);
+            node = child;
+            prefix = node.prefix.as_deref().or(prefix);
         }
-        node.exact.or(best)
+        let exact = node.exact.as_deref();
+        Walked { exact, prefix }
     }
 
-    fn node(&mut self, path: &str) -> usize {
-        let Some(below) = path.strip_prefix('/') else {
-            return 0;
-        };
-        let mut at = 0;
-        for segment in below.split('/') {
-            at = match self.nodes[at].children.get(segment) {
-                Some(child) => *child as usize,
-                None => {
-                    let child = self.nodes.len();
-                    self.nodes.push(Node::default());
-                    self.nodes[at].children.insert(segment.into(), child as u32);
-                    child
-                }
+    /// Of all prefixes of the path but the longest, the longest one first. Seldom asked for: a second walk is cheaper than
+    /// to note them all in the first.
+    fn find_shorter(&self, asked: &Asked<'_>) -> Option<&Arc<RouteEntry>> {
+        let mut node = &self.root;
+        let mut prefixes: Vec<&Slot> = node.prefix.as_deref().into_iter().collect();
+        for segment in segments(asked.path) {
+            step();
+            let Some(child) = node.children.get(segment) else {
+                break;
             };
+            node = child;
+            prefixes.extend(node.prefix.as_deref());
         }
-        at
+        let shorter = prefixes.iter().rev().skip(1);
+        shorter.map(|slot| slot.find(asked)).find_map(|found| found)
     }
 }
 
-impl Default for Paths {
-    fn default() -> Self {
-        Self {
-            nodes: vec![Node::default()],
+/// What a walk along a path has met.
+struct Walked<'a> {
+    /// What stands for the whole of the path.
+    exact: Option<&'a Slot>,
+    /// The longest prefix.
+    prefix: Option<&'a Slot>,
+}
+
+impl Node {
+    /// The node of `path`, made if it is not there.
+    fn at(&mut self, path: &str) -> &mut Self {
+        segments(path).fold(self, |node, segment| {
+            Arc::make_mut(node.children.get_or_default(segment))
+        })
+    }
+
+    /// Cuts off what is left of `path` and leads to no route.
+    fn prune(&mut self, path: &str) {
+        // How many segments lead to the last node that is wanted for something else.
+        let mut kept = 0;
+        let mut node = &*self;
+        for (depth, segment) in segments(path).enumerate() {
+            if node.has_routes() || node.children.len() > 1 {
+                kept = depth;
+            }
+            match node.children.get(segment) {
+                Some(child) => node = child,
+                None => return,
+            }
         }
-    }
-}
-
-/// Eight bytes a step by a folded multiplication. Only this process sees its values, so it needs not be one on all
-/// nodes.
-#[derive(Debug, Default)]
-pub(super) struct FastHasher(u64);
-
-impl FastHasher {
-    fn mix(&mut self, word: u64) {
-        let product = u128::from(self.0 ^ word ^ 0xf39c_c060_5ced_c835) * 0x9e37_79b9_7f4a_7c15;
-        self.0 = (product as u64) ^ ((product >> 64) as u64);
-    }
-}
-
-impl Hasher for FastHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        let (words, rest) = bytes.as_chunks::<8>();
-        words
-            .iter()
-            .for_each(|word| self.mix(u64::from_le_bytes(*word)));
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        // The length with the last bytes: a zero at the end is not the same as none.
-        self.mix(u64::from_le_bytes(last));
-        self.mix(bytes.len() as u64 + 1);
-    }
-
-    /// The end mark of a string, of which there is one.
-    fn write_u8(&mut self, _: u8) {}
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn prefix(path: &str) -> PathMatch {
-        PathMatch::Prefix(path.to_owned())
-    }
-
-    #[test]
-    fn exact_wins_then_the_longest_prefix_by_segment() {
-        let mut paths = Paths::default();
-        paths.add(&prefix("/"), 0);
-        paths.add(&prefix("/a"), 1);
-        paths.add(&prefix("/a/b/"), 2);
-        paths.add(&PathMatch::Exact("/a/b".into()), 3);
-        paths.add(&PathMatch::Exact("/".into()), 4);
-        paths.add(&prefix("/a/"), 5);
-        for (path, route) in [
-            ("/", 4),
-            ("/x", 0),
-            ("//", 0),
-            ("/ab", 0),
-            ("/A", 0),
-            ("*", 0),
-            ("/a", 1),
-            ("/a/", 1),
-            ("/a//b", 1),
-            ("/a/bc", 1),
-            ("/a/b", 3),
-            ("/a/b/", 2),
-            ("/a/b/c/d", 2),
-        ] {
-            assert_eq!(paths.find(path), Some(route), "{path}");
+        if !node.is_empty() {
+            return;
+        }
+        let mut left = segments(path);
+        let last = left.by_ref().take(kept).fold(self, |node, segment| {
+            Arc::make_mut(node.children.get_or_default(segment))
+        });
+        if let Some(segment) = left.next() {
+            last.children.remove(segment);
         }
     }
 
-    #[test]
-    fn without_a_prefix_for_all_there_may_be_no_route() {
-        let mut paths = Paths::default();
-        paths.add(&prefix("/a"), 1);
-        assert_eq!(paths.find("/b"), None);
-        assert_eq!(paths.find("*"), None);
-        assert_eq!(Paths::default().find("/"), None);
+    fn has_routes(&self) -> bool {
+        self.exact.is_some() || self.prefix.is_some()
     }
+
+    fn is_empty(&self) -> bool {
+        !self.has_routes() && self.children.is_empty()
+    }
+}
+
+impl Drop for Node {
+    /// One after the other: of a tree as deep as paths may be, one inside the other would not fit on a stack.
+    fn drop(&mut self) {
+        if self.children.is_empty() {
+            return;
+        }
+        let mut left = vec![mem::take(&mut self.children)];
+        while let Some(children) = left.pop() {
+            let nodes = children.into_unshared().filter_map(Arc::into_inner);
+            left.extend(nodes.map(|mut node| mem::take(&mut node.children)));
+        }
+    }
+}
+
+/// `/` of a prefix, and `*`, have none: they stand for the root, and `*` is below no path but the prefix `/`.
+fn segments(path: &str) -> impl Iterator<Item = &str> {
+    let below = path.strip_prefix('/');
+    below.into_iter().flat_map(|below| below.split('/'))
+}
+
+/// Of two expressions that match a path, the smaller by this comes first.
+pub(super) fn pattern_order(text: &str) -> (Reverse<usize>, &str) {
+    (Reverse(text.len()), text)
 }

@@ -8,7 +8,9 @@
 
 use std::collections::HashSet;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -16,6 +18,9 @@ use super::snapshot::{PoolEntry, PoolMember};
 use super::{Snapshot, SnapshotCell, compile, judge_panic};
 use crate::backend::{Health, Registry};
 use crate::config::{Config, Revision};
+
+/// How often snapshots are looked at that requests still held.
+const BURIAL: Duration = Duration::from_secs(1);
 
 /// What became of a revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,12 +63,14 @@ impl Publisher {
         F: Future<Output = ()>,
     {
         configs.mark_changed();
-        while configs.changed().await.is_ok() {
+        let mut retired = Retired::default();
+        while retired.bury_until(configs.changed()).await.is_ok() {
             let newest = config(&configs.borrow_and_update());
             let revision = newest.revision;
             match self.compile(newest).await {
                 Ok(snapshot) => {
                     let digest = snapshot.digest;
+                    retired.0.push(self.cell.load());
                     self.activate(snapshot);
                     fence().await;
                     tracing::debug!(%revision, "activated");
@@ -81,17 +88,32 @@ impl Publisher {
     pub fn activate(&self, snapshot: Snapshot) -> Arc<Snapshot> {
         let next = Arc::new(snapshot);
         let before = self.cell.load();
-        let changed = || next.pools().filter(|pool| !taken_over(pool, &before));
-        for pool in changed() {
+        let changes = before.changed_pools(&next);
+        for (known, pool) in &changes {
+            let Some(pool) = pool else { continue };
+            let known = known.is_some();
             pool.settle_health();
+            for member @ PoolMember { backend, .. } in pool.members() {
+                backend.keep();
+                backend.set_sticky(pool.cookie_name().is_some() && member.keeps_sticky());
+                if !known {
+                    backend.set_founder();
+                }
+            }
             let eligible = pool.members().iter().filter(|member| member.eligible());
-            eligible.for_each(|member| member.backend.open());
-            pool.balancer.attach();
+            for backend in eligible.map(|member| &member.backend) {
+                if known && !backend.admits() && backend.is_up() {
+                    pool.came_up(backend);
+                }
+                backend.open();
+            }
+            pool.attach();
         }
         self.cell.store(next.clone());
-        changed().for_each(|pool| judge_panic(&self.cell, &pool.name));
-        for pool in before.pools().filter(|pool| !taken_over(pool, &next)) {
-            close_left(pool, next.pool(pool.name.as_str()));
+        for (left, pool) in changes {
+            pool.iter()
+                .for_each(|pool| judge_panic(&self.cell, &pool.name));
+            left.iter().for_each(|left| close_left(left, pool));
         }
         self.registry.sweep();
         next
@@ -110,10 +132,27 @@ impl Publisher {
     }
 }
 
-/// Whether `other` has the very same pool, so that there is nothing to open or close.
-fn taken_over(pool: &Arc<PoolEntry>, other: &Snapshot) -> bool {
-    let same = other.pool(pool.name.as_str());
-    same.is_some_and(|same| Arc::ptr_eq(same, pool))
+/// Snapshots that were in force. The last to let go of one has all to drop that no other shares, and a request must
+/// not be that one.
+#[derive(Default)]
+struct Retired(Vec<Arc<Snapshot>>);
+
+impl Retired {
+    /// Drops those that no request holds any more, until `event` comes.
+    async fn bury_until<T>(&mut self, event: impl Future<Output = T>) -> T {
+        let mut event = pin!(event);
+        loop {
+            self.0.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+            if self.0.is_empty() {
+                return event.await;
+            }
+            // Nothing is lost with either: the event is the same one in each round.
+            tokio::select! {
+                come = &mut event => return come,
+                () = tokio::time::sleep(BURIAL) => {}
+            }
+        }
+    }
 }
 
 /// Closes the members of `before` that get nothing in `next`; one that is not there any more is checked no more.
@@ -128,7 +167,10 @@ fn close_left(before: &PoolEntry, next: Option<&Arc<PoolEntry>>) {
     {
         member.backend.close();
         if !there.contains(&key(member)) {
+            member.backend.set_sticky(false);
+            member.backend.remove();
             member.backend.change_health(|_, _| Health::Unchecked);
+            member.backend.readmit(Instant::now(), |_| true);
         }
     }
 }

@@ -1,76 +1,85 @@
 //! Finds the route of a request in time of the length of host and path.
 //!
 //! Precedence, in the words of the Kubernetes Gateway API: an exact host over a wildcard, a longer wildcard over a
-//! shorter one, any over no host; then an exact path over a prefix, a longer prefix over a shorter; then the oldest
-//! route, then the first by name. A host that has routes but none for the path leaves the request to the next less
-//! specific host.
+//! shorter one, any over no host; then an exact path over a regular expression, that over a prefix, a longer one over a shorter; then a route that
+//! asks for a method over one that takes any, more header fields over fewer, more query parameters over fewer; then
+//! the oldest route, then the first by name. A route that does not match leaves the request to the next in that order,
+//! of a shorter prefix or of a less specific host too.
 //!
 //! Paths are compared byte for byte, as they are forwarded: `/%61dmin`, `//admin` and `/x/../admin` are not below
 //! `/admin`, though a backend may think so. A route is where a request goes, not what keeps it away from a backend.
 
-use super::host::Host;
-use super::paths::{FastMap, Paths};
-use crate::config::{HostPattern, Route};
+use std::sync::Arc;
 
-/// Routes by host and path; a route is an index into what the table was built from.
-#[derive(Debug, Default)]
+use super::asked::Asked;
+use super::exchange::{Change, exchanges};
+use super::hashed::Hashed;
+use super::host::Host;
+use super::paths::Paths;
+use super::snapshot::RouteEntry;
+use super::steps::step;
+use crate::config::HostPattern;
+
+/// Routes by host and path. A clone shares what it has in common.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Table {
-    exact: FastMap<Paths>,
+    exact: Hashed<Arc<Paths>>,
     /// By what is behind `*.`.
-    wildcard: FastMap<Paths>,
-    /// Bytes of the longest suffix in there: no longer one is looked for.
+    wildcard: Hashed<Arc<Paths>>,
+    /// Bytes of the longest suffix that was in there: no longer one is looked for.
     longest_wildcard: usize,
-    any: Paths,
+    any: Arc<Paths>,
 }
 
 impl Table {
-    /// Of routes with their indices, oldest first.
-    pub(super) fn build<'a>(routes: impl Iterator<Item = (u32, &'a Route)>) -> Self {
-        let mut table = Self::default();
-        for (index, route) in routes {
-            let path = &route.matches.path;
-            if route.matches.hosts.is_empty() {
-                table.any.add(path, index);
-            }
-            for host in &route.matches.hosts {
-                let paths = match host {
-                    HostPattern::Exact(host) => table.exact.entry(host.as_ref().into()),
-                    HostPattern::Wildcard(suffix) => {
-                        table.longest_wildcard = table.longest_wildcard.max(suffix.len());
-                        table.wildcard.entry(suffix.as_ref().into())
-                    }
-                };
-                paths.or_default().add(path, index);
+    /// Takes routes out and puts others in. What comes of it depends on the routes alone, not on the way to them.
+    pub(super) fn change(&mut self, changes: &[Change]) {
+        for ((host, path), exchange) in exchanges(changes) {
+            let Some(host) = host else {
+                Arc::make_mut(&mut self.any).exchange(path, &exchange);
+                continue;
+            };
+            let (hosts, text) = match host {
+                HostPattern::Exact(host) => (&mut self.exact, host),
+                HostPattern::Wildcard(suffix) => {
+                    self.longest_wildcard = self.longest_wildcard.max(suffix.len());
+                    (&mut self.wildcard, suffix)
+                }
+            };
+            let paths = Arc::make_mut(hosts.get_or_default(text));
+            paths.exchange(path, &exchange);
+            if paths.is_empty() {
+                hosts.remove(text);
             }
         }
-        table
+        if self.wildcard.is_empty() {
+            self.longest_wildcard = 0;
+        }
     }
 
     /// The route of a request.
-    pub(super) fn find(&self, host: &str, path: &str) -> Option<u32> {
-        let path = without_query(path);
-        self.find_by_host(host, path)
-            .or_else(|| self.any.find(path))
+    pub(super) fn find(&self, asked: &Asked<'_>) -> Option<&Arc<RouteEntry>> {
+        self.find_by_host(asked).or_else(|| self.any.find(asked))
     }
 
-    fn find_by_host(&self, host: &str, path: &str) -> Option<u32> {
-        let host = Host::of(host)?;
-        let exact = self
-            .exact
-            .get(host.as_str())
-            .and_then(|paths| paths.find(path));
+    fn find_by_host(&self, asked: &Asked<'_>) -> Option<&Arc<RouteEntry>> {
+        if self.exact.is_empty() && self.wildcard.is_empty() {
+            return None;
+        }
+        let host = Host::of(asked.host)?;
+        step();
+        let exact = self.exact.get(host.as_str());
+        let exact = exact.and_then(|paths| paths.find(asked));
         if exact.is_some() || self.wildcard.is_empty() {
             return exact;
         }
         let suffixes = host
             .suffixes()
             .filter(|suffix| suffix.len() <= self.longest_wildcard);
-        let mut wildcards = suffixes.filter_map(|suffix| self.wildcard.get(suffix));
-        wildcards.find_map(|paths| paths.find(path))
+        let mut wildcards = suffixes.filter_map(|suffix| {
+            step();
+            self.wildcard.get(suffix)
+        });
+        wildcards.find_map(|paths| paths.find(asked))
     }
-}
-
-/// The path of a target.
-pub(super) fn without_query(target: &str) -> &str {
-    target.split_once('?').map_or(target, |(path, _)| path)
 }

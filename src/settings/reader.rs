@@ -11,7 +11,8 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{AccessLog, Fault, Listener, Network, Settings, Source, Timeouts};
+use super::{AccessLog, Fault, Listener, Network, Settings, Source, Timeouts, access, tls};
+use crate::telemetry::access_log::Format;
 
 /// Reads the text; the settings are meaningful only when no fault came with them.
 pub(super) fn read(name: &str, text: &str) -> (Settings, Source, Vec<Fault>) {
@@ -53,10 +54,23 @@ fn read_root(reader: &mut Reader, table: DeTable<'_>, settings: &mut Settings) {
         &mut settings.access_log,
         |text| Some(Some(AccessLog::parse(text))),
     );
+    root.parsed(
+        reader,
+        "access_log_format",
+        "\"json\" or \"combined\"",
+        &mut settings.access_log_format,
+        |text| match text {
+            "json" => Some(Format::Json),
+            "combined" => Some(Format::Combined),
+            _ => None,
+        },
+    );
     root.flag(reader, "allow_plaintext", &mut settings.allow_plaintext);
     if let Some(mut section) = root.section(reader, "admin") {
         section.address(reader, "address", &mut settings.admin);
-        section.end(reader, &["address"]);
+        settings.admin_tls = tls::read(reader, &mut section, "tls", &["http/1.1"]);
+        settings.access = access::read(reader, &mut section);
+        section.end(reader, &["address", "clients", "tls", "tokens"]);
     }
     if let Some(mut section) = root.section(reader, "peer") {
         section.address(reader, "address", &mut settings.peer);
@@ -67,7 +81,8 @@ fn read_root(reader: &mut Reader, table: DeTable<'_>, settings: &mut Settings) {
             &mut settings.advertise,
             |text| text.parse().ok().map(Some),
         );
-        section.end(reader, &["address", "advertise"]);
+        settings.peer_tls = tls::read_peer(reader, &mut section);
+        section.end(reader, &["address", "advertise", "tls"]);
     }
     if let Some(mut section) = root.section(reader, "consensus") {
         section.duration(reader, "heartbeat", &mut settings.consensus.heartbeat);
@@ -76,13 +91,37 @@ fn read_root(reader: &mut Reader, table: DeTable<'_>, settings: &mut Settings) {
             "election_timeout",
             &mut settings.consensus.election_timeout,
         );
-        section.end(reader, &["heartbeat", "election_timeout"]);
+        let consensus = &mut settings.consensus;
+        section.count(
+            reader,
+            "checkpoint_commands",
+            &mut consensus.checkpoint_commands,
+        );
+        section.count(reader, "checkpoint_mib", &mut consensus.checkpoint_mib);
+        section.end(
+            reader,
+            &[
+                "heartbeat",
+                "election_timeout",
+                "checkpoint_commands",
+                "checkpoint_mib",
+            ],
+        );
     }
     if let Some(section) = root.section(reader, "timeouts") {
         read_timeouts(reader, section, &mut settings.timeouts);
     }
+    if let Some(mut section) = root.section(reader, "limits") {
+        section.limit(reader, "requests", &mut settings.limits.requests);
+        section.limit(reader, "connections", &mut settings.limits.connections);
+        section.end(reader, &["requests", "connections"]);
+    }
+    tls::read_backends(reader, &mut root, &mut settings.backend_tls);
     if let Some(section) = root.section(reader, "voters") {
         read_voters(reader, section, settings);
+    }
+    if let Some((place, value)) = root.take(reader, "join") {
+        read_join(reader, place, value, &mut settings.join);
     }
     if let Some((place, value)) = root.take(reader, "listeners") {
         read_listeners(reader, place, value, settings);
@@ -94,12 +133,16 @@ fn read_root(reader: &mut Reader, table: DeTable<'_>, settings: &mut Settings) {
             "data",
             "threads",
             "access_log",
+            "access_log_format",
             "allow_plaintext",
             "admin",
+            "backend_tls",
             "peer",
             "consensus",
             "timeouts",
+            "limits",
             "voters",
+            "join",
             "listeners",
         ],
     );
@@ -127,6 +170,24 @@ fn read_voters(reader: &mut Reader, section: Section<'_>, settings: &mut Setting
                 place,
                 format!("expected {ADDRESS}, the voter's peer address"),
             ),
+        }
+    }
+}
+
+fn read_join(
+    reader: &mut Reader,
+    place: Range<usize>,
+    value: DeValue<'_>,
+    join: &mut Vec<SocketAddr>,
+) {
+    let expected = "expected a list of voters' peer addresses, such as [\"127.0.0.1:9901\"]";
+    let DeValue::Array(items) = value else {
+        return reader.fault("join".into(), place, expected.into());
+    };
+    for item in items {
+        match item.get_ref().as_str().and_then(|text| text.parse().ok()) {
+            Some(address) => join.push(address),
+            None => reader.fault("join".into(), item.span(), expected.into()),
         }
     }
 }
@@ -159,6 +220,8 @@ fn read_listeners(
         });
         let mut listener = Listener::at(address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))));
         section.flag(reader, "revision_header", &mut listener.revision_header);
+        section.flag(reader, "forwarded_header", &mut listener.forwarded_header);
+        section.flag(reader, "proxy_protocol", &mut listener.proxy_protocol);
         if let Some((place, value)) = section.take(reader, "trusted") {
             read_networks(
                 reader,
@@ -168,7 +231,18 @@ fn read_listeners(
                 &mut listener.trusted,
             );
         }
-        section.end(reader, &["address", "revision_header", "trusted"]);
+        listener.tls = tls::read(reader, &mut section, "tls", &["h2", "http/1.1"]);
+        section.end(
+            reader,
+            &[
+                "address",
+                "forwarded_header",
+                "proxy_protocol",
+                "revision_header",
+                "tls",
+                "trusted",
+            ],
+        );
         if address.is_none() && !reader.places.contains_key(&format!("{path}.address")) {
             reader.fault(path, place, "this listener has no `address`".into());
         }
@@ -207,13 +281,13 @@ fn read_networks(
 const ADDRESS: &str = "an address with a port, such as \"127.0.0.1:9900\"";
 
 #[derive(Default)]
-struct Reader {
+pub(super) struct Reader {
     faults: Vec<Fault>,
-    places: BTreeMap<String, Range<usize>>,
+    pub(super) places: BTreeMap<String, Range<usize>>,
 }
 
 impl Reader {
-    fn fault(&mut self, key: String, place: Range<usize>, detail: String) {
+    pub(super) fn fault(&mut self, key: String, place: Range<usize>, detail: String) {
         self.faults.push(Fault {
             key,
             detail,
@@ -223,20 +297,20 @@ impl Reader {
 }
 
 /// One table, out of which known keys are taken.
-struct Section<'i> {
+pub(super) struct Section<'i> {
     path: String,
     table: DeTable<'i>,
 }
 
 impl<'i> Section<'i> {
-    fn new(path: &str, table: DeTable<'i>) -> Self {
+    pub(super) fn new(path: &str, table: DeTable<'i>) -> Self {
         Self {
             path: path.into(),
             table,
         }
     }
 
-    fn key(&self, name: &str) -> String {
+    pub(super) fn key(&self, name: &str) -> String {
         if self.path.is_empty() {
             name.into()
         } else {
@@ -244,14 +318,24 @@ impl<'i> Section<'i> {
         }
     }
 
-    fn take(&mut self, reader: &mut Reader, name: &str) -> Option<(Range<usize>, DeValue<'i>)> {
+    /// Of all that was not taken.
+    pub(super) fn keys(&self) -> Vec<String> {
+        let keys = self.table.keys();
+        keys.map(|key| key.get_ref().to_string()).collect()
+    }
+
+    pub(super) fn take(
+        &mut self,
+        reader: &mut Reader,
+        name: &str,
+    ) -> Option<(Range<usize>, DeValue<'i>)> {
         let value: Spanned<DeValue<'i>> = self.table.remove(name)?;
         let place = value.span();
         reader.places.insert(self.key(name), place.clone());
         Some((place, value.into_inner()))
     }
 
-    fn section(&mut self, reader: &mut Reader, name: &str) -> Option<Section<'i>> {
+    pub(super) fn section(&mut self, reader: &mut Reader, name: &str) -> Option<Section<'i>> {
         let (place, value) = self.take(reader, name)?;
         match value {
             DeValue::Table(table) => Some(Section::new(&self.key(name), table)),
@@ -266,7 +350,7 @@ impl<'i> Section<'i> {
         }
     }
 
-    fn parsed<T>(
+    pub(super) fn parsed<T>(
         &mut self,
         reader: &mut Reader,
         name: &str,
@@ -323,7 +407,23 @@ impl<'i> Section<'i> {
     }
 
     /// What was not taken is unknown.
-    fn end(self, reader: &mut Reader, known: &[&str]) {
+    /// A number of at least 1.
+    fn limit(&mut self, reader: &mut Reader, name: &str, to: &mut Option<u32>) {
+        if let Some((place, value)) = self.take(reader, name) {
+            let number = value
+                .as_integer()
+                .and_then(|number| u32::from_str_radix(number.as_str(), number.radix()).ok());
+            match number {
+                Some(1..) => *to = number,
+                _ => {
+                    let detail = "expected a whole number of at least 1";
+                    reader.fault(self.key(name), place, detail.into());
+                }
+            }
+        }
+    }
+
+    pub(super) fn end(self, reader: &mut Reader, known: &[&str]) {
         let known = known
             .iter()
             .map(|name| format!("`{name}`"))

@@ -4,11 +4,14 @@ use bytes::Bytes;
 use prost::Message;
 use sha2::{Digest as _, Sha256};
 
-use super::Key;
-use crate::config::{Faults, Transaction};
+use super::{Expiry, Key, Operation};
+use crate::config::{Faults, StickyKey, Transaction};
 
 /// The feature level this build knows. A command of a higher one stops the machine, which says so.
 pub const LEVEL: u32 = 1;
+
+/// What every build knows.
+pub(super) const FIRST_LEVEL: u32 = 1;
 
 /// Milliseconds since 1970 as a leader's clock had them; the machine has no other time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,6 +30,8 @@ pub struct Command {
     pub author: String,
     /// Why, as history keeps it.
     pub comment: String,
+    /// Set by the leader that proposes it, as long as its state has none.
+    pub sticky_key: Option<StickyKey>,
     /// What to do.
     pub body: Body,
 }
@@ -36,6 +41,11 @@ pub struct Command {
 pub enum Body {
     /// Changes the config.
     Config(Transaction),
+    /// Changes sessions and locks.
+    Locks(Operation),
+    /// Ends what has not been kept alive. Only a leader proposes it, for itself; it is void after that leadership, so it
+    /// is applied at most once without its key being remembered.
+    Expiry(Expiry),
 }
 
 /// The bytes are no command that this build knows.
@@ -67,26 +77,45 @@ struct Wire {
     /// The transaction as the JSON of `/v1/transactions`.
     #[prost(bytes = "bytes", optional, tag = "6")]
     config: Option<Bytes>,
+    /// An operation on sessions and locks.
+    #[prost(bytes = "bytes", optional, tag = "7")]
+    locks: Option<Bytes>,
+    /// Deadlines that have passed.
+    #[prost(bytes = "bytes", optional, tag = "8")]
+    expiry: Option<Bytes>,
+    /// The key of sticky cookies, for a state that has none.
+    #[prost(bytes = "bytes", optional, tag = "9")]
+    sticky_key: Option<Bytes>,
 }
 
 impl Command {
     /// As the log keeps it. Whoever proposes it keeps it within [`crate::config::limits::COMMAND_BYTES`].
     pub fn encode(&self) -> Bytes {
-        let Body::Config(transaction) = &self.body;
+        let (mut config, mut locks, mut expiry) = (None, None, None);
+        match &self.body {
+            Body::Config(transaction) => config = Some(transaction.to_json().to_string().into()),
+            Body::Locks(operation) => locks = Some(operation.encode()),
+            Body::Expiry(it) => expiry = Some(it.encode()),
+        }
         let wire = Wire {
             key: self.key.as_str().to_owned(),
             stamp: self.stamp.0,
             level: self.level,
             author: self.author.clone(),
             comment: self.comment.clone(),
-            config: Some(transaction.to_json().to_string().into()),
+            config,
+            locks,
+            expiry,
+            sticky_key: self
+                .sticky_key
+                .map(|StickyKey(key)| Bytes::copy_from_slice(&key)),
         };
         wire.encode_to_vec().into()
     }
 
     /// Reads what [`Command::encode`] wrote; total over all bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let envelope = Envelope::decode(bytes)?;
+        let envelope = Envelope::decode(bytes, LEVEL)?;
         let body = envelope
             .body()
             .map_err(|faults| DecodeError::Malformed(faults.to_string()))?;
@@ -96,6 +125,7 @@ impl Command {
             level: envelope.level,
             author: envelope.author,
             comment: envelope.comment,
+            sticky_key: envelope.sticky_key,
             body,
         })
     }
@@ -106,22 +136,30 @@ impl Command {
 pub(super) struct Envelope {
     pub(super) key: Key,
     pub(super) stamp: Stamp,
-    level: u32,
+    pub(super) level: u32,
     pub(super) author: String,
     pub(super) comment: String,
-    json: Bytes,
+    pub(super) sticky_key: Option<StickyKey>,
+    raw: Raw,
+}
+
+/// A body as the log keeps it.
+enum Raw {
+    Config(Bytes),
+    Locks(Bytes),
+    Expiry(Bytes),
 }
 
 /// SHA-256 of a command's body: a retry has the same, whatever its stamp.
 pub(super) type BodyDigest = [u8; 32];
 
 impl Envelope {
-    /// Reads all but the body; total over all bytes.
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+    /// Reads all but the body, for a build that knows this level; total over all bytes.
+    pub(super) fn decode(bytes: &[u8], knows: u32) -> Result<Self, DecodeError> {
         let malformed = |error: &dyn std::fmt::Display| DecodeError::Malformed(error.to_string());
         let wire = Wire::decode(bytes).map_err(|error| malformed(&error))?;
         // Before anything else of it is judged: a later build may have other keys and bodies.
-        if wire.level > LEVEL {
+        if wire.level > knows {
             return Err(DecodeError::UnknownLevel { level: wire.level });
         }
         Ok(Self {
@@ -130,18 +168,54 @@ impl Envelope {
             level: wire.level,
             author: wire.author,
             comment: wire.comment,
-            json: wire.config.ok_or_else(|| malformed(&"it has no body"))?,
+            sticky_key: match wire.sticky_key {
+                None => None,
+                Some(key) => match key[..].try_into() {
+                    Ok(key) => Some(StickyKey(key)),
+                    Err(_) => {
+                        return Err(malformed(
+                            &"its key of sticky cookies is too short or too long",
+                        ));
+                    }
+                },
+            },
+            raw: match (wire.config, wire.locks, wire.expiry) {
+                (Some(json), None, None) => Raw::Config(json),
+                (None, Some(operation), None) => Raw::Locks(operation),
+                (None, None, Some(expiry)) => Raw::Expiry(expiry),
+                (None, None, None) => return Err(malformed(&"it has no body")),
+                _ => return Err(malformed(&"it has several bodies")),
+            },
         })
     }
 
     /// What tells its body from another.
     pub(super) fn digest(&self) -> BodyDigest {
-        Sha256::digest(&self.json).into()
+        let (kind, bytes) = match &self.raw {
+            Raw::Config(json) => (&b""[..], json),
+            Raw::Locks(operation) => (&b"locks"[..], operation),
+            Raw::Expiry(expiry) => (&b"expiry"[..], expiry),
+        };
+        Sha256::new()
+            .chain_update(kind)
+            .chain_update(bytes)
+            .finalize()
+            .into()
+    }
+
+    /// Whether a retry of it must be told from a new one.
+    pub(super) fn is_keyed(&self) -> bool {
+        !matches!(self.raw, Raw::Expiry(_))
     }
 
     /// Reads the body.
     pub(super) fn body(&self) -> Result<Body, Faults> {
-        let value = serde_json::from_slice(&self.json)
+        let json = match &self.raw {
+            Raw::Config(json) => json,
+            Raw::Locks(operation) => return Operation::decode(operation).map(Body::Locks),
+            Raw::Expiry(expiry) => return Expiry::decode(expiry).map(Body::Expiry),
+        };
+        let value = serde_json::from_slice(json)
             .map_err(|error| Faults::one("", format!("cannot be read: {error}")))?;
         Transaction::from_json(value).map(Body::Config)
     }

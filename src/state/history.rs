@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
@@ -72,6 +73,14 @@ impl History {
         self.entries.iter().rev()
     }
 
+    /// What is kept of the revisions behind this one, oldest first.
+    pub fn after(&self, revision: Revision) -> impl Iterator<Item = &Arc<Entry>> {
+        let first = self
+            .entries
+            .partition_point(|entry| entry.revision <= revision);
+        self.entries.range(first..)
+    }
+
     /// Of the last entry ever made, and through it of all: 32 zero bytes before the first.
     pub fn digest(&self) -> [u8; 32] {
         self.digest
@@ -132,6 +141,60 @@ impl History {
         At::Found(undo.finish(made.unwrap_or(self.compacted)))
     }
 
+    /// As a checkpoint keeps it, but for the newest config, which the machine holds too.
+    pub(super) fn image(&self) -> HistoryImage {
+        let entry = |entry: &Arc<Entry>| EntryImage {
+            revision: entry.revision.0,
+            stamp: entry.stamp.0,
+            author: entry.author.clone(),
+            comment: entry.comment.clone(),
+            digest: entry.digest.to_vec().into(),
+            changes: entry.changes.to_string(),
+            bytes: entry.bytes as u64,
+        };
+        HistoryImage {
+            entries: self.entries.iter().map(entry).collect(),
+            compacted: self.compacted.0,
+            digest: self.digest.to_vec().into(),
+        }
+    }
+
+    /// What `image` was made of; `newest` is the config after its last entry.
+    pub(super) fn from_image(
+        image: HistoryImage,
+        newest: Arc<Config>,
+    ) -> Result<Self, &'static str> {
+        let digest = |bytes: &[u8]| {
+            <[u8; 32]>::try_from(bytes).map_err(|_| "a digest of history is not 32 bytes")
+        };
+        let mut history = Self {
+            entries: VecDeque::with_capacity(image.entries.len()),
+            newest,
+            compacted: Revision(image.compacted),
+            bytes: 0,
+            digest: digest(&image.digest)?,
+        };
+        let mut before = history.compacted;
+        for entry in image.entries {
+            let revision = Revision(entry.revision);
+            if revision <= before || revision > history.newest.revision {
+                return Err("the revisions of history are out of order");
+            }
+            before = revision;
+            history.bytes += entry.bytes as usize;
+            history.entries.push_back(Arc::new(Entry {
+                revision,
+                stamp: Stamp(entry.stamp),
+                author: entry.author,
+                comment: entry.comment,
+                digest: digest(&entry.digest)?,
+                changes: entry.changes.into(),
+                bytes: entry.bytes as usize,
+            }));
+        }
+        Ok(history)
+    }
+
     /// Notes that `config` follows the newest.
     pub(super) fn push(&mut self, config: Arc<Config>, stamp: Stamp, author: &str, comment: &str) {
         let changes = diff(&self.newest, &config);
@@ -171,6 +234,35 @@ impl History {
             self.entries.pop_front();
         }
     }
+}
+
+/// History in a checkpoint.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct HistoryImage {
+    #[prost(message, repeated, tag = "1")]
+    entries: Vec<EntryImage>,
+    #[prost(uint64, tag = "2")]
+    compacted: u64,
+    #[prost(bytes = "bytes", tag = "3")]
+    digest: Bytes,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct EntryImage {
+    #[prost(uint64, tag = "1")]
+    revision: u64,
+    #[prost(uint64, tag = "2")]
+    stamp: u64,
+    #[prost(string, tag = "3")]
+    author: String,
+    #[prost(string, tag = "4")]
+    comment: String,
+    #[prost(bytes = "bytes", tag = "5")]
+    digest: Bytes,
+    #[prost(string, tag = "6")]
+    changes: String,
+    #[prost(uint64, tag = "7")]
+    bytes: u64,
 }
 
 /// What an entry's digest is over.

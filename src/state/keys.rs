@@ -54,12 +54,15 @@ impl Keys {
 
     /// Remembers what became of a command whose key is new.
     pub(super) fn remember(&mut self, key: Key, body: BodyDigest, at: Stamp, outcome: &Outcome) {
-        let remembered = Remembered {
+        self.push(Remembered {
             key,
             at,
             body,
             outcome: outcome.encode(),
-        };
+        });
+    }
+
+    fn push(&mut self, remembered: Remembered) {
         self.bytes += remembered.outcome.len();
         self.digest = self.digest.wrapping_add(remembered.digest());
         self.numbers.insert(
@@ -84,10 +87,56 @@ impl Keys {
         }
     }
 
+    /// As a checkpoint keeps them. Oldest first, so that every node goes on forgetting the same.
+    pub(super) fn image(&self) -> Vec<KeyImage> {
+        let image = |it: &Remembered| KeyImage {
+            key: it.key.as_str().to_owned(),
+            at: it.at.0,
+            body: it.body.to_vec().into(),
+            outcome: it.outcome.clone(),
+        };
+        self.remembered.iter().map(image).collect()
+    }
+
+    /// What `image` was made of.
+    pub(super) fn from_image(image: Vec<KeyImage>) -> Result<Self, &'static str> {
+        let mut keys = Self::default();
+        for it in image {
+            let key = Key::new(&it.key).map_err(|_| "a key is none")?;
+            let body = it.body.as_ref().try_into();
+            let body = body.map_err(|_| "a key's digest is not 32 bytes")?;
+            // A refusal to read it later would be one that no other node gives.
+            Outcome::decode(&it.outcome).map_err(|_| "a key's outcome cannot be read")?;
+            if keys.numbers.contains_key(&key) {
+                return Err("a key is there twice");
+            }
+            keys.push(Remembered {
+                key,
+                at: Stamp(it.at),
+                body,
+                outcome: it.outcome,
+            });
+        }
+        Ok(keys)
+    }
+
     /// Over all that is remembered.
     pub(super) fn digest(&self) -> u64 {
         self.digest
     }
+}
+
+/// A key in a checkpoint.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct KeyImage {
+    #[prost(string, tag = "1")]
+    key: String,
+    #[prost(uint64, tag = "2")]
+    at: u64,
+    #[prost(bytes = "bytes", tag = "3")]
+    body: Bytes,
+    #[prost(bytes = "bytes", tag = "4")]
+    outcome: Bytes,
 }
 
 impl Remembered {

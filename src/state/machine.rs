@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use twox_hash::XxHash3_64;
 
-use super::command::Envelope;
+use super::command::{Envelope, FIRST_LEVEL, LEVEL};
 use super::keys::Keys;
-use super::{Body, DecodeError, History, Key, Outcome, Stamp};
-use crate::config::{Config, Rejection, Revision};
+use super::{Body, DecodeError, History, Key, Locks, Outcome, Stamp, Term};
+use crate::config::{Config, Rejection, Revision, Transaction};
 
 /// What applying one entry of the log came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,13 +30,33 @@ pub enum Applied {
 }
 
 /// The replicated state. Equal bytes at equal slots give equal machines.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Machine {
-    config: Arc<Config>,
-    history: History,
-    keys: Keys,
-    applied: u64,
-    now: Stamp,
+    pub(super) config: Arc<Config>,
+    pub(super) history: History,
+    pub(super) keys: Keys,
+    pub(super) locks: Locks,
+    pub(super) applied: u64,
+    pub(super) now: Stamp,
+    /// The greatest feature level of any command applied: whoever is to go on from here must know it.
+    pub(super) level: u32,
+    /// The feature level that this build knows; no part of the state.
+    pub(super) knows: u32,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self {
+            config: Arc::default(),
+            history: History::default(),
+            keys: Keys::default(),
+            locks: Locks::default(),
+            applied: 0,
+            now: Stamp::default(),
+            level: FIRST_LEVEL,
+            knows: LEVEL,
+        }
+    }
 }
 
 impl Machine {
@@ -45,9 +65,27 @@ impl Machine {
         Self::default()
     }
 
+    /// The same machine in a build that knows this feature level.
+    pub fn knowing(self, level: u32) -> Self {
+        Self {
+            knows: level,
+            ..self
+        }
+    }
+
+    /// The greatest feature level of any command applied.
+    pub fn level(&self) -> u32 {
+        self.level
+    }
+
+    /// The feature level that it knows.
+    pub fn knows(&self) -> u32 {
+        self.knows
+    }
+
     /// Applies the command decided at `slot`, which follows the last one.
     pub fn apply(&mut self, slot: u64, command: &[u8]) -> Applied {
-        let command = match Envelope::decode(command) {
+        let command = match Envelope::decode(command, self.knows) {
             Ok(command) => command,
             Err(DecodeError::UnknownLevel { level }) => return Applied::UnknownLevel { level },
             Err(error) => {
@@ -56,6 +94,7 @@ impl Machine {
             }
         };
         self.skip(slot);
+        self.level = self.level.max(command.level);
         self.now = self.now.max(command.stamp);
         self.keys.forget(self.now);
         let outcome = self.once(&command);
@@ -75,16 +114,33 @@ impl Machine {
         self.applied = slot;
     }
 
+    /// Passes over `slot`, which holds the barrier of a leadership.
+    pub fn lead(&mut self, slot: u64, term: Term) {
+        self.skip(slot);
+        self.locks.lead(term);
+    }
+
+    /// Hands this state to a new group, whose log goes on behind `slot`: no slot that the old one may have reached may
+    /// come again, for revisions and tokens are slots. Who led the old group means nothing there.
+    ///
+    /// # Panics
+    /// When `slot` is one that was applied.
+    pub fn refound(&mut self, slot: u64) {
+        assert!(slot > self.applied, "the new group's log goes back");
+        self.applied = slot;
+        self.locks.refound();
+    }
+
     /// Runs a command unless it ran before.
     fn once(&mut self, command: &Envelope) -> Outcome {
+        if !command.is_keyed() {
+            return self.run(command).unwrap_or_else(Outcome::Rejected);
+        }
         let body = command.digest();
         if let Some(outcome) = self.keys.answer(&command.key, &body, self.now) {
             return outcome;
         }
-        let outcome = match self.run(command) {
-            Ok(done) => done,
-            Err(rejection) => Outcome::Rejected(rejection),
-        };
+        let outcome = self.run(command).unwrap_or_else(Outcome::Rejected);
         self.keys
             .remember(command.key.clone(), body, self.now, &outcome);
         self.keys.forget(self.now);
@@ -92,10 +148,28 @@ impl Machine {
     }
 
     fn run(&mut self, command: &Envelope) -> Result<Outcome, Rejection> {
-        let Body::Config(transaction) = command.body().map_err(Rejection::Invalid)?;
-        let next = self.config.apply(Revision(self.applied), &transaction)?;
+        let (slot, now) = (self.applied, self.now);
+        match command.body().map_err(Rejection::Invalid)? {
+            Body::Config(transaction) => self.configure(command, &transaction),
+            Body::Locks(operation) => Ok(Outcome::Locks(self.locks.apply(
+                slot,
+                now,
+                &command.author,
+                operation,
+            ))),
+            Body::Expiry(expiry) => Ok(Outcome::Locks(self.locks.expire(slot, now, &expiry))),
+        }
+    }
+
+    fn configure(
+        &mut self,
+        command: &Envelope,
+        transaction: &Transaction,
+    ) -> Result<Outcome, Rejection> {
+        let mut next = self.config.apply(Revision(self.applied), transaction)?;
         let changed = next.config.revision != self.config.revision;
         if changed {
+            next.config.sticky_key = self.config.sticky_key.or(command.sticky_key);
             self.config = Arc::new(next.config);
             self.history.push(
                 Arc::clone(&self.config),
@@ -136,6 +210,11 @@ impl Machine {
         &self.history
     }
 
+    /// Sessions and the locks they hold and wait for.
+    pub fn locks(&self) -> &Locks {
+        &self.locks
+    }
+
     /// Over the whole state: equal on every node at equal slots.
     pub fn digest(&self) -> u64 {
         let mut hasher = XxHash3_64::with_seed(0);
@@ -145,6 +224,7 @@ impl Machine {
             self.config.digest(),
             self.history.compacted().0,
             self.keys.digest(),
+            self.locks.digest(),
         ] {
             hasher.write(&number.to_le_bytes());
         }

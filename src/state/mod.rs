@@ -10,12 +10,20 @@ mod outcome;
 
 mod history;
 mod keys;
+mod locks;
 mod machine;
+
+mod checkpoint;
 #[cfg(test)]
 mod tests;
 
+pub use checkpoint::{BadCheckpoint, checkpoint, restore};
 pub use command::{Body, Command, DecodeError, LEVEL, Stamp};
 pub use history::{At, Entry, History};
 pub use key::{BadKey, Key};
+pub use locks::{
+    Acquire, Answer, Check, Claim, Delay, Events, Expiry, Happened, Holder, Lock, LockEvent, Locks,
+    Mode, Operation, Refusal, Session, SessionId, Standing, Subject, Term, Token,
+};
 pub use machine::{Applied, Machine};
 pub use outcome::Outcome;

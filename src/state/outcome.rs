@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::DecodeError;
+use super::{Answer, DecodeError};
 use crate::config::{Effect, Rejection, Revision};
 
 /// What became of a command.
@@ -19,6 +19,8 @@ pub enum Outcome {
         /// What each operation did, in order.
         effects: Vec<Effect>,
     },
+    /// What the lock service answers.
+    Locks(Answer),
     /// Not applied, and why; nothing changed.
     Rejected(Rejection),
     /// Not applied: the key was used with another body.

@@ -9,13 +9,14 @@ use sha2::{Digest as _, Sha256};
 
 use super::*;
 use crate::config::samples::{json_value, transaction};
-use crate::config::{Effect, Operation, Rejection, Revision, Transaction, limits};
+use crate::config::{Effect, Operation, Rejection, Revision, StickyKey, Transaction, limits};
 
 fn command(key: &str, stamp: u64, transaction: Transaction) -> Command {
     Command {
         key: Key::new(key).unwrap(),
         stamp: Stamp(stamp),
         level: LEVEL,
+        sticky_key: None,
         author: "ann".to_owned(),
         comment: format!("because of {key}"),
         body: Body::Config(transaction),
@@ -202,6 +203,29 @@ fn history_tells_who_when_why_and_what_and_is_a_chain() {
 }
 
 #[test]
+fn the_key_of_sticky_cookies_comes_with_the_first_change_and_stays() {
+    let mut machine = Machine::new();
+    let mut keyed = |key: &str, transaction, byte| {
+        let mut command = command(key, 1, transaction);
+        command.sticky_key = Some(StickyKey([byte; 32]));
+        apply(&mut machine, &command);
+        let read = restore(&checkpoint(&machine)).unwrap();
+        assert_eq!(read.config().sticky_key, machine.config().sticky_key);
+        machine.config().sticky_key
+    };
+    let nothing = Transaction { operations: vec![] };
+    assert_eq!(
+        keyed("a", nothing, 1),
+        None,
+        "what changes nothing brings none"
+    );
+    assert_eq!(keyed("b", put(1), 2), Some(StickyKey([2; 32])));
+    assert_eq!(keyed("c", put(2), 3), Some(StickyKey([2; 32])));
+    let shown = format!("{:?} {}", machine.config(), machine.config().to_json());
+    assert!(!shown.contains("2, 2, 2"), "{shown}");
+}
+
+#[test]
 fn history_is_bounded_and_says_what_it_dropped() {
     let mut machine = Machine::new();
     let last = limits::REVISIONS as u64 + 5;
@@ -304,4 +328,83 @@ proptest! {
 /// What a retry of the last command would get.
 fn one_outcome_again(machine: &Machine, command: &Command) -> Outcome {
     apply(&mut machine.clone(), command)
+}
+
+/// A machine that has been through this log.
+fn after(log: &[(u8, u64, Transaction)]) -> Machine {
+    let mut machine = Machine::new();
+    machine.skip(1);
+    for (key, stamp, transaction) in log {
+        apply(
+            &mut machine,
+            &command(&format!("k{key}"), *stamp, transaction.clone()),
+        );
+    }
+    machine
+}
+
+proptest! {
+    #[test]
+    fn a_checkpoint_and_the_tail_make_the_machine_that_the_whole_log_makes(
+        log in vec((0u8..20, 0u64..1_000, transaction()), 0..20),
+        tail in vec((0u8..25, 0u64..2_000, transaction()), 0..10),
+    ) {
+        let whole = after(&log);
+        let restored = restore(&checkpoint(&whole));
+        prop_assert!(restored.is_ok(), "{:?}", restored.err());
+        let (mut whole, mut restored) = (whole, restored.unwrap());
+        prop_assert_eq!(checkpoint(&restored), checkpoint(&whole), "the same bytes again");
+        for (key, stamp, transaction) in tail {
+            let command = command(&format!("k{key}"), stamp, transaction);
+            prop_assert_eq!(apply(&mut restored, &command), apply(&mut whole, &command));
+            prop_assert_eq!(restored.digest(), whole.digest());
+        }
+        prop_assert_eq!(restored.config(), whole.config());
+        prop_assert_eq!(restored.history(), whole.history());
+        prop_assert_eq!((restored.applied(), restored.now()), (whole.applied(), whole.now()));
+    }
+
+    #[test]
+    fn damaged_bytes_of_a_checkpoint_are_refused(
+        log in vec((0u8..20, 0u64..1_000, transaction()), 0..5),
+        place in any::<prop::sample::Index>(),
+        flip in 1u8..,
+        end in any::<prop::sample::Index>(),
+    ) {
+        let mut bytes = checkpoint(&after(&log)).to_vec();
+        prop_assert!(restore(&bytes[..end.index(bytes.len())]).is_err(), "cut short");
+        let place = place.index(bytes.len());
+        bytes[place] ^= flip;
+        prop_assert!(restore(&bytes).is_err());
+    }
+
+    #[test]
+    fn no_bytes_make_reading_a_checkpoint_panic(content in vec(any::<u8>(), 0..300), log in vec((0u8..3, 0u64..10, transaction()), 0..3), damage in vec((any::<prop::sample::Index>(), any::<u8>()), 0..4)) {
+        // With the checksum made right, so that what is behind it is reached.
+        let seal = |content: &[u8]| {
+            let sum = crc32c::crc32c_append(crc32c::crc32c(&LEVEL.to_le_bytes()), content);
+            [&b"synodchk"[..], &LEVEL.to_le_bytes(), &sum.to_le_bytes(), content].concat()
+        };
+        let _ = restore(&content);
+        let _ = restore(&seal(&content));
+        let mut real = checkpoint(&after(&log))[16..].to_vec();
+        for (place, byte) in damage {
+            let place = place.index(real.len());
+            real[place] = byte;
+        }
+        let _ = restore(&seal(&real)).map(|machine| machine.digest());
+    }
+}
+
+#[test]
+fn a_checkpoint_of_a_later_build_is_told_from_a_damaged_one() {
+    let mut bytes = checkpoint(&Machine::new()).to_vec();
+    bytes[8..12].copy_from_slice(&(LEVEL + 1).to_le_bytes());
+    assert!(matches!(restore(&bytes), Err(BadCheckpoint::Damaged(_))));
+    let sum = crc32c::crc32c_append(crc32c::crc32c(&(LEVEL + 1).to_le_bytes()), &bytes[16..]);
+    bytes[12..16].copy_from_slice(&sum.to_le_bytes());
+    assert_eq!(
+        restore(&bytes).err(),
+        Some(BadCheckpoint::UnknownLevel { level: LEVEL + 1 })
+    );
 }

@@ -1,7 +1,9 @@
-//! The access log: one JSON line a request, written by a thread of its own.
+//! The access log: one line a request, as JSON or in the combined format, written by a thread of its own.
 //!
 //! The request path hands over a record through a bounded channel and never waits: when the writer is behind, the
 //! line is dropped and counted. The writer flushes whenever its queue is empty, so a quiet log is a current one.
+
+mod combined;
 
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
@@ -28,6 +30,16 @@ pub enum Destination {
     File(PathBuf),
 }
 
+/// What a line looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// A JSON object with all that [`Access`] has.
+    #[default]
+    Json,
+    /// As nginx and Apache write it: client, time, request, status, bytes, Referer and User-Agent.
+    Combined,
+}
+
 /// What is told of one request. Durations are written as microseconds, absent ones as null.
 #[derive(Debug, Serialize)]
 pub struct Access {
@@ -48,6 +60,12 @@ pub struct Access {
     pub status: u16,
     /// `X-Request-Id`, made or kept.
     pub request_id: Box<str>,
+    /// As the client wrote it, for [`Format::Combined`] alone; empty if there is none.
+    #[serde(skip)]
+    pub referer: Box<str>,
+    /// Likewise.
+    #[serde(skip)]
+    pub user_agent: Box<str>,
     /// The route that matched.
     pub route: Option<Box<str>>,
     /// The pool it led to.
@@ -74,7 +92,8 @@ pub struct Access {
     pub sent: u64,
     /// The revision of the snapshot that served it.
     pub revision: u64,
-    /// Why it ended: `complete`, or what cut it short (an RFC 9209 error type, or `client_gone`).
+    /// Why it ended: `complete`, or what cut it short (an RFC 9209 error type, or `client_gone`). A tunnel, whose line
+    /// is written when it ends, may also have ended by `tunnel_idle`, `backend_removed` or `drained`.
     pub reason: &'static str,
 }
 
@@ -82,6 +101,7 @@ pub struct Access {
 #[derive(Clone, Debug)]
 pub struct AccessLog {
     writer: Arc<Writer>,
+    format: Format,
     metrics: Arc<ListenerMetrics>,
 }
 
@@ -96,29 +116,46 @@ impl AccessLog {
     ///
     /// # Errors
     /// When the file cannot be opened for appending, or no thread can be started.
-    pub fn open(destination: &Destination, metrics: Arc<ListenerMetrics>) -> io::Result<Self> {
+    pub fn open(
+        destination: &Destination,
+        format: Format,
+        metrics: Arc<ListenerMetrics>,
+    ) -> io::Result<Self> {
         let output: Box<dyn Write + Send> = match destination {
             Destination::Stdout => Box::new(io::stdout()),
             Destination::File(path) => {
                 Box::new(OpenOptions::new().create(true).append(true).open(path)?)
             }
         };
-        Self::to(output, metrics)
+        Self::to(output, format, metrics)
     }
 
-    fn to(output: Box<dyn Write + Send>, metrics: Arc<ListenerMetrics>) -> io::Result<Self> {
+    fn to(
+        output: Box<dyn Write + Send>,
+        format: Format,
+        metrics: Arc<ListenerMetrics>,
+    ) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("access-log".into())
-            .spawn(move || write_all(&receiver, BufWriter::with_capacity(64 * 1024, output)))?;
+            .spawn(move || {
+                let output = BufWriter::with_capacity(64 * 1024, output);
+                write_all(&receiver, format, output);
+            })?;
         let writer = Writer {
             sender: Some(sender),
             thread: Some(thread),
         };
         Ok(Self {
             writer: Arc::new(writer),
+            format,
             metrics,
         })
+    }
+
+    /// What its lines look like.
+    pub fn format(&self) -> Format {
+        self.format
     }
 
     /// Hands one record over, or drops it and counts that.
@@ -144,7 +181,11 @@ impl Drop for Writer {
     }
 }
 
-fn write_all(records: &Receiver<Box<Access>>, mut output: BufWriter<Box<dyn Write + Send>>) {
+fn write_all(
+    records: &Receiver<Box<Access>>,
+    format: Format,
+    mut output: BufWriter<Box<dyn Write + Send>>,
+) {
     let mut failed = false;
     loop {
         let record = match records.try_recv() {
@@ -158,8 +199,13 @@ fn write_all(records: &Receiver<Box<Access>>, mut output: BufWriter<Box<dyn Writ
                 }
             }
         };
-        let line = serde_json::to_writer(&mut output, &*record).map_err(io::Error::from);
-        note(line.and_then(|()| output.write_all(b"\n")), &mut failed);
+        let line = match format {
+            Format::Json => serde_json::to_writer(&mut output, &*record)
+                .map_err(io::Error::from)
+                .and_then(|()| output.write_all(b"\n")),
+            Format::Combined => combined::write(&record, &mut output),
+        };
+        note(line, &mut failed);
     }
     note(output.flush(), &mut failed);
 }
@@ -213,6 +259,8 @@ mod tests {
             protocol: "HTTP/1.1",
             status,
             request_id: "1".into(),
+            referer: "".into(),
+            user_agent: "a \"b\"\n\u{e9}".into(),
             route: Some("shop".into()),
             pool: None,
             backend: None,
@@ -233,7 +281,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("access.log");
         let metrics = MetricsRegistry::new(1).listener().clone();
-        let log = AccessLog::open(&Destination::File(path.clone()), metrics).unwrap();
+        let log = AccessLog::open(&Destination::File(path.clone()), Format::Json, metrics).unwrap();
         for status in [200, 404] {
             log.clone().record(access(status));
         }
@@ -248,6 +296,19 @@ mod tests {
         assert_eq!(lines[0]["time"], "1970-01-01T00:00:01.500000Z");
         assert_eq!(lines[0]["connect_us"], 12);
         assert_eq!(lines[0]["queue_us"], serde_json::Value::Null);
+    }
+
+    #[test]
+    fn a_combined_line_is_as_others_write_it_and_holds_what_clients_send_in_its_field() {
+        let mut line = Vec::new();
+        for status in [200, 0] {
+            combined::write(&access(status), &mut line).unwrap();
+        }
+        assert_eq!(
+            String::from_utf8(line).unwrap(),
+            "127.0.0.1 - - [01/Jan/1970:00:00:01 +0000] \"GET /a?b=\\x22c\\x22 HTTP/1.1\" 200 5 \"-\" \"a \\x22b\\x22\\x0A\\xC3\\xA9\"\n\
+             127.0.0.1 - - [01/Jan/1970:00:00:01 +0000] \"GET /a?b=\\x22c\\x22 HTTP/1.1\" 499 5 \"-\" \"a \\x22b\\x22\\x0A\\xC3\\xA9\"\n"
+        );
     }
 
     /// A destination that takes nothing until it is opened.
@@ -271,7 +332,8 @@ mod tests {
     fn a_writer_that_is_stuck_costs_lines_and_never_time() {
         let gate = Arc::new((Mutex::new(false), Condvar::new()));
         let metrics = MetricsRegistry::new(1).listener().clone();
-        let log = AccessLog::to(Box::new(Gate(gate.clone())), metrics.clone()).unwrap();
+        let log =
+            AccessLog::to(Box::new(Gate(gate.clone())), Format::Json, metrics.clone()).unwrap();
         for _ in 0..2 * QUEUE {
             log.record(access(200));
         }

@@ -21,8 +21,8 @@ pub(crate) use class::CLASSES;
 pub use listener::ListenerMetrics;
 pub use route::{Finished, RouteMetrics};
 
-/// Counters that nothing but the registry holds are dropped once there are more of them than this.
-const UNUSED_KEPT: usize = 1_000;
+/// Below this many names none is forgotten.
+const NAMES_KEPT: usize = 1_000;
 
 /// Pool and id.
 type BackendName = (Box<str>, Box<str>);
@@ -32,8 +32,8 @@ type BackendName = (Box<str>, Box<str>);
 pub struct MetricsRegistry {
     workers: usize,
     listener: Arc<ListenerMetrics>,
-    routes: Mutex<BTreeMap<Box<str>, Arc<RouteMetrics>>>,
-    backends: Mutex<BTreeMap<BackendName, Arc<BackendMetrics>>>,
+    routes: Mutex<ByName<Box<str>, RouteMetrics>>,
+    backends: Mutex<ByName<BackendName, BackendMetrics>>,
     others: Mutex<Vec<Arc<dyn Collector>>>,
 }
 
@@ -51,27 +51,14 @@ impl MetricsRegistry {
 
     /// The counters of route `name`, the same ones each time.
     pub fn route(&self, name: &str) -> Arc<RouteMetrics> {
-        let mut routes = lock(&self.routes);
-        if let Some(metrics) = routes.get(name) {
-            return metrics.clone();
-        }
-        forget_unused(&mut routes);
-        let metrics = Arc::new(RouteMetrics::new(self.workers));
-        routes.insert(name.into(), metrics.clone());
-        metrics
+        let make = || RouteMetrics::new(self.workers);
+        lock(&self.routes).of(name.into(), make)
     }
 
     /// The counters of backend `id` of `pool`, the same ones each time.
     pub fn backend(&self, pool: &str, id: &str) -> Arc<BackendMetrics> {
-        let mut backends = lock(&self.backends);
-        let name = (Box::from(pool), Box::from(id));
-        if let Some(metrics) = backends.get(&name) {
-            return metrics.clone();
-        }
-        forget_unused(&mut backends);
-        let metrics = Arc::new(BackendMetrics::new(self.workers));
-        backends.insert(name, metrics.clone());
-        metrics
+        let make = || BackendMetrics::new(self.workers);
+        lock(&self.backends).of((pool.into(), id.into()), make)
     }
 
     /// The counters of the listeners.
@@ -102,25 +89,53 @@ impl MetricsRegistry {
     }
 
     pub(crate) fn routes(&self) -> Vec<(Box<str>, Arc<RouteMetrics>)> {
-        lock(&self.routes)
-            .iter()
-            .map(|(name, metrics)| (name.clone(), metrics.clone()))
-            .collect()
+        lock(&self.routes).all()
     }
 
     pub(crate) fn backends(&self) -> Vec<(BackendName, Arc<BackendMetrics>)> {
-        lock(&self.backends)
-            .iter()
+        lock(&self.backends).all()
+    }
+}
+
+/// Counters by name, bounded when names come and go for months: those that nothing else holds are forgotten when there
+/// are twice as many as were left the last time, so that a new name costs no look at all others.
+#[derive(Debug)]
+struct ByName<K, M> {
+    known: BTreeMap<K, Arc<M>>,
+    /// At so many they are looked through.
+    full: usize,
+}
+
+impl<K: Ord + Clone, M> ByName<K, M> {
+    /// The counters of that name, made if there are none.
+    fn of(&mut self, name: K, make: impl FnOnce() -> M) -> Arc<M> {
+        if let Some(metrics) = self.known.get(&name) {
+            return metrics.clone();
+        }
+        if self.known.len() >= self.full {
+            self.known
+                .retain(|_, metrics| Arc::strong_count(metrics) > 1);
+            self.full = NAMES_KEPT.max(2 * self.known.len());
+        }
+        let metrics = Arc::new(make());
+        self.known.insert(name, metrics.clone());
+        metrics
+    }
+
+    fn all(&self) -> Vec<(K, Arc<M>)> {
+        let known = self.known.iter();
+        known
             .map(|(name, metrics)| (name.clone(), metrics.clone()))
             .collect()
     }
 }
 
-/// Keeps the registry bounded when names come and go for months.
-fn forget_unused<K: Ord, M>(known: &mut BTreeMap<K, Arc<M>>) {
-    let unused = |metrics: &Arc<M>| Arc::strong_count(metrics) == 1;
-    if known.values().filter(|metrics| unused(metrics)).count() > UNUSED_KEPT {
-        known.retain(|_, metrics| !unused(metrics));
+impl<K, M> Default for ByName<K, M> {
+    fn default() -> Self {
+        Self {
+            known: BTreeMap::new(),
+            full: NAMES_KEPT,
+        }
     }
 }
 
@@ -165,7 +180,7 @@ mod tests {
     fn names_out_of_use_are_forgotten_beyond_the_bound() {
         let registry = MetricsRegistry::new(1);
         let used = registry.route("used");
-        for i in 0..=UNUSED_KEPT + 1 {
+        for i in 0..=NAMES_KEPT + 1 {
             registry.route(&format!("gone-{i}"));
         }
         assert!(registry.routes().len() < 10);

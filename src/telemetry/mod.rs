@@ -18,10 +18,15 @@ use tracing_subscriber::EnvFilter;
 pub(crate) use padded::Padded;
 pub use shards::{set_worker_index, worker_index};
 
-/// Starts the diagnostic log on standard error: `RUST_LOG` if set, else `info`. Plain text on a terminal, JSON lines
-/// elsewhere. Later calls do nothing, so that tests and the demo may call it freely.
+/// What is logged if nobody says otherwise. Libraries warn of what clients do, a line a frame: a way to fill the disk.
+const DEFAULT_FILTER: &str = "info,h2=error,hyper=error,rustls=error";
+
+/// Starts the diagnostic log on standard error: `RUST_LOG` if set, else `info`, and `error` of libraries that speak to
+/// clients. Plain text on a terminal, JSON lines elsewhere. Later calls do nothing, so that tests and the demo may call
+/// it freely.
 pub fn init_tracing() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
     let terminal = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

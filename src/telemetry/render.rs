@@ -74,6 +74,18 @@ impl TrafficCollector {
         for (name, metrics) in &routes {
             count(&mut retries, &[("route", name)], metrics.retries())?;
         }
+        let mut mirrors = describe(
+            encoder,
+            "mirrors",
+            "Copies of requests to another pool, made or dropped",
+            COUNTER,
+        )?;
+        for (name, metrics) in &routes {
+            let (made, dropped) = metrics.mirrors();
+            for (outcome, n) in [("made", made), ("dropped", dropped)] {
+                count(&mut mirrors, &[("route", name), ("outcome", outcome)], n)?;
+            }
+        }
         Ok(())
     }
 

@@ -31,7 +31,7 @@ impl BodyKind {
     pub fn relay(self, client: Version) -> Relay {
         match (self, client) {
             (BodyKind::Chunked, Version::Http10) => Relay::Dechunk,
-            (BodyKind::UntilClose, Version::Http11) => Relay::Chunk,
+            (BodyKind::UntilClose, Version::Http11 | Version::Http2) => Relay::Chunk,
             _ => Relay::Pass,
         }
     }
@@ -39,7 +39,7 @@ impl BodyKind {
     /// Whether a client that speaks `client` can tell the end of this response without the connection's closing.
     pub fn delimited_for(self, client: Version) -> bool {
         match client {
-            Version::Http11 => true,
+            Version::Http11 | Version::Http2 => true,
             Version::Http10 => matches!(self, BodyKind::None | BodyKind::Length(_)),
         }
     }

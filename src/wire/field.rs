@@ -47,6 +47,8 @@ pub enum Known {
     ProxyConnection,
     /// `Set-Cookie`
     SetCookie,
+    /// `Synod-Min-Revision`
+    SynodMinRevision,
     /// `TE`
     Te,
     /// `Trailer`
@@ -77,43 +79,73 @@ impl Known {
             return Other;
         };
         // Length and first letter leave one candidate.
-        let (lower, known): (&[u8], Known) = match (name.len(), first.to_ascii_lowercase()) {
-            (2, b't') => (b"te", Te),
-            (3, b'v') => (b"via", Via),
-            (4, b'd') => (b"date", Date),
-            (4, b'h') => (b"host", Host),
-            (6, b'c') => (b"cookie", Cookie),
-            (6, b'e') => (b"expect", Expect),
-            (7, b't') => (b"trailer", Trailer),
-            (7, b'u') => (b"upgrade", Upgrade),
-            (9, b'f') => (b"forwarded", Forwarded),
-            (10, b'c') => (b"connection", Connection),
-            (10, b'k') => (b"keep-alive", KeepAlive),
-            (10, b's') => (b"set-cookie", SetCookie),
-            (12, b'c') => (b"content-type", ContentType),
-            (12, b'x') => (b"x-request-id", XRequestId),
-            (13, b'a') => (b"authorization", Authorization),
-            (13, b'c') => (b"cache-control", CacheControl),
-            (14, b'c') => (b"content-length", ContentLength),
-            (14, b'h') => (b"http2-settings", Http2Settings),
-            (15, b'x') => (b"x-forwarded-for", XForwardedFor),
-            (16, b'p') => (b"proxy-connection", ProxyConnection),
-            (16, b'x') => (b"x-forwarded-host", XForwardedHost),
-            (17, b't') => (b"transfer-encoding", TransferEncoding),
-            (17, b'x') => (b"x-forwarded-proto", XForwardedProto),
-            (18, b'p') => (b"proxy-authenticate", ProxyAuthenticate),
-            (19, b'p') => (b"proxy-authorization", ProxyAuthorization),
-            (_, b'x') => return x_forwarded(name),
-            _ => return false_framing(name),
-        };
+        match (name.len(), first.to_ascii_lowercase()) {
+            (2, b't') => Te.or_alike(name, b"te"),
+            (3, b'v') => Via.or_alike(name, b"via"),
+            (4, b'd') => Date.or_alike(name, b"date"),
+            (4, b'h') => Host.or_alike(name, b"host"),
+            (6, b'c') => Cookie.or_alike(name, b"cookie"),
+            (6, b'e') => Expect.or_alike(name, b"expect"),
+            (7, b't') => Trailer.or_alike(name, b"trailer"),
+            (7, b'u') => Upgrade.or_alike(name, b"upgrade"),
+            (9, b'f') => Forwarded.or_alike(name, b"forwarded"),
+            (10, b'c') => Connection.or_alike(name, b"connection"),
+            (10, b'k') => KeepAlive.or_alike(name, b"keep-alive"),
+            (10, b's') => SetCookie.or_alike(name, b"set-cookie"),
+            (12, b'c') => ContentType.or_alike(name, b"content-type"),
+            (12, b'x') => XRequestId.or_alike(name, b"x-request-id"),
+            (13, b'a') => Authorization.or_alike(name, b"authorization"),
+            (13, b'c') => CacheControl.or_alike(name, b"cache-control"),
+            (14, b'c') => ContentLength.or_alike(name, b"content-length"),
+            (14, b'h') => Http2Settings.or_alike(name, b"http2-settings"),
+            (15, b'x') => XForwardedFor.or_alike(name, b"x-forwarded-for"),
+            (16, b'p') => ProxyConnection.or_alike(name, b"proxy-connection"),
+            (16, b'x') => XForwardedHost.or_alike(name, b"x-forwarded-host"),
+            (17, b't') => TransferEncoding.or_alike(name, b"transfer-encoding"),
+            (17, b'x') => XForwardedProto.or_alike(name, b"x-forwarded-proto"),
+            (18, b's') => SynodMinRevision.or_alike(name, b"synod-min-revision"),
+            (18, b'p') => ProxyAuthenticate.or_alike(name, b"proxy-authenticate"),
+            (19, b'p') => ProxyAuthorization.or_alike(name, b"proxy-authorization"),
+            (_, b'x') => x_forwarded(name),
+            _ => false_framing(name),
+        }
+    }
+
+    /// This one, if `name` is `lower` in any case; else what is to be made of it. Of a length known here, so that the
+    /// comparison is a few instructions.
+    #[inline]
+    fn or_alike<const N: usize>(self, name: &[u8], lower: &[u8; N]) -> Known {
+        match <&[u8; N]>::try_from(name) {
+            Ok(name) if is_in_any_case(name, lower) => self,
+            _ => self.of_almost(name, lower),
+        }
+    }
+
+    /// What `name` is, which has the length and the first letter of `lower` but is another.
+    #[cold]
+    fn of_almost(self, name: &[u8], lower: &[u8]) -> Known {
         match alike(name, lower) {
-            Alike::Same => known,
-            Alike::Underscored if matches!(known, ContentLength | TransferEncoding) => FalseFraming,
-            Alike::Underscored => Imposter,
-            Alike::Different if *first | 0x20 == b'x' => x_forwarded(name),
+            Alike::Same => self,
+            Alike::Underscored if matches!(self, Self::ContentLength | Self::TransferEncoding) => {
+                Self::FalseFraming
+            }
+            Alike::Underscored => Self::Imposter,
+            Alike::Different if name.starts_with(b"x") || name.starts_with(b"X") => {
+                x_forwarded(name)
+            }
             Alike::Different => false_framing(name),
         }
     }
+}
+
+/// Without a branch for a byte, so that many are compared at a time.
+#[inline]
+fn is_in_any_case<const N: usize>(name: &[u8; N], lower: &[u8; N]) -> bool {
+    let pairs = name.iter().zip(lower);
+    let differing = pairs.fold(0, |differing, (byte, lower)| {
+        differing | (byte.to_ascii_lowercase() ^ lower)
+    });
+    differing == 0
 }
 
 fn false_framing(name: &[u8]) -> Known {
@@ -222,6 +254,7 @@ mod tests {
             ("hOST", Known::Host),
             ("TE", Known::Te),
             ("content-LENGTH", Known::ContentLength),
+            ("Synod-Min-Revision", Known::SynodMinRevision),
             ("X-Forwarded-Port", Known::XForwarded),
             ("X-Forwarded-", Known::XForwarded),
             ("X-Forwarde", Known::Other),

@@ -18,6 +18,8 @@ pub struct Fields {
     present: KnownSet,
     /// Lines added here, each with its CRLF.
     appended: Vec<u8>,
+    /// How much of `appended` was there before the edits.
+    unedited: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +33,8 @@ struct Line {
     known: Known,
     /// Dropped by a rule, or meant for the next hop only.
     skipped: bool,
+    /// Dropped by an edit.
+    removed: bool,
 }
 
 /// One field as received.
@@ -60,6 +64,7 @@ impl Fields {
         }
         self.lines.clear();
         self.appended.clear();
+        self.unedited = 0;
         self.present = KnownSet::EMPTY;
     }
 
@@ -103,6 +108,15 @@ impl Fields {
             .map(|field| field.value)
     }
 
+    /// The value of the first field received with this name, in any case, that goes to the next hop.
+    pub fn kept(&self, name: &str) -> Option<&[u8]> {
+        let kept = self.lines.iter();
+        kept.filter(|line| !line.skipped && !line.removed)
+            .map(|line| self.field(line))
+            .find(|field| field.name.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|field| field.value)
+    }
+
     /// How many fields were received.
     pub fn len(&self) -> usize {
         self.lines.len()
@@ -125,6 +139,39 @@ impl Fields {
         self.skip_where(|field| field.name.eq_ignore_ascii_case(name.as_bytes()));
     }
 
+    /// Begins edits, which [`undo_edits`](Self::undo_edits) takes back.
+    pub fn begin_edits(&mut self) {
+        self.unedited = self.appended.len();
+    }
+
+    /// Removes every field received with this name, in any case.
+    pub fn remove(&mut self, name: &str) {
+        for at in 0..self.lines.len() {
+            let field = self.field(&self.lines[at]);
+            if field.name.eq_ignore_ascii_case(name.as_bytes()) {
+                self.lines[at].removed = true;
+            }
+        }
+    }
+
+    /// As [`remove`](Self::remove), with every name that one would be to a backend that takes `_` for `-`, as those like
+    /// CGI do.
+    pub fn remove_alike(&mut self, name: &str) {
+        let alike = |(a, b): (&u8, &u8)| a.eq_ignore_ascii_case(b) || (*a == b'_' && *b == b'-');
+        for at in 0..self.lines.len() {
+            let given = self.field(&self.lines[at]).name;
+            if given.len() == name.len() && given.iter().zip(name.as_bytes()).all(alike) {
+                self.lines[at].removed = true;
+            }
+        }
+    }
+
+    /// Takes back what was removed and appended since the edits began.
+    pub fn undo_edits(&mut self) {
+        self.appended.truncate(self.unedited);
+        self.lines.iter_mut().for_each(|line| line.removed = false);
+    }
+
     pub(super) fn skip_where(&mut self, drop: impl Fn(Field<'_>) -> bool) {
         for at in 0..self.lines.len() {
             if drop(self.field(&self.lines[at])) {
@@ -135,8 +182,12 @@ impl Fields {
 
     /// Adds a field behind those received.
     pub fn append(&mut self, name: &str, value: &[u8]) -> Result<(), InvalidField> {
+        // Without a way out of the loop it is done for many bytes at a time.
+        let valid = value
+            .iter()
+            .fold(true, |valid, &byte| valid & is_value_byte(byte));
         let token = !name.is_empty() && name.bytes().all(is_token_byte);
-        if !token || !value.iter().copied().all(is_value_byte) {
+        if !token || !valid {
             return Err(InvalidField);
         }
         write_field(&mut self.appended, name.as_bytes(), value);
@@ -147,7 +198,7 @@ impl Fields {
     pub(super) fn copy_kept(&self, drop: KnownSet, out: &mut Vec<u8>) {
         let mut run = 0;
         for line in &self.lines {
-            if line.skipped || drop.contains(line.known) {
+            if line.skipped || line.removed || drop.contains(line.known) {
                 out.extend_from_slice(&self.bytes[run..line.start as usize]);
                 run = line.end as usize;
             }
@@ -188,6 +239,7 @@ impl Fields {
                 name_len: field.name.len() as u16,
                 known,
                 skipped: false,
+                removed: false,
             });
         }
         strict

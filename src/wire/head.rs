@@ -8,7 +8,9 @@ use super::body::BodyKind;
 use super::field::Known;
 use super::fields::{Fields, members};
 
-/// A version of HTTP/1.
+const MAX_FORWARDS: &str = "max-forwards";
+
+/// A version of HTTP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
     /// HTTP/1.0: no chunks, no 1xx, and a connection closes unless both say otherwise.
@@ -16,6 +18,8 @@ pub enum Version {
     /// HTTP/1.1
     #[default]
     Http11,
+    /// HTTP/2: here its messages read as those of HTTP/1.1 (see [`http2`](super::http2)).
+    Http2,
 }
 
 /// The form of a request's target (RFC 9112, section 3.2).
@@ -131,6 +135,11 @@ impl RequestHead {
         self.version
     }
 
+    /// Says that it came over HTTP/2, which its bytes do not tell.
+    pub fn set_http2(&mut self) {
+        self.version = Version::Http2;
+    }
+
     /// The host in lower case, without port and final dot; an IPv6 address keeps its brackets. Empty only in
     /// HTTP/1.0 without Host.
     pub fn host(&self) -> &str {
@@ -164,11 +173,31 @@ impl RequestHead {
 
     /// Whether the client waits for a 100 before it sends the body. Never so in HTTP/1.0 (RFC 9110, 10.1.1).
     pub fn expects_continue(&self) -> bool {
-        self.version == Version::Http11
+        self.version >= Version::Http11
             && self
                 .fields
                 .values(Known::Expect)
                 .any(|value| value.eq_ignore_ascii_case(b"100-continue"))
+    }
+
+    /// How often it may still be forwarded. Told for the methods that this bounds only: OPTIONS and TRACE (RFC 9110,
+    /// 7.6.2).
+    pub fn max_forwards(&self) -> Option<u64> {
+        if !matches!(self.method(), "OPTIONS" | "TRACE") {
+            return None;
+        }
+        let value = std::str::from_utf8(self.fields.named(MAX_FORWARDS)?).ok()?;
+        let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| value.parse().ok()).flatten()
+    }
+
+    /// Has it go on with `left` more forwardings allowed.
+    pub fn set_max_forwards(&mut self, left: u64) {
+        self.fields.skip_named(MAX_FORWARDS);
+        // Digits are a valid value.
+        let _ = self
+            .fields
+            .append("Max-Forwards", left.to_string().as_bytes());
     }
 
     /// The protocol the client asks to change to, such as `websocket`.
@@ -243,6 +272,11 @@ impl ResponseHead {
         self.version
     }
 
+    /// Says that it came over HTTP/2, which its bytes do not tell.
+    pub fn set_http2(&mut self) {
+        self.version = Version::Http2;
+    }
+
     /// The header fields.
     pub fn fields(&self) -> &Fields {
         &self.fields
@@ -257,6 +291,12 @@ impl ResponseHead {
     /// to HEAD.
     pub fn body(&self) -> BodyKind {
         self.body
+    }
+
+    /// Says that the body goes on in chunks, and in another form than it came: its length is not told.
+    pub fn set_chunked(&mut self) {
+        self.body = BodyKind::Chunked;
+        self.fields.skip(Known::ContentLength);
     }
 
     /// Whether the backend's connection can be used again once the body has ended.
@@ -279,7 +319,7 @@ fn asked_upgrade(version: Version, fields: &Fields) -> Option<&str> {
         .values(Known::Connection)
         .flat_map(members)
         .any(|name| name.eq_ignore_ascii_case(b"upgrade"));
-    (version == Version::Http11 && named)
+    (version >= Version::Http11 && named)
         .then(|| std::str::from_utf8(value).ok())
         .flatten()
 }

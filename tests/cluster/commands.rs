@@ -104,6 +104,27 @@ fn an_operators_day_on_the_command_line() {
     );
     assert!(succeeds(&cluster, &["nodes"]).contains("leader"));
     assert!(succeeds(&cluster, &["get", "routes"]).contains("all"));
+    let newest = succeeds(&cluster, &["get", "revisions", "--limit", "1"]);
+    assert!(newest.contains("and more"), "{newest}");
+
+    let none = "nobody holds a lock or waits for one";
+    assert!(succeeds(&cluster, &["get", "locks"]).contains(none));
+    let within = "\"$0\" get locks; \"$0\" get lock deploy; \"$0\" get sessions --limit 1";
+    let binary = env!("CARGO_BIN_EXE_synod");
+    let lock = ["lock", "deploy", "--content", "by test", "--"];
+    let held = succeeds(
+        &cluster,
+        &[&lock[..], &["sh", "-c", within, binary]].concat(),
+    );
+    for part in [
+        "by test",
+        "exclusive",
+        "holds",
+        "anonymous@127.0.0.1",
+        "12 s",
+    ] {
+        assert!(held.contains(part), "no {part} in:\n{held}");
+    }
 
     assert!(
         fails(&cluster, 1, &["delete", "pool", "web"]).contains("all"),
@@ -126,6 +147,40 @@ fn an_operators_day_on_the_command_line() {
     assert!(changed.contains("+ /pools/web"), "{changed}");
     succeeds(&cluster, &["rollback", &first]);
     assert!(succeeds(&cluster, &["diff", "-f", file, "--replace"]).contains("no difference"));
+}
+
+#[test]
+fn top_shows_one_interval_where_there_is_no_terminal() {
+    let cluster = Cluster::start(1);
+    let backends = Backends::start(cluster.runtime(), &["b1", "b2"]);
+    cluster.serve_pool("web", &backends.addresses);
+    let traffic = cluster.nodes[0].traffic;
+    let load = cluster.runtime().spawn(async move {
+        loop {
+            get(traffic).await.unwrap();
+        }
+    });
+    let top = |args: &[&str]| {
+        let output = synod()
+            .args(["top", "--interval=500ms"])
+            .args(args)
+            .env("SYNOD_ADMIN", cluster.nodes[0].admin.to_string())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        text(&output)
+    };
+    // A machine that stands still for an interval shows none.
+    wait_until("a rate", DEADLINE, || {
+        let report: Value = serde_json::from_str(&top(&["-o", "json"])).unwrap();
+        (report["pools"][0]["requests_per_second"].as_f64() > Some(0.0)).then_some(())
+    });
+    let frame = top(&[]);
+    assert!(
+        frame.contains("web/b2") && frame.contains("2 of 2"),
+        "{frame}"
+    );
+    load.abort();
 }
 
 #[test]
@@ -158,6 +213,51 @@ fn no_node_at_the_address_is_said_with_what_to_try() {
 }
 
 #[test]
+fn what_is_no_name_or_no_comment_is_refused_before_anything_is_asked() {
+    let dead = format!("http://{}", free_addresses(1)[0]);
+    for arguments in [
+        &["delete", "pool", "web#canary"][..],
+        &["delete", "route", "a/../b"],
+        &["delete", "backend", "web/b1?dry_run=true"],
+        &["weight", "web/b1?dry_run=true#", "9"],
+        &["weight", "web", "9"],
+        &["drain", "web/b1/ready#"],
+        &["get", "pool", "a b"],
+        &["lock", "a b", "--", "true"],
+        &["weight", "web/b1", "9", "-m", "subject\n\nbody"],
+    ] {
+        let output = synod().args(["--admin", &dead]).args(arguments).output();
+        let output = output.unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{arguments:?}: {}",
+            text(&output)
+        );
+    }
+}
+
+#[test]
+fn every_shell_gets_a_script_that_knows_all_commands() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = synod().args(["completions", shell]).output().unwrap();
+        assert!(output.status.success(), "{shell}: {}", text(&output));
+        let script = text(&output);
+        for word in ["explain", "completions", "admin", "replace", "pools"] {
+            assert!(script.contains(word), "{shell} knows no {word}");
+        }
+    }
+    let completed = "source <(\"$SYNOD\" completions bash)
+        COMP_WORDS=(synod get po) COMP_CWORD=2; _synod synod po get; echo \"${COMPREPLY[@]}\"";
+    let output = std::process::Command::new("bash")
+        .args(["-c", completed])
+        .env("SYNOD", env!("CARGO_BIN_EXE_synod"))
+        .output()
+        .unwrap();
+    assert_eq!(text(&output).trim(), "pools");
+}
+
+#[test]
 fn the_sample_files_are_valid() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
     let mut checked = 0;
@@ -175,7 +275,7 @@ fn the_sample_files_are_valid() {
             checked += 1;
         }
     }
-    assert!(checked >= 3, "{checked} samples");
+    assert!(checked >= 4, "{checked} samples");
 }
 
 #[test]
@@ -194,6 +294,26 @@ fn check_tells_every_fault_of_a_config() {
         text.contains("/pools/0/backends/0/weight") && text.contains("65535"),
         "{text}"
     );
+}
+
+#[test]
+fn check_tells_every_file_of_settings_that_cannot_be_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(at("key.pem"), "no key").unwrap();
+    std::fs::write(at("cert.pem"), "no certificate").unwrap();
+    let (cert, key, missing) = (at("cert.pem"), at("key.pem"), at("missing.pem"));
+    let settings = format!(
+        "[admin]\ntls = {{ certificates = [{{ cert = '{missing}', key = '{key}' }}] }}\n\
+         [peer]\ntls = {{ ca = '{cert}', cert = '{cert}', key = '{key}' }}\n"
+    );
+    std::fs::write(at("node.toml"), settings).unwrap();
+    let output = synod().arg("check").arg(at("node.toml")).output().unwrap();
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    for part in ["missing.pem", "cert.pem", "admin", "peer"] {
+        assert!(text.contains(part), "no {part} in {text}");
+    }
 }
 
 #[test]

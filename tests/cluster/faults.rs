@@ -74,7 +74,7 @@ fn without_a_quorum_traffic_goes_on_and_writes_say_so_in_time() {
     );
     assert_eq!(problem.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(
-        asked.elapsed() < Duration::from_secs(5),
+        asked.elapsed() < Duration::from_secs(10),
         "answered after {:?}",
         asked.elapsed()
     );

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ pub(crate) struct Node {
     pub name: String,
     pub traffic: SocketAddr,
     pub admin: SocketAddr,
+    pub peer: SocketAddr,
     args: Vec<String>,
     process: Option<Child>,
 }
@@ -51,6 +53,11 @@ pub(crate) fn free_addresses(count: usize) -> Vec<SocketAddr> {
 impl Cluster {
     /// Starts `count` voters and waits until they have a leader and answer.
     pub(crate) fn start(count: usize) -> Self {
+        Self::start_with(count, |_, _| Vec::new())
+    }
+
+    /// The same, each with arguments of its own: by the directory of all data, and its name.
+    pub(crate) fn start_with(count: usize, more: impl Fn(&Path, &str) -> Vec<String>) -> Self {
         let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let data = TempDir::new().unwrap();
         let addresses = free_addresses(3 * count);
@@ -84,10 +91,12 @@ impl Cluster {
                 ]
                 .into();
                 args.extend(voters.clone());
+                args.extend(more(data.path(), name));
                 Node {
                     name: name.clone(),
                     traffic: addresses[3 * index],
                     admin: addresses[3 * index + 1],
+                    peer: addresses[3 * index + 2],
                     args,
                     process: None,
                 }
@@ -108,6 +117,48 @@ impl Cluster {
         }
         cluster.wait_for_leader();
         cluster
+    }
+
+    /// Starts a follower that is told of these nodes' peer addresses; its index.
+    pub(crate) fn join(&mut self, name: &str, voters: &[usize]) -> usize {
+        self.join_with(name, voters, Vec::new())
+    }
+
+    /// The same, with further arguments.
+    pub(crate) fn join_with(&mut self, name: &str, voters: &[usize], more: Vec<String>) -> usize {
+        let [traffic, admin, peer] = free_addresses(3)[..] else {
+            unreachable!("three were asked for")
+        };
+        let mut args: Vec<String> = [
+            "serve".to_owned(),
+            format!("--node={name}"),
+            format!("--data={}", self.data.path().join(name).display()),
+            format!("--listen={traffic}"),
+            format!("--admin={admin}"),
+            format!("--peer={peer}"),
+            "--threads=1".to_owned(),
+        ]
+        .into();
+        let joins = voters.iter().map(|voter| self.nodes[*voter].peer);
+        args.extend(joins.map(|peer| format!("--join={peer}")));
+        args.extend(more);
+        self.nodes.push(Node {
+            name: name.to_owned(),
+            traffic,
+            admin,
+            peer,
+            args,
+            process: None,
+        });
+        self.spawn(self.nodes.len() - 1);
+        self.nodes.len() - 1
+    }
+
+    /// Sends a node's process a signal.
+    pub(crate) fn signal(&self, index: usize, signal: rustix::process::Signal) {
+        let child = self.nodes[index].process.as_ref().expect("the node runs");
+        let pid = rustix::process::Pid::from_child(child);
+        rustix::process::kill_process(pid, signal).unwrap();
     }
 
     /// Starts the process of a node that does not run.

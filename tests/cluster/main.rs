@@ -5,11 +5,20 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
 mod backends;
+mod checkpoints;
 mod commands;
+mod edit;
 mod faults;
+mod fences;
 mod figures;
+mod followers;
 mod harness;
 mod health;
 mod input;
 mod load;
+mod locks;
+mod members;
+mod recovery;
+mod security;
 mod traffic;
+mod watch;

@@ -1,5 +1,7 @@
 //! Config changes under load: no request fails, and what was agreed is what is served.
 
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use http::Method;
@@ -10,7 +12,7 @@ use crate::backends::Backends;
 use crate::harness::Cluster;
 use crate::load::{Load, OnLoss, get};
 
-fn traffic(cluster: &Cluster) -> Vec<std::net::SocketAddr> {
+fn traffic(cluster: &Cluster) -> Vec<SocketAddr> {
     cluster.nodes.iter().map(|node| node.traffic).collect()
 }
 
@@ -125,4 +127,48 @@ fn weights_five_one_one_are_exact_on_every_node() {
             .collect();
         assert_eq!(shares, [50, 10, 10], "on {}", node.name);
     }
+}
+
+/// The cookie that the answer sets, and its body.
+fn ask_with(cookie: &str, at: SocketAddr) -> std::io::Result<(Option<String>, String)> {
+    let mut stream = TcpStream::connect(at)?;
+    stream.set_read_timeout(Some(crate::harness::DEADLINE))?;
+    write!(
+        stream,
+        "GET / HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    let mut lines = head.lines();
+    let set = lines.find_map(|line| line.strip_prefix("Set-Cookie: ")?.split(';').next());
+    Ok((set.map(str::to_owned), body.to_owned()))
+}
+
+#[test]
+fn a_client_comes_back_to_its_backend_on_every_node_and_after_a_restart_without_quorum() {
+    let mut cluster = Cluster::start(3);
+    let backends = Backends::start(cluster.runtime(), &["b1", "b2", "b3"]);
+    cluster.serve_pool("web", &backends.addresses);
+    let sticky = Call::new(Method::PATCH, "/v1/pools/web?wait=applied&timeout=10s");
+    let sticky = cluster.call(1, sticky.json(json!({"sticky": {}})));
+    let follower = cluster.join("p1", &[0]);
+    cluster.wait_for_revision(follower, sticky.revision.unwrap());
+
+    let (cookie, body) = ask_with("", cluster.nodes[0].traffic).unwrap();
+    let cookie = cookie.expect("a new client is told");
+    let assert_stays = |at: SocketAddr| {
+        for _ in 0..4 {
+            assert_eq!(ask_with(&cookie, at).unwrap(), (None, body.clone()));
+        }
+    };
+    traffic(&cluster).into_iter().for_each(assert_stays);
+    (0..3).for_each(|voter| cluster.kill(voter));
+    cluster.spawn(2);
+    let restarted = cluster.nodes[2].traffic;
+    crate::harness::wait_until("traffic", crate::harness::DEADLINE, || {
+        let (_, told) = ask_with(&cookie, restarted).ok()?;
+        (told == body).then_some(())
+    });
+    assert_stays(restarted);
 }

@@ -63,6 +63,12 @@ impl World {
     }
 
     pub(crate) fn answered(&mut self, client: usize, nth: u64, from: NodeId, answer: Answer) {
+        if let Some(holder) = client.checked_sub(self.clients.len()) {
+            return match holder.checked_sub(self.holders.len()) {
+                Some(claimer) => self.claim_answered(claimer, nth, answer),
+                None => self.holder_answered(client, nth, answer),
+            };
+        }
         let it = &mut self.clients[client];
         let Some(operation) = it.operation.as_ref().filter(|_| it.nth == nth) else {
             return;

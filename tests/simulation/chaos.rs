@@ -2,9 +2,11 @@
 
 use rand::RngExt;
 use rand::seq::SliceRandom;
-use synod::paxos::{NodeId, Role};
+use synod::paxos::{Ballot, Epoch, Input, Membership, NodeId, Role};
+use synod::replication::storage::{Wal, WalOptions};
 
 use crate::mix::{Fault, MS, SECOND};
+use crate::node::Arrived;
 use crate::world::{Event, World};
 
 impl World {
@@ -48,6 +50,12 @@ impl World {
                 self.end_after(3 * SECOND, Event::Mend(node));
             }
             Fault::Rot => self.rot(node),
+            Fault::Change => self.change_members(),
+            Fault::Transfer => {
+                let named = self.rng.random_range(0..=self.nodes.len());
+                let to = self.nodes.get(named).map(|node| node.id);
+                self.arrives(node, Arrived::Input(Input::Transfer { to }));
+            }
             Fault::Partition | Fault::OneWay | Fault::Chain | Fault::Cut => {
                 self.cut(fault, &targets)
             }
@@ -109,12 +117,13 @@ impl World {
     }
 
     fn rot(&mut self, node: NodeId) {
-        let harmed = self
-            .nodes
-            .iter()
-            .filter(|it| it.id != node && self.is_harmed(it.id))
-            .count();
-        if harmed >= (self.nodes.len() - 1) / 2 || !self.node(node).founded {
+        let too_many = |membership: &Membership| {
+            let voters = membership.voters.iter();
+            let harmed = voters.filter(|voter| **voter == node || self.is_harmed(**voter));
+            membership.voters.contains(&node) && harmed.count() > (membership.voters.len() - 1) / 2
+        };
+        let it = &self.nodes[node.0 as usize - 1];
+        if self.oracle.in_force().iter().any(too_many) || !it.founded || it.newcomer {
             return;
         }
         let power = self.rng.random();
@@ -123,7 +132,7 @@ impl World {
         let names: Vec<String> = memory
             .names()
             .into_iter()
-            .filter(|name| name.starts_with("log-"))
+            .filter(|name| name.starts_with("log-") || name.starts_with("checkpoint-"))
             .collect();
         if names.is_empty() {
             return;
@@ -131,11 +140,16 @@ impl World {
         let name = &names[self.rng.random_range(0..names.len())];
         let content = memory.content(name).expect("it was listed");
         let offset = self.rng.random_range(0..content.len());
-        memory.damage(
-            name,
-            offset,
-            &[content[offset] ^ 1 << self.rng.random_range(0..8)],
-        );
+        let changed = [content[offset] ^ 1 << self.rng.random_range(0..8)];
+        // What no start can go on from is lost for good, and its node with it: that befalls nobody here.
+        let image = memory.image();
+        image.damage(name, offset, &changed);
+        let disk = image.boot().expect("nobody holds it");
+        let options = WalOptions::new(Ballot::initial(Epoch(0)), false);
+        if Wal::open(disk, options, |_| Ok(())).is_err() {
+            return;
+        }
+        memory.damage(name, offset, &changed);
         self.node(node).rotten = true;
     }
 

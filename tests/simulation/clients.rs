@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use serde_json::json;
 use synod::config::Transaction;
 use synod::paxos::{NodeId, Slot};
-use synod::state::{Body, Command, Key, Stamp};
+use synod::state::{self, Body, Command, Key, SessionId, Stamp};
 
 use crate::mix::{Mix, SECOND};
 
@@ -30,7 +30,12 @@ pub(crate) struct Operation {
 #[derive(Debug, Clone)]
 pub(crate) enum What {
     Read,
-    Write { key: String, body: Bytes },
+    /// Keep a session alive.
+    Keep(SessionId),
+    Write {
+        key: String,
+        body: Bytes,
+    },
 }
 
 /// One try of an operation, as it reaches a voter.
@@ -50,6 +55,12 @@ pub(crate) enum Answer {
     Written(u64),
     /// The read is answered from a state that has applied the slot it had to.
     Read { ready: Slot, applied: Slot },
+    /// The session is open.
+    Opened(SessionId),
+    /// Whether the session lives.
+    Kept(bool),
+    /// What came of a claim on a lock.
+    Locked(state::Answer),
 }
 
 /// After this a client gives up waiting and asks again.
@@ -104,6 +115,7 @@ fn write(rng: &mut StdRng, mix: &Mix, key: &str, unique: u64) -> Bytes {
         key: Key::new(key).expect("short and printable"),
         stamp: Stamp(0),
         level: 1,
+        sticky_key: None,
         author: "simulation".to_owned(),
         comment: "c".repeat(rng.random_range(0..=mix.command_bytes)),
         body: Body::Config(Transaction::from_json(operations).expect("a valid transaction")),

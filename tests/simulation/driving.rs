@@ -1,10 +1,10 @@
 //! What the driver of `replication` does: inputs in, outputs done in order.
 
 use synod::paxos::{
-    Entry, Input, Message, NodeId, Output, Payload, ProposalId, ReadId, Refusal, Slot,
+    Entry, Input, Membership, Message, NodeId, Output, Payload, ProposalId, ReadId, Refusal, Slot,
 };
 use synod::replication::codec;
-use synod::state::{Applied, Command, Outcome, Stamp};
+use synod::state::{self, Applied, Command, Outcome, Stamp};
 
 use crate::clients::{Answer, Call, What};
 use crate::node::{Arrived, Process};
@@ -51,7 +51,9 @@ impl World {
         match output {
             Output::Persist { id, batch } => {
                 self.note(format_args!("{node} persists {id:?}"));
-                self.process(node).waiting.push((id, batch));
+                let process = self.process(node);
+                process.issued = id;
+                process.waiting.push((id, batch));
             }
             Output::Send { to, message, after } => {
                 let process = self.process(node);
@@ -64,6 +66,9 @@ impl World {
             }
             Output::Decided { first, entries } => self.decided(node, first, &entries),
             Output::Refused { id, reason } => {
+                if self.expiry_refused(node, id.0) {
+                    return;
+                }
                 let Some(call) = self.process(node).proposed.remove(&id.0) else {
                     return;
                 };
@@ -91,6 +96,15 @@ impl World {
                     .expect("a read is answered once");
                 self.answer(node, &call, Answer::Elsewhere(leader));
             }
+            Output::Entered { membership, .. } => self.entered(node, membership),
+            Output::SealRefused { reason } => {
+                self.note(format_args!("{node} does not change who votes: {reason:?}"));
+            }
+            Output::TransferFailed { reason } => {
+                self.note(format_args!("{node} does not hand over: {reason:?}"));
+            }
+            Output::Fetch { from, start } => self.wants_checkpoint(node, from, start),
+            Output::Install(base) => self.install(node, base),
             Output::RoleChanged { role, leader } => self.role_changed(node, role, leader),
             Output::WakeAt(time) => {
                 let (now, it) = (self.now, self.node(node));
@@ -99,6 +113,17 @@ impl World {
                 self.after(at - now, Event::Wake { node, boot });
             }
         }
+    }
+
+    fn entered(&mut self, node: NodeId, membership: Membership) {
+        self.note(format_args!("{node} enters epoch {}", membership.epoch.0));
+        self.summary.epochs += 1;
+        for voter in &membership.voters {
+            if !self.reachable.contains(voter) && !self.mix.settles {
+                self.reachable.push(*voter);
+            }
+        }
+        self.node(node).membership = membership;
     }
 
     /// A message leaves, and may arrive.
@@ -137,10 +162,16 @@ impl World {
         ));
         for (slot, entry) in (first.0..).zip(entries) {
             self.oracle.decided(node, Slot(slot), entry);
-            let machine = &mut self.process(node).machine;
+            let process = self.process(node);
+            let machine = &mut process.machine;
             let applied = match &entry.payload {
-                Payload::Barrier => {
+                Payload::Seal(_) => {
+                    process.succession = entry.begins();
                     machine.skip(slot);
+                    None
+                }
+                Payload::Barrier => {
+                    machine.lead(slot, entry.ballot.into());
                     None
                 }
                 Payload::Command(command) => Some(machine.apply(slot, command)),
@@ -163,10 +194,28 @@ impl World {
                         .iter()
                         .for_each(|call| self.answer(node, call, Answer::Written(revision.0)));
                 }
+                Some(Applied::Command {
+                    key,
+                    outcome: Outcome::Locks(outcome),
+                }) => {
+                    let answer = match outcome {
+                        state::Answer::Opened { session } => Answer::Opened(session),
+                        other => Answer::Locked(other),
+                    };
+                    let waiting = self.process(node).keyed.remove(key.as_str());
+                    for call in waiting.unwrap_or_default() {
+                        self.answer(node, &call, answer.clone());
+                    }
+                    self.none_has_ended_early(node);
+                    self.locks_are_sound(node);
+                }
                 Some(other) => panic!("a valid write came to {other:?}"),
             }
         }
         self.answer_reads(node);
+        if let Some(entry) = entries.last() {
+            self.consider_checkpoint(node, entry.ballot);
+        }
     }
 
     fn answer_reads(&mut self, node: NodeId) {
@@ -178,6 +227,11 @@ impl World {
             .partition(|(slot, _)| *slot <= applied);
         process.ready = later;
         for (slot, call) in now {
+            if let What::Keep(session) = call.what {
+                let kept = self.keep(node, session);
+                self.answer(node, &call, kept);
+                continue;
+            }
             self.answer(
                 node,
                 &call,
@@ -197,7 +251,7 @@ impl World {
         process.next += 1;
         let id = process.next;
         match call.what.clone() {
-            What::Read => {
+            What::Read | What::Keep(_) => {
                 process.reading.insert(id, call);
                 self.input(node, Input::Read { id: ReadId(id) });
             }

@@ -1,9 +1,10 @@
 //! How a voter's process starts, stands still, wakes and ends.
 
+use bytes::Bytes;
 use rand::RngExt;
-use synod::paxos::{Ballot, Epoch, Input, Membership, NodeId, Options, Replica};
+use synod::paxos::{Ballot, Epoch, Input, NodeId, Options, Replica, Slot};
 use synod::replication::storage::{Storage, Wal, WalOptions};
-use synod::state::Machine;
+use synod::state::restore;
 
 use crate::mix::{MS, SECOND};
 use crate::node::{Arrived, Process};
@@ -20,7 +21,7 @@ impl World {
             .then(|| self.rng.random_range(0..8));
         let now = self.now;
         let it = self.node(node);
-        if it.is_up() {
+        if it.is_up() || it.newcomer {
             return;
         }
         if let Some(n) = breaks.filter(|_| !it.spared) {
@@ -33,7 +34,8 @@ impl World {
             segment_bytes: mix.segment_bytes,
             ..WalOptions::new(initial, !it.founded)
         };
-        let (wal, recovered) = match Wal::open(disk, options) {
+        let restore = |bytes: Bytes| restore(&bytes).map_err(|bad| bad.to_string());
+        let (wal, mut recovered, machine) = match Wal::open(disk.clone(), options, restore) {
             Ok(opened) => opened,
             Err(error) => {
                 assert!(!it.spared, "a log does not open: {error}");
@@ -42,6 +44,12 @@ impl World {
             }
         };
         it.founded = true;
+        // The record of the group is durable once an epoch is entered; the log may be newer.
+        if let Some(entered) = recovered.entered_by() {
+            it.membership = entered.membership();
+        }
+        let membership = it.membership.clone();
+        recovered.promised = recovered.promised.max(Ballot::initial(membership.epoch));
         let (unsure, rotten) = (
             std::mem::take(&mut it.unsure),
             std::mem::take(&mut it.rotten),
@@ -50,10 +58,7 @@ impl World {
             it.clock(now),
             Options {
                 id: node,
-                membership: Membership {
-                    epoch: Epoch(0),
-                    voters: (1..=mix.voters).map(NodeId).collect(),
-                },
+                membership,
                 heartbeat: mix.heartbeat,
                 election_timeout: mix.election_timeout,
                 window_entries: mix.window_entries,
@@ -62,17 +67,24 @@ impl World {
             },
             recovered.clone(),
         );
-        it.process = Some(Process::new(replica, wal, Machine::new()));
+        let machine = machine.unwrap_or_default();
+        let (applied, digest) = (machine.applied(), machine.digest());
+        let succession = recovered.succession.clone();
+        it.process = Some(Process::new(replica, disk, wal, machine, succession));
         self.summary.starts += 1;
         self.summary.damaged += u64::from(recovered.synced.is_none());
         self.oracle.recovered(node, &recovered, &unsure, rotten);
+        self.oracle.restored(node, Slot(applied), digest);
+        self.summary.restored += u64::from(applied > 0);
         self.note(format_args!(
-            "{node} starts with {} entries, promised {}",
+            "{node} starts at {applied} with {} entries, promised {}",
             recovered.entries.len(),
             recovered.promised
         ));
         self.input(node, Input::Tick);
         self.links_changed();
+        let boot = self.node(node).boot;
+        self.look(node, boot);
     }
 
     /// A process ends: the power fails, or it is killed. What it was writing may be there whole, in part, or not.
@@ -143,6 +155,10 @@ impl World {
         if calls_first {
             // Clients and peers have connections of their own: whose is read first is luck.
             backlog.sort_by_key(|arrived| !matches!(arrived, Arrived::Call(_)));
+        }
+        if calls_first {
+            // Its keeper may be the first to run, before it has heard anybody.
+            self.propose_due(node);
         }
         for arrived in backlog {
             self.arrives(node, arrived);

@@ -6,6 +6,7 @@
 //!
 //! - `SYNOD_SIM_SEEDS=N` runs N seeds (default 25); `SYNOD_SIM_FROM=N` begins at another one than 0.
 //! - `SYNOD_SIM_SEED=N` runs one seed; with `SYNOD_SIM_TRACE=1` it prints what happens.
+//! - `SYNOD_SIM_STATES=1` searches all histories within the larger bounds of `exhaustive`, and runs no seeds.
 //! - `SYNOD_SIM_TWICE=1` runs every seed twice and compares the hash of the trace (else every eighth).
 #![allow(
     clippy::print_stdout,
@@ -27,17 +28,24 @@ mod chaos;
 mod phases;
 
 mod clients;
+mod follower;
 mod links;
+mod members;
 mod node;
 
 mod asking;
+mod checkpoints;
 mod driving;
 mod life;
+mod locks;
 mod noticing;
+mod sessions;
 mod writing;
 
 mod oracle;
 mod shadow;
+
+mod exhaustive;
 
 use summary::Summary;
 use world::World;
@@ -55,6 +63,9 @@ fn main() -> ExitCode {
     }
     std::panic::set_hook(Box::new(|panic| trace::remember(panic.to_string())));
     let printed = std::env::var_os("SYNOD_SIM_TRACE").is_some();
+    if std::env::var_os("SYNOD_SIM_STATES").is_some() {
+        return exhaustive::run(&exhaustive::LARGE);
+    }
     let (first, count) = match number("SYNOD_SIM_SEED") {
         Some(seed) => (seed, 1),
         None => (
@@ -62,6 +73,9 @@ fn main() -> ExitCode {
             number("SYNOD_SIM_SEEDS").unwrap_or(25),
         ),
     };
+    if count > 1 && exhaustive::run(&exhaustive::SMALL) == ExitCode::FAILURE {
+        return ExitCode::FAILURE;
+    }
     let every = if std::env::var_os("SYNOD_SIM_TWICE").is_some() {
         1
     } else {

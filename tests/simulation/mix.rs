@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
+use synod::paxos::{Epoch, Membership, NodeId};
 
 /// Microseconds.
 pub(crate) const MS: u64 = 1000;
@@ -29,11 +30,15 @@ pub(crate) enum Fault {
     SlowDisk,
     SyncError,
     FullDisk,
-    /// A byte of the log changes while nobody looks; on a minority only, until those are whole again.
+    /// A byte of the log or a checkpoint changes while nobody looks; on a minority only, until those are whole again.
     Rot,
+    /// Not a fault: an operator has the leader hand over, to whom luck names.
+    Transfer,
+    /// Nor is this: an operator changes who votes.
+    Change,
 }
 
-const FAULTS: [Fault; 11] = [
+const FAULTS: [Fault; 13] = [
     Fault::Crash,
     Fault::Kill,
     Fault::Pause,
@@ -45,6 +50,8 @@ const FAULTS: [Fault; 11] = [
     Fault::SyncError,
     Fault::FullDisk,
     Fault::Rot,
+    Fault::Transfer,
+    Fault::Change,
 ];
 
 /// How one seed is set up.
@@ -57,7 +64,11 @@ pub(crate) struct Mix {
     pub(crate) window_bytes: usize,
     pub(crate) segment_bytes: u64,
     pub(crate) command_bytes: usize,
+    /// Entries applied between two checkpoints.
+    pub(crate) checkpoint_every: u64,
     pub(crate) clients: usize,
+    /// Who keep sessions.
+    pub(crate) holders: usize,
     /// Longest pause of a client between two operations, in microseconds.
     pub(crate) think: u64,
     /// How long the faults last.
@@ -75,11 +86,21 @@ pub(crate) struct Mix {
     pub(crate) noticed_within: Option<u64>,
     /// Longest sync.
     pub(crate) sync: u64,
+    /// Who votes changes no more, and clients ask those alone that must make progress.
+    pub(crate) settles: bool,
     /// Clocks run apart by up to 10 %.
     pub(crate) skew: bool,
 }
 
 impl Mix {
+    /// Who votes before any change.
+    pub(crate) fn first_members(&self) -> Membership {
+        Membership {
+            epoch: Epoch(0),
+            voters: (1..=self.voters).map(NodeId).collect(),
+        }
+    }
+
     pub(crate) fn draw(rng: &mut StdRng) -> Self {
         let timeout = rng.random_range(200..1000);
         let voters = [1, 3, 3, 3, 5, 5][rng.random_range(0..6)];
@@ -90,6 +111,7 @@ impl Mix {
                 Fault::Partition | Fault::OneWay | Fault::Chain | Fault::Cut
             )
         };
+        let holders = [0, 0, 1, 3][rng.random_range(0..4)];
         Mix {
             voters,
             heartbeat: Duration::from_millis(timeout / 10),
@@ -98,7 +120,9 @@ impl Mix {
             window_bytes: [200, 4 << 10, 1 << 20][rng.random_range(0..3)],
             segment_bytes: [2 << 10, 8 << 10, 32 << 10][rng.random_range(0..3)],
             command_bytes: [0, 0, 300, 3000][rng.random_range(0..4)],
+            checkpoint_every: [3, 20, 100, u64::MAX][rng.random_range(0..4)],
             clients: rng.random_range(1..9),
+            holders,
             think: [MS, 20 * MS, 200 * MS][rng.random_range(0..3)],
             safety: rng.random_range(2..12) * SECOND,
             faults: FAULTS
@@ -106,13 +130,18 @@ impl Mix {
                 .filter(|fault| voters > 1 || links(fault))
                 .filter(|_| rng.random_bool(often))
                 .collect(),
-            fault_every: [100 * MS, 400 * MS, 1500 * MS][rng.random_range(0..3)],
+            // A session ends only under a leader that lasts longer than its lease.
+            fault_every: match holders {
+                0 => [100 * MS, 400 * MS, 1500 * MS][rng.random_range(0..3)],
+                _ => [400 * MS, 1500 * MS, 4 * SECOND][rng.random_range(0..3)],
+            },
             loss: some(rng, 0.2),
             duplication: some(rng, 0.2),
             delay: [MS, 10 * MS, 100 * MS, 400 * MS][rng.random_range(0..4)],
             reorder: rng.random(),
             noticed_within: [Some(10 * MS), Some(2 * SECOND), None][rng.random_range(0..3)],
             sync: [MS / 5, 5 * MS, 60 * MS][rng.random_range(0..3)],
+            settles: false,
             skew: rng.random(),
         }
     }

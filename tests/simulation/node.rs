@@ -2,11 +2,19 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use synod::paxos::{Batch, Input, Message, NodeId, PersistId, Replica, Slot, Time};
+use rand::RngExt;
+use rand::rngs::StdRng;
+use synod::paxos::{
+    Batch, Input, Membership, Message, NodeId, PersistId, Replica, Slot, Succession, Time,
+};
+use synod::replication::Leases;
+use synod::replication::storage::checkpoint::{Checkpoint, Meta};
 use synod::replication::storage::{Memory, MemoryDisk, Wal};
 use synod::state::Machine;
 
 use crate::clients::Call;
+use crate::mix::{Mix, SECOND};
+use crate::sessions::Expiries;
 
 /// A voter, up or down.
 pub(crate) struct Node {
@@ -32,18 +40,35 @@ pub(crate) struct Node {
     pub(crate) rotten: bool,
     /// Left alone by faults.
     pub(crate) spared: bool,
+    /// It has no vote yet.
+    pub(crate) newcomer: bool,
+    /// The membership it last entered, as its record of the group has it.
+    pub(crate) membership: Membership,
 }
 
 /// What runs on it.
 pub(crate) struct Process {
     pub(crate) replica: Replica,
+    pub(crate) disk: MemoryDisk,
     pub(crate) wal: Wal<MemoryDisk>,
     pub(crate) machine: Machine,
+    /// Who votes behind what it has applied; none before the first Seal.
+    pub(crate) succession: Option<Succession>,
     /// Handed out and not yet being written.
     pub(crate) waiting: Vec<(PersistId, Batch)>,
     /// Being written, with one sync.
     pub(crate) writing: Vec<(PersistId, Batch)>,
     pub(crate) durable: PersistId,
+    /// The newest batch handed out.
+    pub(crate) issued: PersistId,
+    /// The last slot of which a checkpoint was begun; whether one is on its way.
+    pub(crate) checkpoint: u64,
+    pub(crate) taking: bool,
+    /// Whether one of a peer is on its way; and one that is here.
+    pub(crate) fetching: bool,
+    pub(crate) fetched: Option<Checkpoint>,
+    /// Written, to be kept once the batches before are durable.
+    pub(crate) drafts: Vec<(PersistId, Meta)>,
     /// Messages that wait for a batch.
     pub(crate) withheld: VecDeque<(PersistId, NodeId, Message)>,
     pub(crate) wake: Option<u64>,
@@ -55,6 +80,9 @@ pub(crate) struct Process {
     pub(crate) ready: Vec<(Slot, Call)>,
     /// Clients that wait for a key.
     pub(crate) keyed: BTreeMap<String, Vec<Call>>,
+    /// Of the leadership it has or last had, and the ends it has proposed.
+    pub(crate) leases: Option<Leases>,
+    pub(crate) expiries: Expiries,
     /// Names proposals and reads.
     pub(crate) next: u64,
 }
@@ -66,14 +94,28 @@ pub(crate) enum Arrived {
 }
 
 impl Process {
-    pub(crate) fn new(replica: Replica, wal: Wal<MemoryDisk>, machine: Machine) -> Self {
+    pub(crate) fn new(
+        replica: Replica,
+        disk: MemoryDisk,
+        wal: Wal<MemoryDisk>,
+        machine: Machine,
+        succession: Option<Succession>,
+    ) -> Self {
         Process {
             replica,
+            disk,
             wal,
+            checkpoint: machine.applied(),
             machine,
+            succession,
             waiting: Vec::new(),
             writing: Vec::new(),
             durable: PersistId(0),
+            issued: PersistId(0),
+            taking: false,
+            fetching: false,
+            fetched: None,
+            drafts: Vec::new(),
             withheld: VecDeque::new(),
             wake: None,
             backlog: Vec::new(),
@@ -81,12 +123,39 @@ impl Process {
             reading: Default::default(),
             ready: Vec::new(),
             keyed: Default::default(),
+            leases: None,
+            expiries: Default::default(),
             next: 0,
         }
     }
 }
 
 impl Node {
+    /// A machine that was never started.
+    pub(crate) fn new(id: NodeId, memory: Memory, mix: &Mix, rng: &mut StdRng) -> Self {
+        Node {
+            id,
+            memory,
+            boot: 0,
+            founded: false,
+            process: None,
+            unsure: Vec::new(),
+            paused: None,
+            rate: if mix.skew {
+                rng.random_range(900..1100)
+            } else {
+                1000
+            },
+            ahead: rng.random_range(0..SECOND),
+            sync: mix.sync,
+            connected: BTreeMap::new(),
+            rotten: false,
+            spared: false,
+            newcomer: false,
+            membership: mix.first_members(),
+        }
+    }
+
     /// Its clock at a true time.
     pub(crate) fn clock(&self, now: u64) -> Time {
         Time(std::time::Duration::from_micros(

@@ -5,18 +5,20 @@
 
 use std::collections::BTreeMap;
 
-use synod::paxos::{Ballot, Batch, Entry, LogChange, Message, NodeId, Payload, Recovered, Slot};
-use synod::state::Command;
+use synod::paxos::{
+    Ballot, Batch, Entry, Epoch, LogChange, Membership, Message, NodeId, Payload, Recovered, Slot,
+};
+use synod::state::{Body, Command};
 
 use crate::shadow::Shadow;
 
 /// Everything known about the whole group.
 pub(crate) struct Oracle {
-    quorum: u32,
-    initial: Ballot,
+    /// Who votes in each epoch, as far as its Seal is chosen.
+    members: BTreeMap<Epoch, Membership>,
     shadows: BTreeMap<NodeId, Shadow>,
     /// The log of each ballot's leader, as far as any voter in sync with it has shown.
-    logs: BTreeMap<Ballot, Vec<Entry>>,
+    logs: BTreeMap<Ballot, BTreeMap<u64, Entry>>,
     /// Who has accepted a slot in a ballot, as bits.
     accepted: BTreeMap<(Slot, Ballot), u32>,
     /// By slot less one: the entry, and the lowest ballot it was chosen in.
@@ -36,13 +38,12 @@ struct State {
 }
 
 impl Oracle {
-    pub(crate) fn new(voters: u32, initial: Ballot) -> Self {
-        let shadows = (1..=voters)
-            .map(|id| (NodeId(id), Shadow::new(initial)))
-            .collect();
+    pub(crate) fn new(first: Membership) -> Self {
+        let initial = Ballot::initial(first.epoch);
+        let voters = first.voters.iter();
+        let shadows = voters.map(|id| (*id, Shadow::new(initial))).collect();
         Oracle {
-            quorum: voters / 2 + 1,
-            initial,
+            members: BTreeMap::from([(first.epoch, first)]),
             shadows,
             logs: BTreeMap::new(),
             accepted: BTreeMap::new(),
@@ -60,6 +61,24 @@ impl Oracle {
             return;
         };
         let adopted = matches!(batch.log, Some(LogChange::Adopt { .. }));
+        if let Some(LogChange::Adopt {
+            base: Some(base),
+            synced,
+            ..
+        }) = &batch.log
+        {
+            let chosen = self.chosen.get(base.slot.0 as usize - 1);
+            let ballot = chosen
+                .and_then(Option::as_ref)
+                .map(|(_, entry)| entry.ballot);
+            assert_eq!(
+                ballot,
+                Some(base.ballot),
+                "a checkpoint of what was not chosen"
+            );
+            let voters = self.accepted.entry((base.slot, *synced)).or_default();
+            *voters |= 1 << node.0;
+        }
         self.holds(node, if adopted { Slot(1) } else { first });
         if adopted {
             self.nothing_chosen_is_missing(node);
@@ -71,31 +90,28 @@ impl Oracle {
         let shadow = &self.shadows[&node];
         let Some(ballot) = shadow.synced else { return };
         let log = self.logs.entry(ballot).or_default();
-        for slot in first.0..=shadow.last().0 {
+        for slot in first.max(shadow.start).0..=shadow.last().0 {
             let entry = shadow.entry(Slot(slot)).expect("up to its last");
             assert!(
                 entry.ballot <= ballot,
                 "slot {slot}: an entry of {} in a log of {ballot}",
                 entry.ballot
             );
-            match log.get(slot as usize - 1) {
+            match log.get(&slot) {
                 Some(other) => assert_eq!(
                     other, entry,
                     "two logs of ballot {ballot} differ at slot {slot}"
                 ),
-                None => {
-                    assert_eq!(
-                        log.len() as u64 + 1,
-                        slot,
-                        "a log of ballot {ballot} has a gap"
-                    );
-                    log.push(entry.clone());
-                }
+                None => drop(log.insert(slot, entry.clone())),
             }
+            follows(entry, slot.checked_sub(2).and_then(|at| log.get(&(at + 1))));
             let voters = self.accepted.entry((Slot(slot), ballot)).or_default();
             *voters |= 1 << node.0;
-            if voters.count_ones() >= self.quorum {
+            if has_majority(&self.members, ballot.epoch, *voters) {
                 choose(&mut self.chosen, slot, ballot, entry);
+                if let Some(next) = entry.begins() {
+                    self.members.insert(next.epoch, next.membership());
+                }
             }
             if let Some(Some((lowest, value))) = self.chosen.get(slot as usize - 1)
                 && *lowest <= ballot
@@ -129,7 +145,44 @@ impl Oracle {
 
     /// Whether the voter's log is damaged and was not synced since.
     pub(crate) fn is_damaged(&self, node: NodeId) -> bool {
-        self.shadows[&node].synced.is_none()
+        let shadow = self.shadows.get(&node);
+        shadow.is_some_and(|shadow| shadow.synced.is_none())
+    }
+
+    /// A newcomer holds this durably: the decided log through a Seal, and has entered the epoch behind it.
+    pub(crate) fn joined(&mut self, node: NodeId, held: Recovered) {
+        for (slot, entry) in (held.start.0..).zip(&held.entries) {
+            self.decided(node, Slot(slot), entry);
+        }
+        assert_eq!(held.synced, Some(Ballot::initial(held.promised.epoch)));
+        let shadow = Shadow {
+            promised: held.promised,
+            synced: held.synced,
+            decided: held.decided,
+            start: held.start,
+            entries: held.entries,
+        };
+        assert_eq!(
+            shadow.decided,
+            shadow.last(),
+            "it holds what is decided alone"
+        );
+        self.shadows.insert(node, shadow);
+        self.holds(node, Slot(1));
+    }
+
+    /// Whose majorities must be well: those of the newest epoch, and of the one before until something is chosen in the
+    /// newest, for only they may know that it has begun.
+    pub(crate) fn in_force(&self) -> Vec<Membership> {
+        let (newest, _) = self.members.last_key_value().expect("there is a first");
+        let begun = |chosen: &Option<(Ballot, Entry)>| {
+            chosen
+                .as_ref()
+                .is_some_and(|(_, entry)| entry.ballot.epoch == *newest)
+        };
+        let begun = self.chosen.iter().any(begun);
+        let from = Epoch(newest.0.saturating_sub(u32::from(!begun)));
+        self.members.range(from..).map(|(_, m)| m.clone()).collect()
     }
 
     /// A voter came back with this. `unsure` was being written when it went down.
@@ -141,8 +194,10 @@ impl Oracle {
         rotten: bool,
     ) {
         let shadow = &self.shadows[&node];
+        // That an epoch was entered stands in the log alone: nothing was promised in it yet.
+        let entered = rotten && shadow.promised.node.is_none();
         assert!(
-            recovered.promised >= shadow.promised,
+            recovered.promised >= shadow.promised || entered,
             "voter {node} forgot its promise"
         );
         assert!(
@@ -167,6 +222,7 @@ impl Oracle {
             let shadow = self.shadows.get_mut(&node).expect("one for each voter");
             shadow.synced = None;
             shadow.decided = recovered.decided;
+            shadow.start = recovered.start;
             shadow.entries.clone_from(&recovered.entries);
         } else if whole.is(recovered) {
             unsure.iter().for_each(|batch| self.durable(node, batch));
@@ -188,16 +244,29 @@ impl Oracle {
             .promised = recovered.promised;
     }
 
+    /// A state was read back from a checkpoint of `slot`.
+    pub(crate) fn restored(&self, node: NodeId, slot: Slot, digest: u64) {
+        let Some(at) = slot.0.checked_sub(1) else {
+            return;
+        };
+        let state = self.states.get(at as usize);
+        assert_eq!(
+            Some(digest),
+            state.map(|state| state.digest),
+            "voter {node} restored another state of slot {slot}"
+        );
+    }
+
     /// What is left of a damaged log may be older than what was held last, but was held, and no less decided.
     fn is_real(&self, recovered: &Recovered) {
-        for (slot, entry) in (1..).zip(&recovered.entries) {
-            let same = |log: &Vec<Entry>| log.get(slot - 1) == Some(entry);
+        for (slot, entry) in (recovered.start.0..).zip(&recovered.entries) {
+            let same = |log: &BTreeMap<u64, Entry>| log.get(&slot) == Some(entry);
             assert!(
                 self.logs.values().any(same),
                 "a damaged log shows another entry in slot {slot}"
             );
-            if slot as u64 <= recovered.decided.0 {
-                let chosen = self.chosen.get(slot - 1).and_then(Option::as_ref);
+            if slot <= recovered.decided.0 {
+                let chosen = self.chosen.get(slot as usize - 1).and_then(Option::as_ref);
                 assert!(
                     chosen.is_some_and(|(_, chosen)| chosen == entry),
                     "slot {slot} is not what was decided"
@@ -244,7 +313,7 @@ impl Oracle {
                 .is_some_and(|voters| voters & 1 << node.0 != 0)
         };
         assert!(
-            last == Slot(0) || ballot == self.initial || bit(last.0),
+            last == Slot(0) || ballot.node.is_none() || bit(last.0),
             "voter {node} accepted {last} in {ballot} before it is durable"
         );
     }
@@ -271,13 +340,13 @@ impl Oracle {
     ) {
         if self.states.len() as u64 + 1 == slot.0 {
             let fresh = match &entry.payload {
-                Payload::Barrier => false,
+                Payload::Barrier | Payload::Seal(_) => false,
                 Payload::Command(command) => {
-                    let key = Command::decode(command)
-                        .expect("clients propose commands")
-                        .key;
-                    let first = *self.keys.entry(key.as_str().to_owned()).or_insert(slot);
-                    first == slot
+                    let command = Command::decode(command).expect("clients propose commands");
+                    let key = command.key.as_str().to_owned();
+                    // Sessions are no part of the config.
+                    matches!(command.body, Body::Config(_))
+                        && *self.keys.entry(key).or_insert(slot) == slot
                 }
             };
             let before = self.states.last().map_or(0, |state| state.revision);
@@ -336,6 +405,31 @@ impl Oracle {
                 .count() as u64,
         )
     }
+}
+
+fn has_majority(members: &BTreeMap<Epoch, Membership>, epoch: Epoch, voters: u32) -> bool {
+    let Some(membership) = members.get(&epoch) else {
+        return false;
+    };
+    let votes = membership
+        .voters
+        .iter()
+        .filter(|voter| voters & 1 << voter.0 != 0);
+    votes.count() >= membership.quorum()
+}
+
+/// Nothing is above a Seal in its epoch, and nothing of the next epoch is below one.
+fn follows(entry: &Entry, before: Option<&Entry>) {
+    let Some(before) = before else { return };
+    let expected = match before.payload {
+        Payload::Seal(_) => before.ballot.epoch.next(),
+        _ => before.ballot.epoch,
+    };
+    assert_eq!(
+        entry.ballot.epoch, expected,
+        "an entry of {} stands behind one of {}",
+        entry.ballot, before.ballot
+    );
 }
 
 fn choose(chosen: &mut Vec<Option<(Ballot, Entry)>>, slot: u64, ballot: Ballot, entry: &Entry) {

@@ -1,10 +1,13 @@
 //! The phases of a seed: faults, then a majority left alone that must commit, then all who must agree.
 
+use std::collections::BTreeSet;
+
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use synod::paxos::NodeId;
 
-use crate::mix::{MS, SECOND};
+use crate::follower::Happens;
+use crate::mix::{Fault, MS, SECOND};
 use crate::node::Node;
 use crate::summary::Summary;
 use crate::world::{Event, World};
@@ -28,7 +31,12 @@ impl World {
                 },
             );
         }
+        for holder in 0..self.holders.len() {
+            self.after(0, Event::Holder { holder, nth: 0 });
+            self.after(0, Event::Claim { holder, nth: 0 });
+        }
         self.after(self.mix.fault_every, Event::Chaos);
+        self.after(0, Event::Follower(Happens::Start));
         while self.now < self.mix.safety {
             self.step();
         }
@@ -41,16 +49,32 @@ impl World {
         self.summary
     }
 
-    /// Faults stop on a random majority; the others may be cut off, or go on being faulty.
+    /// Faults stop on a random majority of each membership in force; the others may be cut off, or go on being faulty.
     fn spare_majority(&mut self) {
-        let mut spared: Vec<NodeId> = self.nodes.iter().map(|node| node.id).collect();
-        spared.shuffle(&mut self.rng);
-        // A damaged voter has no vote until it was synced: the majority is one of the others.
-        spared.sort_by_key(|node| self.is_harmed(*node));
-        let alone = spared.split_off(spared.len() / 2 + 1);
+        self.mix.settles = true;
+        self.mix.faults.retain(|fault| *fault != Fault::Change);
+        let cut_off = self.rng.random();
+        self.spare_majorities(cut_off);
+    }
+
+    fn spare_majorities(&mut self, cut_off: bool) {
+        let mut spared = BTreeSet::new();
+        for membership in self.oracle.in_force() {
+            let mut voters: Vec<NodeId> = membership.voters.iter().copied().collect();
+            voters.shuffle(&mut self.rng);
+            // A damaged voter has no vote until it was synced: the majority is one of the others. Who is spared already
+            // stays so.
+            voters.sort_by_key(|node| (self.is_harmed(*node), !self.node(*node).spared));
+            spared.extend(voters.into_iter().take(membership.quorum()));
+        }
+        let already = self.nodes.iter().filter(|node| node.spared);
+        spared.extend(already.map(|node| node.id));
+        let spared: Vec<NodeId> = spared.into_iter().collect();
+        let others = self.nodes.iter().map(|node| node.id);
+        let alone: Vec<NodeId> = others.filter(|node| !spared.contains(node)).collect();
         self.note(format_args!("faults stop on {spared:?}"));
         self.links.mend(Some(&spared));
-        if self.rng.random() {
+        if cut_off {
             for (a, b) in spared.iter().flat_map(|a| alone.iter().map(|b| (*a, *b))) {
                 self.links.cut(a, b);
             }
@@ -64,16 +88,29 @@ impl World {
 
     fn must_progress(&mut self) {
         let (writes, reads) = (self.summary.writes + 5, self.summary.reads + 2);
-        let bound = self.now + 30 * self.mix.election_timeout.as_micros() as u64 + 10 * SECOND;
+        let mut bound = self.patience();
+        let mut in_force = self.oracle.in_force();
         while self.summary.writes < writes || self.summary.reads < reads {
             assert!(self.now < bound, "a connected majority makes no progress");
             self.step();
+            // A change that was on its way may be chosen only now.
+            let now = self.oracle.in_force();
+            if now.last() != in_force.last() {
+                in_force = now;
+                self.spare_majorities(false);
+                bound = self.patience();
+            }
         }
+    }
+
+    fn patience(&self) -> u64 {
+        self.now + 30 * self.mix.election_timeout.as_micros() as u64 + 10 * SECOND
     }
 
     fn spare_all(&mut self) {
         self.note(format_args!("faults stop"));
         self.mix.faults.clear();
+        self.follower.spared = true;
         self.links.mend(None);
         self.reachable = self.nodes.iter().map(|node| node.id).collect();
         for node in self.reachable.clone() {
@@ -82,17 +119,27 @@ impl World {
         self.links_changed();
     }
 
-    /// Everyone applies all that is chosen by now.
+    /// Every voter applies all that is chosen by now.
     fn must_agree(&mut self) {
         let goal = self.oracle.chosen();
-        let bound = self.now + 30 * self.mix.election_timeout.as_micros() as u64 + 10 * SECOND;
+        let bound = self.patience();
+        let in_force = self.oracle.in_force();
+        let voters = &in_force.last().expect("there is a membership").voters;
         let behind = |node: &Node| {
             node.process
                 .as_ref()
                 .is_none_or(|process| process.machine.applied() < goal.0)
         };
-        while self.nodes.iter().any(behind) {
+        while self
+            .nodes
+            .iter()
+            .any(|node| voters.contains(&node.id) && behind(node))
+        {
             assert!(self.now < bound, "a connected voter does not catch up");
+            self.step();
+        }
+        while self.follower.applied() < goal.0 {
+            assert!(self.now < bound, "a follower does not catch up");
             self.step();
         }
     }

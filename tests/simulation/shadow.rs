@@ -3,11 +3,13 @@
 use synod::paxos::{Ballot, Batch, Entry, LogChange, Recovered, Slot};
 
 /// The durable state of one voter.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Shadow {
     pub(crate) promised: Ballot,
     pub(crate) synced: Option<Ballot>,
     pub(crate) decided: Slot,
+    /// The slot of `entries[0]`: what lies before is in a checkpoint.
+    pub(crate) start: Slot,
     pub(crate) entries: Vec<Entry>,
 }
 
@@ -17,16 +19,17 @@ impl Shadow {
             promised: initial,
             synced: Some(initial),
             decided: Slot(0),
+            start: Slot(1),
             entries: Vec::new(),
         }
     }
 
     pub(crate) fn last(&self) -> Slot {
-        Slot(self.entries.len() as u64)
+        self.start.plus(self.entries.len()).previous()
     }
 
     pub(crate) fn entry(&self, slot: Slot) -> Option<&Entry> {
-        self.entries.get((slot.0 as usize).checked_sub(1)?)
+        self.entries.get(slot.0.checked_sub(self.start.0)? as usize)
     }
 
     /// Applies a batch; gives the first slot that it wrote.
@@ -51,21 +54,38 @@ impl Shadow {
                 Some(*first)
             }
             Some(LogChange::Adopt {
+                base,
                 first,
                 entries,
                 synced,
             }) => {
+                if let Some(base) = base {
+                    assert!(
+                        base.slot > self.decided,
+                        "a checkpoint takes back what is decided"
+                    );
+                    self.entries.clear();
+                    self.start = *first;
+                    self.decided = base.slot;
+                }
                 assert!(*first <= self.last().next(), "an adopted log leaves a gap");
                 assert!(
                     self.synced.is_none_or(|before| before <= *synced),
                     "synced fell to {synced}"
                 );
-                let cut = self.entries.split_off(first.0 as usize - 1);
+                assert!(
+                    *first >= self.start,
+                    "an adopted log begins in a checkpoint"
+                );
+                let cut = self.entries.split_off(first.since(self.start) as usize);
                 self.entries.extend(entries.iter().cloned());
                 let decided = self.decided.since(first.previous()) as usize;
                 let kept = entries.get(..decided) == cut.get(..decided);
                 assert!(kept, "a log of {synced} changes what is decided");
                 self.synced = Some(*synced);
+                if synced.node.is_none() {
+                    self.promised = self.promised.max(*synced);
+                }
                 Some(*first)
             }
         };
@@ -81,9 +101,16 @@ impl Shadow {
         changed
     }
 
-    /// Whether this is what was recovered, promise aside.
+    /// Whether this is what was recovered, promise aside, and what a checkpoint sums up.
     pub(crate) fn is(&self, recovered: &Recovered) -> bool {
-        (self.synced, self.decided) == (recovered.synced, recovered.decided)
-            && self.entries == recovered.entries
+        // What a checkpoint holds is decided, whatever else was told of it.
+        let decided = self.decided.max(recovered.applied);
+        (self.synced, decided) == (recovered.synced, recovered.decided)
+            && self.start <= recovered.start
+            && recovered.start <= recovered.applied.next()
+            && self
+                .entries
+                .get(recovered.start.since(self.start) as usize..)
+                == Some(&recovered.entries[..])
     }
 }

@@ -12,6 +12,20 @@ pub(crate) struct Summary {
     pub(crate) leaderships: u64,
     pub(crate) starts: u64,
     pub(crate) damaged: u64,
+    /// Starts from a checkpoint, and checkpoints taken.
+    pub(crate) restored: u64,
+    pub(crate) checkpoints: u64,
+    /// Times a voter entered an epoch.
+    pub(crate) epochs: u64,
+    /// Sessions opened, kept alive so often, and ended.
+    pub(crate) sessions: u64,
+    pub(crate) kept: u64,
+    pub(crate) ended: u64,
+    /// Checkpoints of peers gone on from, and segments dropped behind checkpoints.
+    pub(crate) installed: u64,
+    pub(crate) dropped: u64,
+    /// Locks granted, as those that asked were told.
+    pub(crate) grants: u64,
 }
 
 impl Summary {
@@ -22,6 +36,15 @@ impl Summary {
         self.leaderships += other.leaderships;
         self.starts += other.starts;
         self.damaged += other.damaged;
+        self.restored += other.restored;
+        self.checkpoints += other.checkpoints;
+        self.epochs += other.epochs;
+        self.sessions += other.sessions;
+        self.kept += other.kept;
+        self.ended += other.ended;
+        self.installed += other.installed;
+        self.dropped += other.dropped;
+        self.grants += other.grants;
     }
 }
 
@@ -34,11 +57,20 @@ impl fmt::Display for Summary {
             leaderships,
             starts,
             damaged,
+            restored,
+            checkpoints,
+            epochs,
+            sessions,
+            kept,
+            ended,
+            installed,
+            dropped,
+            grants,
             ..
         } = self;
         write!(
             f,
-            "{slots} slots chosen, {writes} writes and {reads} reads answered, {leaderships} leaderships, {starts} starts, {damaged} on a damaged log"
+            "{slots} slots chosen, {writes} writes and {reads} reads answered, {leaderships} leaderships, {starts} starts, {damaged} on a damaged log, {restored} from one of {checkpoints} checkpoints, {installed} fetched of a peer, {dropped} segments dropped, {epochs} epochs entered, {sessions} sessions kept alive {kept} times and {ended} ended, {grants} locks granted"
         )
     }
 }

@@ -6,14 +6,18 @@ use std::fmt;
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use synod::paxos::{Ballot, Epoch, Input, NodeId, Role};
+use synod::paxos::{Input, NodeId, Role, Slot};
 use synod::replication::storage::Memory;
 
+use crate::checkpoints::Draft;
 use crate::clients::{Answer, Call, Client};
+use crate::follower::{Follower, Happens};
 use crate::links::Links;
-use crate::mix::{Mix, SECOND};
+use crate::locks::Grants;
+use crate::mix::Mix;
 use crate::node::{Arrived, Node};
 use crate::oracle::Oracle;
+use crate::sessions::Holder;
 use crate::summary::Summary;
 use crate::trace::Trace;
 
@@ -38,6 +42,19 @@ pub(crate) enum Event {
         node: NodeId,
         boot: u64,
     },
+    /// A checkpoint was written aside.
+    Drafted {
+        node: NodeId,
+        boot: u64,
+        draft: Draft,
+    },
+    /// A peer's checkpoint comes in.
+    Fetched {
+        node: NodeId,
+        boot: u64,
+        from: NodeId,
+        start: Slot,
+    },
     Call {
         node: NodeId,
         call: Call,
@@ -55,11 +72,29 @@ pub(crate) enum Event {
         tries: u64,
     },
     Start(NodeId),
+    /// A newcomer tries to come to its vote.
+    Join(NodeId),
     Resume(NodeId),
     /// A disk is well again.
     Mend(NodeId),
     Heal,
     Chaos,
+    Follower(Happens),
+    /// A holder of a session begins, or asks again.
+    Holder {
+        holder: usize,
+        nth: u64,
+    },
+    /// A holder of a session begins with a lock, or asks again.
+    Claim {
+        holder: usize,
+        nth: u64,
+    },
+    /// A voter looks at what is due.
+    Look {
+        node: NodeId,
+        boot: u64,
+    },
 }
 
 pub(crate) struct World {
@@ -69,8 +104,11 @@ pub(crate) struct World {
     queue: BTreeMap<(u64, u64), Event>,
     sequence: u64,
     pub(crate) nodes: Vec<Node>,
+    pub(crate) follower: Follower,
     pub(crate) links: Links,
     pub(crate) clients: Vec<Client>,
+    pub(crate) holders: Vec<Holder>,
+    pub(crate) grants: Grants,
     pub(crate) oracle: Oracle,
     pub(crate) trace: Trace,
     /// Whom clients may ask; all unless faults have stopped on some.
@@ -83,31 +121,18 @@ impl World {
         let mut rng = StdRng::seed_from_u64(seed);
         let mix = Mix::draw(&mut rng);
         let nodes: Vec<Node> = (1..=mix.voters)
-            .map(|id| Node {
-                id: NodeId(id),
-                memory: Memory::new(rng.random()),
-                boot: 0,
-                founded: false,
-                process: None,
-                unsure: Vec::new(),
-                paused: None,
-                rate: if mix.skew {
-                    rng.random_range(900..1100)
-                } else {
-                    1000
-                },
-                ahead: rng.random_range(0..SECOND),
-                sync: mix.sync,
-                connected: BTreeMap::new(),
-                rotten: false,
-                spared: false,
+            .map(|id| {
+                let memory = Memory::new(rng.random());
+                Node::new(NodeId(id), memory, &mix, &mut rng)
             })
             .collect();
         let clients = (0..mix.clients)
             .map(|_| Client::new(&mut rng, &mix))
             .collect();
+        let holders = (0..mix.holders).map(|_| Holder::default()).collect();
         let mut world = World {
-            oracle: Oracle::new(mix.voters, Ballot::initial(Epoch(0))),
+            oracle: Oracle::new(mix.first_members()),
+            follower: Follower::new(rng.random()),
             reachable: nodes.iter().map(|node| node.id).collect(),
             rng,
             mix,
@@ -117,6 +142,8 @@ impl World {
             nodes,
             links: Links::default(),
             clients,
+            holders,
+            grants: Grants::default(),
             trace: Trace::new(printed),
             summary: Summary::default(),
         };
@@ -147,6 +174,13 @@ impl World {
             Event::Notice { node, peer } => self.notice(node, peer),
             Event::Wake { node, boot } => self.wake(node, boot),
             Event::Written { node, boot } => self.written(node, boot),
+            Event::Drafted { node, boot, draft } => self.drafted(node, boot, draft),
+            Event::Fetched {
+                node,
+                boot,
+                from,
+                start,
+            } => self.fetched(node, boot, from, start),
             Event::Call { node, call } => {
                 if self.node(node).is_up() {
                     self.arrives(node, Arrived::Call(call));
@@ -162,6 +196,7 @@ impl World {
             } => self.answered(client, nth, from, answer),
             Event::Client { client, nth, tries } => self.ask(client, nth, tries),
             Event::Start(node) => self.start(node),
+            Event::Join(node) => self.join(node),
             Event::Resume(node) => self.resume(node),
             Event::Mend(node) => {
                 let sync = self.mix.sync;
@@ -173,6 +208,10 @@ impl World {
                 self.links_changed();
             }
             Event::Chaos => self.strike(),
+            Event::Follower(what) => self.happens(what),
+            Event::Holder { holder, nth } => self.hold(holder, nth),
+            Event::Claim { holder, nth } => self.claim(holder, nth),
+            Event::Look { node, boot } => self.look(node, boot),
         }
     }
 

@@ -44,11 +44,14 @@ impl World {
         match process.wal.write(&batches) {
             Ok(()) => {}
             Err(error) if error.is_full() => {
-                return self.after(FULL_PAUSE, Event::Written { node, boot });
+                self.after(FULL_PAUSE, Event::Written { node, boot });
+                // A leader hands over, and asks again as long as its disk is full.
+                return self.input(node, Input::Transfer { to: None });
             }
             Err(error) => {
                 // The replica ends; the process may live on without it, or end too.
                 self.note(format_args!("{node} fails: {error}"));
+                self.input(node, Input::Abdicate);
                 let power = self.rng.random();
                 return self.end(node, power);
             }
@@ -60,6 +63,9 @@ impl World {
             self.release(node, *id);
         }
         self.note(format_args!("{node} holds {last:?}"));
+        if !self.keep_drafts(node) {
+            return;
+        }
         self.input(node, Input::Persisted(last));
     }
 

@@ -1,7 +1,7 @@
 // The status page: asks the node it came from every two seconds, and offers weight, state and rollback.
 
-import { at, call, load } from "./api.js";
-import { count, diffElements, element, fill, healthCell, isTaking, keyed, millis, nodeCells, routeCells, row } from "./view.js";
+import { at, call, load, login } from "./api.js";
+import { count, diffElements, element, fill, healthCell, isTaking, isUsed, keyed, lockCells, millis, nodeCells, routeCells, row } from "./view.js";
 
 const $ = (id) => document.getElementById(id);
 const filter = $("filter");
@@ -21,6 +21,17 @@ async function act(work) {
     notice(error);
   }
 }
+
+window.addEventListener("unauthorized", () => {
+  $("login").hidden = false;
+});
+$("login").addEventListener("submit", (event) => {
+  event.preventDefault();
+  login($("token").value.trim());
+  $("token").value = "";
+  $("login").hidden = true;
+  act(() => {});
+});
 
 const wanted = (...texts) => {
   const needle = filter.value.trim().toLowerCase();
@@ -101,16 +112,21 @@ function updateRevision(tr, entry) {
 
 function draw() {
   if (!latest) return;
-  const { nodes, pools, routes, revisions } = latest;
+  const { nodes, pools, routes, revisions, locks, sessions } = latest;
   const leader = nodes.items.find((node) => node.role === "leader");
   $("summary").textContent = `${leader ? `${leader.name} leads` : "no leader: traffic flows, changes wait"}, ${nodes.items.length} ${nodes.items.length === 1 ? "node" : "nodes"}, revision ${count(revisions.revision)}`;
   $("summary").className = leader ? "" : "bad";
   keyed($("nodes"), nodes.items, (node) => String(node.id), row(7), (tr, node) => fill(tr, nodeCells(node)));
   const shown = pools.items.filter(({ spec }) => wanted(spec.name, ...(spec.backends ?? []).flatMap((b) => [b.id, b.address])));
-  $("more").hidden = !pools.next && !routes.next;
+  $("more").hidden = !pools.next && !routes.next && !locks.next;
   keyed($("pools"), shown, ({ spec }) => spec.name, createPool, updatePool);
   keyed($("routes"), routes.items.filter(({ spec }) => wanted(spec.name, ...(spec.match?.hosts ?? []), ...(spec.to ?? []).map((t) => t.pool))),
     ({ spec }) => spec.name, row(5), (tr, route) => fill(tr, routeCells(route)));
+  const used = locks.items.filter(isUsed);
+  const owners = new Map(sessions.items.map((session) => [session.session, session.owner]));
+  $("free").textContent = `${count(used.length)} held or waited for, ${count(locks.items.length - used.length)} free, ${count(sessions.items.length)} sessions`;
+  keyed($("locks"), used.filter((lock) => wanted(lock.name, ...lock.holders.map((it) => it.content))),
+    (lock) => lock.name, row(6), (tr, lock) => fill(tr, lockCells(lock, owners)));
   keyed($("history"), revisions.items, (entry) => String(entry.revision), createRevision, updateRevision);
 }
 

@@ -40,7 +40,8 @@ export const count = (number) => (number === null || number === undefined ? "" :
 export const millis = (number) => (number === null || number === undefined ? "" : `${number.toFixed(1)} ms`);
 
 export function nodeCells(node) {
-  const state = node.rejected ? [`rejected: ${node.rejected}`, "bad"]
+  const state = node.failed ? [`failed: ${node.failed}`, "bad"]
+    : node.rejected ? [`rejected: ${node.rejected}`, "bad"]
     : node.reachable === false ? ["unreachable", "bad"]
     : node.lag > 0 ? ["behind", "warn"] : ["serving", "good"];
   const heard = node.heard_ms === null || node.heard_ms === undefined ? (node.reachable === false ? "never" : "this node") : `${(node.heard_ms / 1000).toFixed(1)} s ago`;
@@ -48,16 +49,16 @@ export function nodeCells(node) {
     (node.digest ?? "").slice(0, 8), heard, state];
 }
 
-// Whether a backend gets requests: in panic one that is down does, one that is unknown never.
+// Whether a backend gets requests: in panic one that is down or ejected does, one that is unknown never.
 export const isTaking = ({ admitting, health }, panics) =>
-  admitting === true && (health === "up" || health === "unchecked" || (panics && health === "down"));
+  admitting === true && (health === "up" || health === "unchecked" || (panics && (health === "down" || health === "ejected")));
 
 export function healthCell(status, panics) {
   const why = status.health_reason ? `: ${status.health_reason}` : "";
   const health = status.health === "unchecked" || status.health === undefined ? "" : `${status.health}${why}`;
   const taking = isTaking(status, panics);
   const text = [health, taking ? "takes traffic" : "takes none"].filter((part) => part !== "").join(", ");
-  return [text, status.health === "down" ? "bad" : taking ? "good" : "warn"];
+  return [text, status.health === "down" || status.health === "ejected" ? "bad" : taking ? "good" : "warn"];
 }
 
 export function routeCells({ spec, status }) {
@@ -65,6 +66,25 @@ export function routeCells({ spec, status }) {
   return [spec.name, (spec.match?.hosts ?? []).join(", ") || "any",
     path.exact !== undefined ? `= ${path.exact}` : `${path.prefix ?? "/"} …`,
     (spec.to ?? []).map((target) => `${target.pool} ${target.weight ?? 1}`).join(", "), [count(status?.requests), "n"]];
+}
+
+// A lock that nobody holds, waits for or is kept from is only remembered.
+export const isUsed = (lock) => lock.holders.length > 0 || lock.queue.length > 0 || lock.delay !== null;
+
+// Who has or wants it, and why.
+const claimText = (claim, owners) => {
+  const who = owners.get(claim.session);
+  return `session ${claim.session}${who ? ` of ${who}` : ""}${claim.content ? `: ${claim.content}` : ""}`;
+};
+
+export function lockCells(lock, owners) {
+  const [holder] = lock.holders;
+  const held = lock.holders.map((it) => claimText(it, owners)).join("; ");
+  const kept = lock.delay ? "kept back after its holder failed" : "";
+  return [lock.name, [held || kept || "nobody", holder ? "good" : "warn"],
+    holder ? holder.mode : "", [String(lock.newest), "n"],
+    holder?.since ? new Date(holder.since).toLocaleString() : "",
+    lock.queue.map((it) => claimText(it, owners)).join("; ")];
 }
 
 export function diffElements(changes) {

@@ -3,8 +3,10 @@
 mod cluster;
 mod conventions;
 mod history;
+mod locks;
 mod reads;
 mod waits;
+mod watch;
 mod writes;
 
 use std::collections::BTreeMap;
@@ -141,19 +143,29 @@ impl Node {
             name: name.to_owned(),
             listener: Some(listener).filter(|_| !voters.is_empty()),
             voters,
+            join: Vec::new(),
+            advertise: None,
             admin,
+            tls: None,
             heartbeat: Duration::from_millis(20),
             election_timeout: Duration::from_millis(200),
+            checkpoint: replication::Pace {
+                entries: 1000,
+                bytes: 1 << 20,
+            },
+            level: crate::state::LEVEL,
         };
         let (replication, running) = replication::start(options).await.unwrap();
         let metrics = MetricsRegistry::new(1);
         let (trigger, shutdown) = shutdown::channel();
         let state = AdminState {
             replication,
+            access: Arc::default(),
             cell: Arc::new(SnapshotCell::new()),
             registry: Arc::new(Registry::new(metrics.clone())),
             metrics,
             serving: Arc::new(AtomicBool::new(false)),
+            busy: Arc::default(),
             shutdown,
         };
         Self {

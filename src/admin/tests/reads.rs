@@ -55,6 +55,62 @@ async fn what_is_read_can_be_put_back() {
 }
 
 #[tokio::test]
+async fn hashes_are_shown_nowhere_and_can_be_put_back_all_the_same() {
+    let node = Node::new().await;
+    node.put("/v1/pools/web", pool(&[1])).await;
+    let secret = "5e".repeat(32);
+    let mut shop = route("web");
+    shop["basic_auth"] = json!({"users": [{"name": "ann", "password_sha256": secret}]});
+    let revision = node.put("/v1/routes/shop", shop.clone()).await;
+    for path in [
+        "/v1/routes/shop",
+        "/v1/routes",
+        "/v1/config",
+        &format!("/v1/revisions/{revision}"),
+        &format!("/v1/revisions/{revision}/diff"),
+    ] {
+        let shown = node.get(path).await.body.to_string();
+        assert!(
+            shown.contains("(redacted)") && !shown.contains(&secret),
+            "{path} {shown}"
+        );
+    }
+    let mut other = shop.clone();
+    other["basic_auth"]["users"][0]["password_sha256"] = json!("6f".repeat(32));
+    let dry = node
+        .call("PUT /v1/routes/shop?dry_run=true", Some(other))
+        .await;
+    assert!(
+        !dry.body.to_string().contains(&"6f".repeat(32)),
+        "{}",
+        dry.body
+    );
+    let candidate = json!({"pools": [], "routes": []});
+    let differs = node.call("POST /v1/diff", Some(candidate)).await;
+    assert!(
+        !differs.body.to_string().contains(&secret),
+        "{}",
+        differs.body
+    );
+
+    let whole = node.get("/v1/config").await.body;
+    let differs = node.call("POST /v1/diff", Some(whole.clone())).await;
+    assert_eq!(differs.status, 200, "{}", differs.body);
+    let list = json!({"routes": whole["routes"]});
+    for (request, body) in [("PUT /v1/config", whole), ("PATCH /v1/config", list)] {
+        let again = node.call(request, Some(body)).await;
+        assert_eq!(again.body["changed"], false, "{request} {}", again.body);
+    }
+    let mut read = node.get("/v1/routes/shop").await.body["spec"].clone();
+    let again = node.call("PUT /v1/routes/shop", Some(read.clone())).await;
+    assert_eq!(again.body["changed"], false);
+    // Nobody has the name that the word would have to stand for.
+    read["basic_auth"]["users"][0]["name"] = json!("bob");
+    let refused = node.call("PUT /v1/routes/shop", Some(read)).await;
+    assert_eq!(refused.status, 422, "{}", refused.body);
+}
+
+#[tokio::test]
 async fn pages_follow_each_other_by_name() {
     let node = Node::new().await;
     for name in ["c", "a", "e", "b", "d"] {
@@ -179,6 +235,8 @@ async fn nodes_and_metrics_tell_where_this_one_stands() {
     ] {
         assert!(text.contains(&line), "{line} is not in\n{text}");
     }
+    let mut samples = text.lines().filter(|line| !line.starts_with('#'));
+    assert!(samples.all(|line| line.starts_with("synod_")), "{text}");
 }
 
 #[tokio::test]

@@ -223,3 +223,28 @@ async fn a_dry_run_answers_the_difference_and_makes_none() {
     let refused = node.call("DELETE /v1/pools/gone?dry_run=true", None).await;
     assert_eq!(refused.status, 404);
 }
+
+#[tokio::test]
+async fn what_no_node_could_serve_is_refused_at_its_place() {
+    let node = Node::new().await;
+    let mut spec = pool(&[1]);
+    spec["tls"] = json!({"ca": "nowhere"});
+    let mut web = spec.clone();
+    web["name"] = json!("web");
+    let config = json!({"pools": [{"name": "a", "backends": []}, web], "routes": []});
+    let patch = json!({"pools": {"web": spec}});
+    let list = json!([
+        {"op": "put", "path": "/pools/a", "value": {"backends": []}},
+        {"op": "put", "path": "/pools/web", "value": spec},
+    ]);
+    for (line, body, pointer) in [
+        ("PUT /v1/pools/web", spec, "/tls"),
+        ("PUT /v1/config", config, "/pools/1/tls"),
+        ("PATCH /v1/config", patch, "/pools/web/tls"),
+        ("POST /v1/transactions", list, "/1/value/tls"),
+    ] {
+        let answer = node.call(line, Some(body)).await;
+        assert_eq!(answer.status, 422, "{line}: {}", answer.body);
+        assert_eq!(answer.pointers(), [pointer], "{line}");
+    }
+}

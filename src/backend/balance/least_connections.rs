@@ -39,9 +39,9 @@ impl LeastConnections {
         &self.members
     }
 
-    /// Has the tree, if there is one, told of every request from now on.
-    pub(super) fn attach(&self) {
-        self.runtime.index_loads(self.tree.clone());
+    /// What is to be told of every request, if the pool is that big.
+    pub(super) fn tree(&self) -> Option<Arc<LoadTree>> {
+        self.tree.clone()
     }
 
     pub(super) fn pick(&self, tried: &[u64]) -> Option<&Arc<Backend>> {

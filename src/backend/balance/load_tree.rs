@@ -129,7 +129,7 @@ impl LoadTree {
         members.reduce(|best, other| {
             let (one, two) = (&self.members[other], &self.members[best]);
             // Who is down has no load and would stand at the root: every pick then looked through all who are.
-            let better = match (one.backend.is_available(), two.backend.is_available()) {
+            let better = match (one.backend.is_open(), two.backend.is_open()) {
                 (true, false) => true,
                 (false, true) => false,
                 _ => one.lighter_than(two),

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Cursor, Member, Sequence};
+use super::{Cursor, Member, Sequence, draw};
 use crate::backend::member::Backend;
 use crate::backend::runtime::PoolRuntime;
 
@@ -35,11 +35,6 @@ impl RoundRobin {
         &self.members
     }
 
-    /// It keeps nothing in view; what another kind of balancer of this pool did is over.
-    pub(super) fn attach(&self) {
-        self.runtime.index_loads(None);
-    }
-
     pub(super) fn pick(&self, tried: &[u64]) -> Option<&Arc<Backend>> {
         if self.sequence.is_empty() {
             return None;
@@ -47,7 +42,7 @@ impl RoundRobin {
         let cursor: &Cursor = self.runtime.cursor();
         let position = cursor.next();
         let member = &self.members[self.sequence.at(position)];
-        if member.open_to(tried) {
+        if member.open_to_by(tried, draw) {
             return Some(&member.backend);
         }
         self.pick_after(position, tried)
@@ -58,7 +53,7 @@ impl RoundRobin {
     fn pick_after(&self, position: u64, tried: &[u64]) -> Option<&Arc<Backend>> {
         for ahead in 1..LOOK.min(self.sequence.len()) {
             let member = &self.members[self.sequence.at(position.wrapping_add(ahead))];
-            if member.open_to(tried) {
+            if member.open_to_by(tried, draw) {
                 self.runtime.cursor().skip(ahead);
                 return Some(&member.backend);
             }

@@ -15,14 +15,14 @@ const STRIDE: u64 = 1 << 28;
 impl Member {
     /// Less in flight for its weight, by cross-multiplication; then the earlier turn.
     pub(super) fn lighter_than(&self, other: &Self) -> bool {
-        let own = u64::from(self.backend.in_flight()) * u64::from(other.weight);
-        let others = u64::from(other.backend.in_flight()) * u64::from(self.weight);
+        let own = u64::from(self.backend.in_flight()) * other.share();
+        let others = u64::from(other.backend.in_flight()) * self.share();
         own < others || own == others && before(self.middle_of_turn(), other.middle_of_turn())
     }
 
     /// Moves on by one turn. False if another thread did at the same time, and this one has not.
     pub(super) fn take_turn(&self, clock: &AtomicU64) -> bool {
-        let stride = STRIDE / u64::from(self.weight);
+        let stride = self.stride();
         let turn = self.backend.turn().load(SeqCst);
         let now = clock.load(SeqCst);
         let middle = turn.wrapping_add(stride / 2);
@@ -40,8 +40,14 @@ impl Member {
     }
 
     fn middle_of_turn(&self) -> u64 {
-        let half = STRIDE / u64::from(self.weight) / 2;
-        self.backend.turn().load(SeqCst).wrapping_add(half)
+        self.backend
+            .turn()
+            .load(SeqCst)
+            .wrapping_add(self.stride() / 2)
+    }
+
+    fn stride(&self) -> u64 {
+        STRIDE * 100 / self.share()
     }
 }
 

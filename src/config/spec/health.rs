@@ -4,19 +4,20 @@ use serde_json::Value;
 
 use super::object::{Fields, Object, shown};
 use crate::config::fault::{Faults, Pointer};
-use crate::config::{Health, HttpProbe, Probe, Statuses, limits};
+use crate::config::{GrpcProbe, Health, HttpProbe, Probe, Statuses, limits};
 
 const HEALTH: Fields = Fields {
     known: &[
         "http",
         "tcp",
+        "grpc",
         "interval",
         "timeout",
         "rise",
         "fall",
         "panic_percent",
     ],
-    planned: &["grpc"],
+    planned: &[],
 };
 const HTTP: Fields = Fields {
     known: &["path", "host", "status", "body"],
@@ -25,6 +26,10 @@ const HTTP: Fields = Fields {
 const TCP: Fields = Fields {
     known: &[],
     planned: &["send", "expect"],
+};
+const GRPC: Fields = Fields {
+    known: &["service"],
+    planned: &[],
 };
 
 /// Reads the checks as far as they can be read; `None` if it is not said what to ask.
@@ -63,18 +68,42 @@ fn read_probe(object: &Object<'_>, at: &Pointer<'_>, faults: &mut Faults) -> Opt
     let tcp = object
         .get("tcp")
         .map(|value| Object::read(value, &at.field("tcp"), &TCP, faults).is_some());
-    match (http, tcp) {
-        (Some(http), None) => Some(Probe::Http(http?)),
-        (None, Some(_)) => Some(Probe::Tcp {}),
-        (Some(_), Some(_)) => {
-            faults.add(at, "must have `http` or `tcp`, not both");
+    let grpc = object
+        .get("grpc")
+        .map(|value| read_grpc(value, &at.field("grpc"), faults));
+    match (http, tcp, grpc) {
+        (Some(http), None, None) => Some(Probe::Http(http?)),
+        (None, Some(_), None) => Some(Probe::Tcp {}),
+        (None, None, Some(grpc)) => Some(Probe::Grpc(grpc?)),
+        (None, None, None) => {
+            faults.add(at, format!("must have `http`, `tcp` or `grpc`, {EXAMPLE}"));
             None
         }
-        (None, None) => {
-            faults.add(at, format!("must have `http` or `tcp`, {EXAMPLE}"));
+        _ => {
+            faults.add(at, "must have one of `http`, `tcp` and `grpc`, not several");
             None
         }
     }
+}
+
+fn read_grpc(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Option<GrpcProbe> {
+    let object = Object::read(value, at, &GRPC, faults)?;
+    let Some(value) = object.get("service") else {
+        return Some(GrpcProbe::default());
+    };
+    let service = value.as_str().unwrap_or("\0");
+    if service.len() > limits::SERVICE_BYTES || !service.bytes().all(|byte| byte.is_ascii_graphic())
+    {
+        let most = limits::SERVICE_BYTES;
+        let expected = format!("must be the name of a service, up to {most} bytes");
+        faults.add(
+            &at.field("service"),
+            format!("{expected}, not {}", shown(value)),
+        );
+    }
+    Some(GrpcProbe {
+        service: service.to_owned(),
+    })
 }
 
 fn read_http(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Option<HttpProbe> {
@@ -105,7 +134,7 @@ fn read_http(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Option<Htt
         }
         Some(body.to_owned())
     });
-    let status = read_statuses(&object, &at.field("status"), faults);
+    let status = read_statuses(&object, Statuses::DEFAULT, &at.field("status"), faults);
     Some(HttpProbe {
         path: path?.to_owned(),
         host,
@@ -114,7 +143,7 @@ fn read_http(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Option<Htt
     })
 }
 
-fn check_path(path: &str, at: &Pointer<'_>, faults: &mut Faults) {
+pub(super) fn check_path(path: &str, at: &Pointer<'_>, faults: &mut Faults) {
     let shown = shown(&Value::from(path));
     if !path.starts_with('/') {
         faults.add(at, format!("must begin with `/`, not {shown}"));
@@ -131,9 +160,14 @@ fn check_path(path: &str, at: &Pointer<'_>, faults: &mut Faults) {
 }
 
 /// One status or range, or a list of them.
-fn read_statuses(object: &Object<'_>, at: &Pointer<'_>, faults: &mut Faults) -> Vec<Statuses> {
+pub(super) fn read_statuses(
+    object: &Object<'_>,
+    default: Statuses,
+    at: &Pointer<'_>,
+    faults: &mut Faults,
+) -> Vec<Statuses> {
     let elements = match object.get("status") {
-        None => return vec![Statuses::DEFAULT],
+        None => return vec![default],
         Some(Value::Array(elements)) => elements.as_slice(),
         Some(one) => {
             return read_range(one, at, faults).into_iter().collect();

@@ -4,14 +4,24 @@
 //! Reading goes on after a fault, with the default in the place of what was wrong, so that whatever depends on the
 //! rest is checked too; the result counts only if there was none.
 
+mod balance;
+mod capacity;
+mod fence;
 mod health;
+mod matches;
 mod nearest;
 mod object;
+mod outlier;
+mod policy;
 mod pool;
+mod rate;
 mod route;
+mod sticky;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod transaction;
+mod tries;
 
 use serde::Serialize;
 use serde_json::Value;

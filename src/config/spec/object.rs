@@ -140,6 +140,16 @@ impl<'a> Object<'a> {
         T::default()
     }
 
+    /// True or false; `None` if it is left out.
+    pub(in crate::config) fn boolean(&self, field: &str, faults: &mut Faults) -> Option<bool> {
+        let value = self.get(field)?;
+        if value.as_bool().is_none() {
+            let detail = format!("must be true or false, not {}", shown(value));
+            faults.add(&self.at.field(field), detail);
+        }
+        value.as_bool()
+    }
+
     /// A text.
     pub(in crate::config) fn text(
         &self,

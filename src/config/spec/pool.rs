@@ -1,45 +1,65 @@
 //! Reads pools and backends.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde_json::Value;
 
+use super::balance::read_balance;
+use super::capacity::read_capacity;
 use super::health::read_health;
 use super::object::{Fields, Object};
+use super::outlier::read_outlier;
+use super::sticky::read_sticky;
+use super::tls::read_tls;
+use crate::config::address::EXPECTED;
 use crate::config::fault::{Faults, Pointer};
-use crate::config::{Address, Backend, Balance, Name, Pool, PoolTimeouts, Retries, State, limits};
+use crate::config::{
+    Address, Backend, Name, Outlier, Pool, PoolTimeouts, Protocol, ProxyProtocol, Retries, State,
+    limits,
+};
 
 const POOL: Fields = Fields {
     known: &[
-        "name", "balance", "backends", "timeouts", "retries", "health",
-    ],
-    planned: &[
+        "name",
+        "balance",
+        "hash",
+        "bounded_load",
+        "backends",
+        "timeouts",
+        "retries",
+        "proxy_protocol",
         "tls",
-        "sticky",
-        "limits",
+        "protocol",
+        "health",
         "outlier",
         "slow_start",
-        "protocol",
+        "limits",
+        "sticky",
     ],
+    planned: &[],
 };
 const BACKEND: Fields = Fields {
-    known: &["id", "address", "weight", "state"],
-    planned: &["backup", "tls", "max_connections"],
+    known: &["id", "address", "weight", "state", "backup"],
+    planned: &["tls", "max_connections"],
 };
 const TIMEOUTS: Fields = Fields {
-    known: &["connect", "response_headers", "stream_idle", "idle"],
-    planned: &["tunnel_idle"],
+    known: &[
+        "connect",
+        "response_headers",
+        "stream_idle",
+        "idle",
+        "tunnel_idle",
+    ],
+    planned: &[],
 };
 const RETRIES: Fields = Fields {
     known: &["attempts", "budget_percent", "budget_min_per_second"],
     planned: &["backoff"],
 };
-const BALANCES: [(&str, Balance); 2] = [
-    ("round_robin", Balance::RoundRobin),
-    ("least_connections", Balance::LeastConnections),
-];
-const PLANNED_BALANCES: &[&str] = &["power_of_two", "ewma", "maglev", "random"];
+const PROXY_PROTOCOLS: [(&str, ProxyProtocol); 2] =
+    [("v1", ProxyProtocol::V1), ("v2", ProxyProtocol::V2)];
+const PROTOCOLS: [(&str, Protocol); 2] = [("http1", Protocol::Http1), ("http2", Protocol::Http2)];
 const STATES: [(&str, State); 3] = [
     ("ready", State::Ready),
     ("drain", State::Drain),
@@ -55,7 +75,7 @@ pub(in crate::config) fn read_pool(
 ) -> Option<Pool> {
     let object = Object::read(value, at, &POOL, faults)?;
     let name = object.own_name("name", name, faults);
-    let balance = object.choice("balance", &BALANCES, PLANNED_BALANCES, faults);
+    let (balance, hash, bounded_load) = read_balance(&object, at, faults);
     let backends = read_backends(&object, at, faults);
     let timeouts = object
         .get("timeouts")
@@ -67,16 +87,56 @@ pub(in crate::config) fn read_pool(
         .map_or_else(Retries::default, |value| {
             read_retries(value, &at.field("retries"), faults)
         });
+    let proxy_protocol = object.get("proxy_protocol").and_then(|_| {
+        let words = PROXY_PROTOCOLS.map(|(word, version)| (word, Some(version)));
+        object.choice("proxy_protocol", &words, &[], faults)
+    });
+    let tls = object
+        .get("tls")
+        .and_then(|value| read_tls(value, &at.field("tls"), faults));
+    let protocol = object.choice("protocol", &PROTOCOLS, &[], faults);
     let health = object
         .get("health")
         .and_then(|value| read_health(value, &at.field("health"), faults));
+    let outlier = object
+        .get("outlier")
+        .map_or_else(Outlier::default, |value| {
+            read_outlier(value, &at.field("outlier"), faults)
+        });
+    let slow_start = object
+        .get("slow_start")
+        .map(|_| object.duration("slow_start", Duration::ZERO, faults));
+    let limits = object
+        .get("limits")
+        .map(|value| read_capacity(value, &at.field("limits"), faults));
+    if protocol == Protocol::Http2
+        && limits
+            .as_ref()
+            .is_some_and(|limits| limits.connections.is_some())
+    {
+        let place = at.field("limits");
+        let detail = "is for HTTP/1.1: over HTTP/2 requests share connections; limit `requests`";
+        faults.add(&place.field("connections"), detail);
+    }
+    let sticky = object
+        .get("sticky")
+        .and_then(|value| read_sticky(value, name.as_ref(), &at.field("sticky"), faults));
     Some(Pool {
         name: name?,
         balance,
+        hash,
+        bounded_load,
         backends,
         timeouts,
         retries,
+        proxy_protocol,
+        tls,
+        protocol,
         health,
+        outlier,
+        slow_start,
+        limits,
+        sticky,
     })
 }
 
@@ -118,29 +178,24 @@ pub(in crate::config) fn read_backend(
     let address = read_address(&object, &at.field("address"), faults);
     let weight = object.integer("weight", 0..=limits::WEIGHT.into(), 1, faults);
     let state = object.choice("state", &STATES, &[], faults);
+    let backup = object.integer("backup", 0..=limits::BACKUP.into(), 0, faults);
     Some(Backend {
         id: id?,
         address: address?,
         weight: weight.try_into().unwrap_or(limits::WEIGHT),
         state,
+        backup: backup.try_into().unwrap_or(limits::BACKUP),
     })
 }
 
 fn read_address(object: &Object<'_>, at: &Pointer<'_>, faults: &mut Faults) -> Option<Address> {
-    const EXPECTED: &str =
-        "an IP address and port, such as \"10.0.0.7:8080\" or \"[2001:db8::7]:8080\"";
     let text = object.text("address", EXPECTED, faults)?;
-    match text.parse::<SocketAddr>() {
-        Ok(address) if address.port() != 0 => return Some(Address::new(address)),
-        Ok(_) => faults.add(at, "must have a port from 1 to 65535"),
-        Err(_) => {
-            let shown = super::object::shown(&Value::from(text));
-            faults.add(
-                at,
-                format!("must be {EXPECTED}, not {shown}; host names are not supported yet"),
-            );
-        }
-    }
+    let bad = match text.parse() {
+        Ok(address) => return Some(address),
+        Err(bad) => bad,
+    };
+    let shown = super::object::shown(&Value::from(text));
+    faults.add(at, format!("{bad}, not {shown}"));
     None
 }
 
@@ -154,6 +209,7 @@ fn read_timeouts(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> PoolTi
         response_headers: object.duration("response_headers", default.response_headers, faults),
         stream_idle: object.duration("stream_idle", default.stream_idle, faults),
         idle: object.duration("idle", default.idle, faults),
+        tunnel_idle: object.duration("tunnel_idle", default.tunnel_idle, faults),
     }
 }
 

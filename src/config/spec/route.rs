@@ -4,24 +4,38 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::object::{Fields, Object, shown};
+use super::fence::read_fence;
+use super::matches::read_match;
+use super::object::{Fields, Object};
+use super::policy::read_policy;
+use super::rate::read_rate;
+use super::tries::{read_retries, read_timeouts};
 use crate::config::fault::{Faults, Pointer};
-use crate::config::{HostPattern, Match, Name, PathMatch, Route, Target, limits};
+use crate::config::{Match, Name, Route, Target, limits};
 
 const ROUTE: Fields = Fields {
-    known: &["name", "match", "to"],
-    planned: &[
-        "policies", "timeouts", "retries", "redirect", "rewrite", "headers", "mirror", "cors",
+    known: &[
+        "name",
+        "match",
+        "to",
+        "timeouts",
+        "retries",
+        "rate_limit",
         "fence",
+        "redirect",
+        "rewrite",
+        "headers",
+        "clients",
+        "cors",
+        "max_body_bytes",
+        "fault_injection",
+        "mirror",
+        "error_pages",
+        "basic_auth",
+        "compress",
+        "forward_auth",
     ],
-};
-const MATCH: Fields = Fields {
-    known: &["hosts", "path"],
-    planned: &["method", "methods", "headers", "query"],
-};
-const PATH: Fields = Fields {
-    known: &["exact", "prefix"],
-    planned: &["regex"],
+    planned: &["policies"],
 };
 const TARGET: Fields = Fields {
     known: &["pool", "weight"],
@@ -41,104 +55,36 @@ pub(in crate::config) fn read_route(
         read_match(value, &at.field("match"), faults)
     });
     let to = read_targets(&object, &at.field("to"), faults);
+    let timeouts = object
+        .get("timeouts")
+        .map(|value| read_timeouts(value, &at.field("timeouts"), faults));
+    let rate_limit = object
+        .get("rate_limit")
+        .and_then(|value| read_rate(value, &at.field("rate_limit"), faults));
+    let retries = object
+        .get("retries")
+        .map(|value| read_retries(value, &at.field("retries"), faults));
+    let fence = read_fence(&object, &at.field("fence"), faults);
+    let policy = read_policy(&object, &matches.path, at, faults);
     Some(Route {
         name: name?,
         matches,
         to,
+        timeouts,
+        retries,
+        rate_limit,
+        fence,
+        policy,
     })
 }
 
-fn read_match(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Match {
-    let Some(object) = Object::read(value, at, &MATCH, faults) else {
-        return Match::default();
-    };
-    let hosts = read_hosts(&object, &at.field("hosts"), faults);
-    let path = object.get("path").map_or_else(PathMatch::default, |value| {
-        read_path(value, &at.field("path"), faults)
-    });
-    Match { hosts, path }
-}
-
-fn read_hosts(object: &Object<'_>, at: &Pointer<'_>, faults: &mut Faults) -> Vec<HostPattern> {
-    let mut hosts = Vec::new();
-    for (i, value) in object
-        .list("hosts", limits::HOSTS_PER_ROUTE, faults)
-        .iter()
-        .enumerate()
-    {
-        let Some(text) = value.as_str() else {
-            faults.add(
-                &at.index(i),
-                format!("must be a host name, not {}", shown(value)),
-            );
-            continue;
-        };
-        match HostPattern::parse(text) {
-            Ok(host) if hosts.contains(&host) => {
-                faults.add(
-                    &at.index(i),
-                    format!("must be there once; `{host}` comes before"),
-                );
-            }
-            Ok(host) => hosts.push(host),
-            Err(expected) => faults.add(&at.index(i), format!("{expected}, not {}", shown(value))),
-        }
-    }
-    hosts
-}
-
-fn read_path(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> PathMatch {
-    let Some(object) = Object::read(value, at, &PATH, faults) else {
-        return PathMatch::default();
-    };
-    let mut text = |field| {
-        object.get(field)?;
-        let text = object.text(field, "a path such as \"/api\"", faults)?;
-        if let Some(wrong) = wrong_with_path(text) {
-            faults.add(
-                &at.field(field),
-                format!("{wrong}, not {}", shown(&Value::from(text))),
-            );
-        }
-        Some(text.to_owned())
-    };
-    let (exact, prefix) = (text("exact"), text("prefix"));
-    match (object.get("exact"), object.get("prefix")) {
-        (Some(_), Some(_)) => faults.add(at, "must have `exact` or `prefix`, not both"),
-        (None, None) => faults.add(
-            at,
-            "must have `exact` or `prefix`, such as {\"prefix\": \"/\"}",
-        ),
-        _ => {}
-    }
-    exact
-        .map(PathMatch::Exact)
-        .or(prefix.map(PathMatch::Prefix))
-        .unwrap_or_default()
-}
-
-fn wrong_with_path(text: &str) -> Option<&'static str> {
-    if !text.starts_with('/') {
-        Some("must begin with `/`")
-    } else if text.len() > limits::PATH_BYTES {
-        Some("must have at most 2048 bytes")
-    } else if text.contains(['?', '#']) {
-        Some("must be a path alone, without `?` or `#`")
-    } else if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        Some("must be visible ASCII, all else percent-encoded")
-    } else {
-        None
-    }
-}
-
 fn read_targets(object: &Object<'_>, at: &Pointer<'_>, faults: &mut Faults) -> Vec<Target> {
-    if object
-        .get("to")
-        .is_none_or(|to| to.as_array().is_some_and(Vec::is_empty))
-    {
+    let to = object.get("to");
+    let nowhere = to.is_none_or(|to| to.as_array().is_some_and(Vec::is_empty));
+    if nowhere && object.get("redirect").is_none() {
         faults.add(
             at,
-            "must name one pool at least, such as [{\"pool\": \"web\"}]",
+            "must name one pool at least, such as [{\"pool\": \"web\"}]; only a redirect needs none",
         );
     }
     let mut first_of: BTreeMap<Name, usize> = BTreeMap::new();

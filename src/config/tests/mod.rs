@@ -89,8 +89,8 @@ fn what_is_not_touched_keeps_revision_and_allocation() {
     );
     assert_eq!(new.revision_of(&path("/pools/web/backends/b3")), None);
     assert_eq!(new.revision_of(&path("/pools/canary")), Some(Revision(1)));
-    assert!(Arc::ptr_eq(&old.routes, &new.routes));
-    assert!(Arc::ptr_eq(
+    assert!(new.routes.is_same(&old.routes));
+    assert!(std::sync::Arc::ptr_eq(
         old.pools.get("canary").unwrap(),
         new.pools.get("canary").unwrap()
     ));
@@ -146,6 +146,26 @@ fn references_are_checked_on_the_end_result_both_ways() {
         faults(apply(&config, 2, whole)),
         ["/0/value/routes/0/to/0/pool: there is no pool `b`, nor any other"]
     );
+    let asks = json!({"to": [{"pool": "web"}], "forward_auth": {"pool": "blue"}});
+    let dangling = json!([{"op": "put", "path": "/routes/shop", "value": asks}]);
+    assert_eq!(
+        faults(apply(&config, 2, dangling)),
+        ["/0/value/forward_auth/pool: there is no pool `blue`; pools are: canary, web"]
+    );
+    let copies = json!({"to": [{"pool": "web"}], "mirror": {"pool": "blue"}});
+    let dangling = json!([{"op": "put", "path": "/routes/shop", "value": copies}]);
+    assert_eq!(
+        faults(apply(&config, 2, dangling)),
+        ["/0/value/mirror/pool: there is no pool `blue`; pools are: canary, web"]
+    );
+    let copies = json!({"to": [{"pool": "web"}], "mirror": {"pool": "canary"}});
+    let mirrored = json!([{"op": "put", "path": "/routes/shop", "value": copies}]);
+    let mirrored = apply(&config, 2, mirrored).unwrap().config;
+    let delete = Operation::delete(path("/pools/canary"));
+    assert!(matches!(
+        mirrored.apply(Revision(3), &Transaction::of(delete)),
+        Err(Rejection::Referred { .. })
+    ));
 }
 
 #[test]
@@ -314,7 +334,7 @@ fn a_patch_of_the_config_takes_lists_or_names() {
     assert_eq!(by_name.routes.get("shop").unwrap().spec.to.len(), 2);
 
     let by_list = patched(json!({"routes": [{"name": "only", "to": [{"pool": "web"}]}]})).unwrap();
-    assert!(Arc::ptr_eq(&by_list.pools, &config.pools));
+    assert!(by_list.pools.is_same(&config.pools));
     assert_eq!(
         by_list.routes.keys().map(Name::as_str).collect::<Vec<_>>(),
         ["only"]

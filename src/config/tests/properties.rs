@@ -27,6 +27,8 @@ fn assert_sound(config: &Config) {
                 .iter()
                 .all(|target| config.pools.contains_key(&target.pool))
         );
+        let mirror = route.spec.mirror();
+        assert!(mirror.is_none_or(|mirror| config.pools.contains_key(&mirror.pool)));
     }
 }
 
@@ -50,6 +52,10 @@ proptest! {
             let mut undo = Undo::new(&next);
             changes.into_iter().for_each(|change| undo.take_back(change));
             prop_assert!(undo.finish(config.revision).same_content(&config), "a diff leads back");
+
+            let mut image = Vec::new();
+            next.write_image(&mut image);
+            prop_assert_eq!(Config::read_image(&image), Ok(next.clone()), "sums are of what is there");
 
             let read = spec::parse_config(&next.to_json()).expect("what is written is accepted");
             prop_assert!(read.same_content(&next));

@@ -1,7 +1,5 @@
 //! Good is a backend that answers a GET with a fitting status, and with the wanted text if there is one.
 
-use std::net::SocketAddr;
-
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
@@ -9,20 +7,24 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::tcp;
+use super::tcp::Connection;
+use crate::backend::Backend;
 use crate::config::HttpProbe;
 
 /// How far into a body the wanted text is looked for.
 const BODY_READ: usize = 64 << 10;
 
-pub(super) async fn ask(probe: &HttpProbe, address: SocketAddr) -> Result<(), String> {
-    let stream = tcp::ask(address).await?;
+pub(super) async fn ask(
+    probe: &HttpProbe,
+    backend: &Backend,
+    connection: Box<dyn Connection>,
+) -> Result<(), String> {
     let no_answer = |error: hyper::Error| format!("no HTTP answer: {error}");
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+    let (mut sender, driver) = http1::handshake(TokioIo::new(connection))
         .await
         .map_err(no_answer)?;
-    let _driver = AbortOnDropHandle::new(tokio::spawn(connection));
-    let request = request(probe, address).map_err(|error| format!("cannot ask: {error}"))?;
+    let _driver = AbortOnDropHandle::new(tokio::spawn(driver));
+    let request = request(probe, backend).map_err(|error| format!("cannot ask: {error}"))?;
     let answer = sender.send_request(request).await.map_err(no_answer)?;
     let status = answer.status().as_u16();
     if !probe.accepts(status) {
@@ -36,9 +38,12 @@ pub(super) async fn ask(probe: &HttpProbe, address: SocketAddr) -> Result<(), St
 
 fn request(
     probe: &HttpProbe,
-    address: SocketAddr,
+    backend: &Backend,
 ) -> Result<http::Request<Empty<Bytes>>, http::Error> {
-    let host = probe.host.clone().unwrap_or_else(|| address.to_string());
+    let host = probe
+        .host
+        .clone()
+        .unwrap_or_else(|| backend.address.authority());
     http::Request::get(&probe.path)
         .header("host", host)
         .header(

@@ -8,13 +8,20 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use super::ask;
-use crate::config::Probe;
+use super::Way;
+use crate::backend::Registry;
 use crate::config::spec::parse_pool;
+use crate::config::{Name, Probe, ProxyProtocol};
 
 fn probe(health: Value) -> Probe {
     let pool = parse_pool(&json!({"name": "web", "health": health}), None);
     pool.unwrap().health.unwrap().probe
+}
+
+async fn ask(probe: &Probe, address: SocketAddr, timeout: Duration) -> Result<(), String> {
+    let (pool, id) = (Name::new("web").unwrap(), Name::new("b1").unwrap());
+    let backend = Registry::scratch().backend(&pool, &id, address);
+    super::ask(probe, &backend, &Way::default(), timeout).await
 }
 
 /// Answers one connection with these bytes, and tells what it was sent.
@@ -132,4 +139,158 @@ async fn a_check_that_hangs_has_failed_when_its_time_is_over() {
         Duration::from_millis(50),
     );
     assert_eq!(asked.await, Err("no answer within 50ms".to_owned()));
+}
+
+#[tokio::test]
+async fn a_check_says_that_it_is_the_proxys_own_where_backends_are_told() {
+    for version in [ProxyProtocol::V1, ProxyProtocol::V2] {
+        let (address, told) = answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+        let (pool, id) = (Name::new("web").unwrap(), Name::new("b1").unwrap());
+        let backend = Registry::scratch().backend(&pool, &id, address);
+        let probe = probe(json!({"http": {"path": "/healthz"}}));
+        let way = Way {
+            proxy_protocol: Some(version),
+            ..Way::default()
+        };
+        let asked = super::ask(&probe, &backend, &way, LONG).await;
+        assert_eq!(asked, Ok(()));
+        let text = String::from_utf8(version.own().to_vec()).unwrap();
+        assert!(
+            told.await
+                .unwrap()
+                .starts_with(&(text + "GET /healthz HTTP/1.1\r\n"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_check_shakes_hands_as_the_pool_does() {
+    use std::sync::Arc;
+
+    use crate::tls::testing::Authority;
+    use crate::tls::{ClientOptions, Keyring, MinVersion, Trust};
+    let (ca, directory) = (Authority::new("ca"), tempfile::tempdir().unwrap());
+    let tls = crate::tls::ServerTls::load(crate::tls::ServerOptions {
+        certificates: vec![ca.issue(&["api.internal"]).write(directory.path(), "api")],
+        min_version: MinVersion::default(),
+        clients: crate::tls::ClientCertificates::None,
+        alpn: Vec::new(),
+    });
+    let acceptor = tokio_rustls::TlsAcceptor::from(tls.unwrap().config());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let mut stream = acceptor.accept(socket).await?;
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+                let _ = stream.read(&mut [0; 1024]).await?;
+                stream.write_all(answer).await?;
+                stream.shutdown().await
+            });
+        }
+    });
+    let (pool, id) = (Name::new("web").unwrap(), Name::new("b1").unwrap());
+    let backend = Registry::scratch().backend(&pool, &id, address);
+    let keyring = Keyring::empty();
+    for (pem, expected) in [
+        (ca.pem, ""),
+        (
+            Authority::new("other").pem,
+            "no TLS: invalid peer certificate",
+        ),
+    ] {
+        let client = keyring.client(&ClientOptions {
+            trust: Trust::Pem(pem),
+            server_name: Some("api.internal".into()),
+            names: Vec::new(),
+            certificate: None,
+            min_version: MinVersion::default(),
+            alpn: Vec::new(),
+        });
+        let way = Way {
+            tls: Some(Arc::clone(&client.unwrap())),
+            ..Way::default()
+        };
+        for kind in [json!({"tcp": {}}), json!({"http": {"path": "/"}})] {
+            let result = super::ask(&probe(kind), &backend, &way, LONG).await;
+            let why = result.err().unwrap_or_default();
+            assert!(
+                why.starts_with(expected) && why.is_empty() == expected.is_empty(),
+                "{why}"
+            );
+        }
+    }
+}
+
+/// A gRPC server of one connection: answers with this message and these trailers, or a head only.
+async fn grpc_server(
+    status: Option<i32>,
+    trailers: &'static [(&'static str, &'static str)],
+) -> SocketAddr {
+    use super::grpc::{HealthCheckRequest, HealthCheckResponse, framed};
+    use prost::Message as _;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        let (request, mut respond) = connection.accept().await.unwrap().unwrap();
+        tokio::spawn(async move { while connection.accept().await.is_some() {} });
+        assert_eq!(request.uri().path(), "/grpc.health.v1.Health/Check");
+        assert_eq!(request.headers()["content-type"], "application/grpc");
+        let message = request.into_body().data().await.unwrap().unwrap();
+        let asked = HealthCheckRequest::decode(&message[5..]).unwrap();
+        assert_eq!(asked.service, "shop.Cart");
+        let mut fields = http::HeaderMap::new();
+        for (name, value) in trailers {
+            fields.insert(*name, value.parse().unwrap());
+        }
+        let mut head = http::Response::new(());
+        match status {
+            Some(status) => {
+                let mut body = respond.send_response(head, false).unwrap();
+                let message = framed(&HealthCheckResponse { status });
+                body.send_data(message, false).unwrap();
+                body.send_trailers(fields).unwrap();
+            }
+            None => {
+                *head.headers_mut() = fields;
+                respond.send_response(head, true).unwrap();
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_grpc_answer_is_good_if_it_says_serving() {
+    let probe = probe(json!({"grpc": {"service": "shop.Cart"}}));
+    let well = &[("grpc-status", "0")][..];
+    let unknown = &[("grpc-status", "5"), ("grpc-message", "unknown service")][..];
+    for (status, trailers, expected) in [
+        (Some(1), well, Ok(())),
+        (Some(0), well, Err("says UNKNOWN")),
+        (Some(2), well, Err("says NOT_SERVING")),
+        (Some(3), well, Err("says SERVICE_UNKNOWN")),
+        (
+            Some(1),
+            unknown,
+            Err("answered with gRPC status 5: unknown service"),
+        ),
+        (
+            None,
+            unknown,
+            Err("answered with gRPC status 5: unknown service"),
+        ),
+        (Some(1), &[], Err("answered without a status of gRPC")),
+    ] {
+        let address = grpc_server(status, trailers).await;
+        let result = ask(&probe, address, LONG).await;
+        assert_eq!(result, expected.map_err(str::to_owned));
+    }
+    let (address, _told) = answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let why = ask(&probe, address, LONG).await.unwrap_err();
+    assert!(why.starts_with("no gRPC answer: "), "{why}");
 }

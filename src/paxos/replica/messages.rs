@@ -9,11 +9,61 @@ use crate::paxos::{Attempt, Ballot, Entry, Message, NodeId, Payload, Round, Slot
 
 impl Replica {
     pub(super) fn on_message(&mut self, from: NodeId, message: Message, out: &mut Outbox) {
-        if from == self.options.id || !self.options.membership.voters.contains(&from) {
+        if from == self.options.id {
             return;
         }
         match message {
+            Message::Outdated { epoch, log, next } => {
+                self.on_outdated(from, epoch, &log, next, out);
+            }
+            Message::Compacted { epoch, start } => self.on_compacted(from, epoch, start, out),
+            // What comes meanwhile is as if lost: it is sent again.
+            _ if matches!(self.state, State::Entering { .. }) => {}
+            message if self.is_behind(from, &message, out) => {}
             Message::Ask { attempt } => self.on_ask(from, attempt, out),
+            // Whoever has gone on knows the way, a fellow of this epoch or not.
+            Message::Sealed {
+                epoch,
+                sync,
+                from: begin,
+                through,
+                first,
+                entries,
+            } => {
+                let part = Part {
+                    ballot: Ballot::initial(epoch.next()),
+                    sync,
+                    from: begin,
+                    through,
+                    first,
+                    entries,
+                };
+                self.on_sealed(from, epoch, part, out);
+            }
+            message if !self.is_fellow(from) => self.turn_away(from, &message, out),
+            message => self.on_fellow(from, message, out),
+        }
+    }
+
+    /// Whether both this node and the sender are voters of this epoch.
+    fn is_fellow(&self, from: NodeId) -> bool {
+        self.options.membership.voters.contains(&from) && !matches!(self.state, State::Removed)
+    }
+
+    /// Tells whoever acts in an earlier epoch that there is a later one.
+    fn turn_away(&self, from: NodeId, message: &Message, out: &mut Outbox) {
+        if let Message::Prepare { ballot }
+        | Message::Heartbeat { ballot, .. }
+        | Message::Accept { ballot, .. } = message
+        {
+            self.admits(from, *ballot, out);
+        }
+    }
+
+    fn on_fellow(&mut self, from: NodeId, message: Message, out: &mut Outbox) {
+        match message {
+            Message::Ask { .. } | Message::Outdated { .. } => {}
+            Message::Sealed { .. } | Message::Compacted { .. } => {}
             Message::Answer {
                 attempt,
                 support,
@@ -67,6 +117,7 @@ impl Replica {
                 first,
                 entries,
             } => self.on_chunk(from, ballot, first, entries, out),
+            Message::Fetch { ballot, start } => self.on_fetch(from, ballot, start, out),
             Message::Behind { ballot, log } => self.report(from, ballot, Report::Summary(log), out),
             Message::Staged { ballot, sync, next } => {
                 self.report(from, ballot, Report::Staged(sync, next), out)
@@ -81,6 +132,7 @@ impl Replica {
             } => {
                 self.report(from, ballot, Report::Heard(round, position), out);
             }
+            Message::Stand { ballot } => self.on_stand(from, ballot, out),
             Message::Reject { ballot, promised } => self.on_reject(ballot, promised, out),
         }
     }
@@ -96,6 +148,14 @@ impl Replica {
         if self.obeys(from, part.ballot, out) {
             self.hear_leader(from);
             self.acceptor.stage(from, part, out);
+            self.learner.deliver(&self.acceptor, out);
+        }
+    }
+
+    fn on_fetch(&mut self, from: NodeId, ballot: Ballot, start: Slot, out: &mut Outbox) {
+        if self.obeys(from, ballot, out) {
+            self.hear_leader(from);
+            self.acceptor.fetch(from, ballot, start, out);
         }
     }
 
@@ -142,26 +202,28 @@ impl Replica {
 
     /// Whether `from` leads or stands by `ballot`, and nothing higher is promised; if it is, tells so.
     ///
-    /// Ballots of another epoch are ignored: the way from one membership to the next is not built yet.
+    /// A ballot of an earlier epoch is below every promise of this one; one of a later epoch does not come here.
     fn admits(&self, from: NodeId, ballot: Ballot, out: &mut Outbox) -> bool {
-        if ballot.node != Some(from) || ballot.epoch != self.options.membership.epoch {
+        if ballot.node != Some(from) {
             return false;
         }
         let promised = self.acceptor.promised();
         if ballot < promised {
             out.send(from, Message::Reject { ballot, promised });
         }
-        ballot >= promised
+        ballot >= promised && ballot.epoch == self.options.membership.epoch
     }
 
     /// Whether `from` is the leader or candidate promised. One that is not promised yet makes itself known by a
     /// [`Message::Prepare`] or [`Message::Heartbeat`]: no other message raises a promise.
-    fn obeys(&self, from: NodeId, ballot: Ballot, out: &mut Outbox) -> bool {
+    pub(super) fn obeys(&self, from: NodeId, ballot: Ballot, out: &mut Outbox) -> bool {
         self.admits(from, ballot, out) && ballot == self.acceptor.promised()
     }
 
     fn on_ask(&mut self, from: NodeId, attempt: Attempt, out: &mut Outbox) {
-        let able = self.acceptor.synced().is_some() && matches!(self.state, State::Follower { .. });
+        let able = self.acceptor.synced().is_some()
+            && matches!(self.state, State::Follower { .. })
+            && self.is_fellow(from);
         let support = able && self.election.supports(from, self.now);
         out.send(
             from,
@@ -235,7 +297,7 @@ impl Replica {
                 position,
             },
         );
-        if position.is_none() {
+        if position.is_none() || self.acceptor.is_staging() {
             self.acceptor.ask_for_sync(from, out);
         }
         self.learner.hear(ballot, decided, &mut self.acceptor, out);
@@ -264,7 +326,7 @@ impl Replica {
     fn on_reject(&mut self, ballot: Ballot, promised: Ballot, out: &mut Outbox) {
         self.election.meet(promised, &self.options.membership);
         let mine = match &self.state {
-            State::Follower { .. } => None,
+            State::Follower { .. } | State::Entering { .. } | State::Removed => None,
             State::Candidate(candidate) => Some(candidate.ballot()),
             State::Leader(leader) => Some(leader.ballot()),
         };

@@ -6,7 +6,9 @@ use super::{Replica, State};
 use crate::paxos::candidate::{Candidate, Won};
 use crate::paxos::leader::{Leader, Node};
 use crate::paxos::outbox::Outbox;
-use crate::paxos::{MAX_COMMAND_BYTES, NodeId, Output, ProposalId, ReadId, Refusal, Time};
+use crate::paxos::{
+    Ballot, MAX_COMMAND_BYTES, NodeId, Output, ProposalId, ReadId, Refusal, Time, TransferFailure,
+};
 
 impl Replica {
     /// Lets the leader act, if this node leads.
@@ -55,8 +57,18 @@ impl Replica {
         }
     }
 
+    pub(super) fn on_transfer(&mut self, to: Option<NodeId>, out: &mut Outbox) {
+        if let State::Leader(_) = self.state {
+            self.lead(out, |leader, node| leader.transfer(to, node));
+        } else {
+            let leader = self.leader();
+            let reason = TransferFailure::NotLeader { leader };
+            out.push(Output::TransferFailed { reason });
+        }
+    }
+
     pub(super) fn on_connected(&mut self, peer: NodeId, out: &mut Outbox) {
-        if peer == self.options.id || !self.options.membership.voters.contains(&peer) {
+        if peer == self.options.id {
             return;
         }
         let whole = self.election.connect(peer, &self.options.membership);
@@ -79,6 +91,8 @@ impl Replica {
     pub(super) fn on_tick(&mut self, out: &mut Outbox) {
         let now = self.now;
         match &mut self.state {
+            State::Entering { .. } => {}
+            State::Removed => self.tell_of_removal(out),
             State::Follower { .. } if self.acceptor.synced().is_none() => {}
             State::Follower { .. } if self.options.membership.voters.len() == 1 => self.stand(out),
             State::Follower { leader } => {
@@ -89,8 +103,9 @@ impl Replica {
                 {
                     *leader = None;
                     self.election.forget();
+                    let (id, membership) = (self.options.id, &self.options.membership);
                     self.election
-                        .ask(now, self.options.id, &mut self.random, out);
+                        .ask(now, id, membership, &mut self.random, out);
                 }
             }
             State::Candidate(candidate) => {
@@ -112,15 +127,26 @@ impl Replica {
                     self.resign(None, out);
                     self.election.wait(now, &mut self.random);
                 } else if leader.heartbeat_at() <= now {
+                    leader.resume(now, out);
                     self.lead(out, |leader, node| leader.begin_round(node));
                 }
             }
         }
     }
 
+    /// The leader hands over to this voter, which stands unless it could not win: then its leader goes on.
+    pub(super) fn on_stand(&mut self, from: NodeId, ballot: Ballot, out: &mut Outbox) {
+        let able = self.obeys(from, ballot, out)
+            && self.acceptor.synced() == Some(ballot)
+            && self.election.deadline(&self.options.membership).is_some();
+        if able && matches!(self.state, State::Follower { .. }) {
+            self.stand(out);
+        }
+    }
+
     /// Tries to lead, by a ballot above all it knows of. One ballot is tried once: the promise is raised with it, and
     /// survives a restart.
-    fn stand(&mut self, out: &mut Outbox) {
+    pub(super) fn stand(&mut self, out: &mut Outbox) {
         assert!(self.acceptor.synced().is_some(), "a damaged voter stands");
         let (id, membership) = (self.options.id, &self.options.membership);
         let ballot = self
@@ -157,11 +183,14 @@ impl Replica {
             }
         }
         self.lead(out, |leader, node| leader.advance(node));
+        self.end_epoch(out);
+        self.begin_epoch(out);
     }
 
     /// Phase 1 is done: the log and its barrier are adopted in one batch, and led on from.
     fn begin(&mut self, won: Won, out: &mut Outbox) {
-        self.acceptor.adopt(won.first, won.entries, out);
+        self.acceptor.adopt(won.base, won.first, won.entries, out);
+        self.learner.deliver(&self.acceptor, out);
         let (acceptor, learner) = (&mut self.acceptor, &mut self.learner);
         let node = &mut Node {
             now: self.now,
@@ -205,6 +234,8 @@ impl Replica {
 
     fn deadline(&self) -> Option<Time> {
         match &self.state {
+            State::Entering { .. } => None,
+            State::Removed => Some(self.election.patient_until()),
             State::Follower { .. } if self.acceptor.synced().is_none() => None,
             State::Follower { .. } => self.election.deadline(&self.options.membership),
             State::Candidate(candidate) => Some(candidate.resend_at.min(candidate.give_up_at)),

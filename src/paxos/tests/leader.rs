@@ -445,6 +445,95 @@ fn a_late_promise_changes_nothing_but_the_sync_of_its_voter() {
     assert_eq!(leader.replica.decided(), Slot(1));
 }
 
+/// The leadership with `a` in slot 2, accepted by nobody else, on its way to voter 2.
+fn handing_over() -> Voter {
+    let mut leader = Voter::leading();
+    leader.gets(2, heard(1, 1, 1));
+    leader.is_asked_for(1, "a");
+    let to = Some(NodeId(2));
+    assert_eq!(leader.does(Input::Transfer { to }), NONE, "2 lacks slot 2");
+    leader
+}
+
+#[test]
+fn the_target_of_a_transfer_is_told_to_stand_when_it_has_all() {
+    let mut leader = handing_over();
+    assert_eq!(leader.is_asked_for(2, "b"), NONE, "it waits");
+    assert_eq!(leader.reads(1), NONE, "it waits too");
+    assert_eq!(
+        leader.gets(2, accepted(own(), 2)),
+        ["to 2: stand 1.1"],
+        "its own vote is not durable yet, and need not be"
+    );
+    // A word that was lost is said again.
+    let again = |line: &String| line == "to 2: stand 1.1";
+    assert_eq!(leader.wakes().iter().filter(|line| again(line)).count(), 1);
+    let prepare = Message::Prepare {
+        ballot: ballot(2, 2),
+    };
+    assert_eq!(
+        leader.gets(2, prepare)[..2],
+        [
+            "refused 2: NotLeader { leader: Some(NodeId(2)) }",
+            "read 1 refused, 2 leads"
+        ]
+    );
+}
+
+#[test]
+fn a_leader_that_nobody_follows_in_time_goes_on() {
+    let mut leader = handing_over();
+    leader.is_asked_for(2, "b");
+    leader.reads(1);
+    leader.gets(2, accepted(own(), 2));
+    let failed = "transfer failed: TimedOut";
+    let (mut outputs, mut round) = (Vec::new(), 1);
+    while !outputs.iter().any(|line| line == failed) {
+        outputs = leader.wakes();
+        round += 1;
+        outputs.extend(leader.gets(2, heard(round, 2, 2)));
+    }
+    assert!(
+        outputs.iter().any(|line| line.contains("accept 1.1, 3: b")),
+        "what waited is proposed: {outputs:?}"
+    );
+    // The round that begins in that moment began after the read was taken.
+    let outputs = leader.gets(2, heard(round + 1, 2, 2));
+    assert!(outputs.contains(&"read 1 at 1".to_owned()), "{outputs:?}");
+}
+
+#[test]
+fn a_transfer_to_nobody_is_refused_at_once() {
+    let mut leader = Voter::leading();
+    let to = Some(NodeId(9));
+    assert_eq!(
+        leader.does(Input::Transfer { to }),
+        ["transfer failed: NoVoter"]
+    );
+    let mut alone = Voter::of(1, Recovered::empty(ballot(0, 0)));
+    alone.does(Input::Tick);
+    alone.is_told(1);
+    alone.is_told(2);
+    assert_eq!(
+        alone.does(Input::Transfer { to: None }),
+        ["transfer failed: Alone"]
+    );
+    let mut follower = Voter::of(3, Recovered::empty(ballot(0, 0)));
+    assert_eq!(
+        follower.does(Input::Transfer { to: None }),
+        ["transfer failed: NotLeader { leader: None }"]
+    );
+}
+
+#[test]
+fn a_leader_that_ends_tells_the_most_advanced_to_stand() {
+    let mut leader = Voter::leading();
+    leader.gets(3, accepted(own(), 1));
+    leader.is_asked_for(1, "a");
+    leader.gets(3, accepted(own(), 2));
+    assert_eq!(leader.does(Input::Abdicate), ["to 3: stand 1.1"]);
+}
+
 #[test]
 fn an_idle_leader_sends_heartbeats_and_nothing_else() {
     let mut leader = Voter::leading();

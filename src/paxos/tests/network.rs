@@ -18,6 +18,9 @@ pub(super) struct Host {
     pub(super) disk: Disk,
     pub(super) unwritten: VecDeque<(PersistId, Batch)>,
     held_back: Vec<(PersistId, NodeId, Message)>,
+    /// Whose checkpoint it wants, and what that must reach; and what it fetched.
+    wanted: Option<(NodeId, Slot)>,
+    fetched: Option<Base>,
     durable: PersistId,
     /// Which start of a process this is, of all hosts.
     start: u64,
@@ -44,6 +47,7 @@ pub(super) struct Network {
     pub(super) refused: Vec<(ProposalId, Refusal)>,
     pub(super) reads_refused: usize,
     pub(super) reads_ready: usize,
+    pub(super) installed: usize,
 }
 
 impl Network {
@@ -53,6 +57,8 @@ impl Network {
             disk: Disk::empty(),
             unwritten: VecDeque::new(),
             held_back: Vec::new(),
+            wanted: None,
+            fetched: None,
             durable: PersistId(0),
             start: 0,
             wake_at: None,
@@ -74,6 +80,7 @@ impl Network {
             refused: Vec::new(),
             reads_refused: 0,
             reads_ready: 0,
+            installed: 0,
         }
     }
 
@@ -110,10 +117,11 @@ impl Network {
         };
         let now = self.now;
         let host = self.hosts.get_mut(&id).expect("a host");
+        // What a checkpoint holds is decided.
+        host.disk.0.decided = host.disk.0.decided.max(host.disk.0.applied);
         host.replica = Some(Replica::new(now, options, host.disk.0.clone()));
         host.start = self.seed;
-        (host.durable, host.delivered, host.wake_at) =
-            (PersistId(0), host.disk.0.start.previous(), None);
+        (host.durable, host.delivered, host.wake_at) = (PersistId(0), host.disk.0.applied, None);
         self.input(id, Input::Tick);
     }
 
@@ -146,6 +154,7 @@ impl Network {
         host.replica = None;
         host.unwritten.clear();
         host.held_back.clear();
+        (host.wanted, host.fetched) = (None, None);
         host.reads.clear();
         host.wake_at = None;
     }
@@ -214,6 +223,21 @@ impl Network {
             Output::ReadRefused { id, .. } => {
                 host.reads.remove(&id).expect("a read that was asked");
                 self.reads_refused += 1;
+            }
+            Output::Fetch { from, start } => host.wanted = Some((from, start)),
+            Output::Install(base) => {
+                assert_eq!(host.fetched, Some(base), "installs what was not fetched");
+                assert!(base.slot > host.delivered, "the state goes back");
+                host.delivered = base.slot;
+                let chosen = self.chosen.get(&base.slot);
+                assert_eq!(
+                    chosen.map(|entry| entry.ballot),
+                    Some(base.ballot),
+                    "a checkpoint of what was not chosen"
+                );
+                self.installed += 1;
+            }
+            Output::TransferFailed { .. } | Output::SealRefused { .. } | Output::Entered { .. } => {
             }
             Output::RoleChanged { role, .. } => {
                 assert!(
@@ -297,6 +321,36 @@ impl Network {
         true
     }
 
+    /// Takes a checkpoint of what was handed on and is durable, and forgets the log through a slot of at most that.
+    pub(super) fn compact(&mut self, id: NodeId, keep: u64) {
+        let host = self.hosts.get_mut(&id).expect("a host");
+        if host.replica.is_none()
+            || host.disk.last() < host.delivered
+            || host.disk.0.synced.is_none()
+        {
+            return;
+        }
+        let base = Slot(host.delivered.0.saturating_sub(keep));
+        host.disk.compact(host.delivered, base);
+        self.input(id, Input::Compact { through: base });
+    }
+
+    /// The checkpoint that a node wants arrives, if its peer has such a one.
+    pub(super) fn fetch(&mut self, id: NodeId) {
+        let Some((peer, start)) = self.hosts.get_mut(&id).and_then(|host| host.wanted.take())
+        else {
+            return;
+        };
+        let from = &self.hosts[&peer];
+        let offered = from.replica.as_ref().and_then(|_| from.disk.checkpoint());
+        if let Some(base) = offered.filter(|base| base.slot.next() >= start) {
+            let host = self.hosts.get_mut(&id).expect("a host");
+            host.fetched = Some(base);
+            let succession = None;
+            self.input(id, Input::Fetched { base, succession });
+        }
+    }
+
     /// Takes a message off the wire and hands it over.
     pub(super) fn deliver(&mut self, index: usize) {
         let (from, to, message) = self.wire.remove(index);
@@ -336,6 +390,7 @@ impl Network {
     pub(super) fn settle(&mut self) {
         for _ in 0..100_000 {
             let written = self.ids().into_iter().filter(|&id| self.write(id)).count();
+            self.ids().into_iter().for_each(|id| self.fetch(id));
             if !self.wire.is_empty() {
                 self.deliver(0);
             } else if written == 0 {

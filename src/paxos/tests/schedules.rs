@@ -14,6 +14,7 @@ struct Mix {
     repeat: u64,
     crash: u64,
     damage: bool,
+    compact: bool,
     in_order: bool,
 }
 
@@ -51,7 +52,7 @@ fn step(network: &mut Network, mix: &Mix, random: &mut Random) {
             network.propose(id);
         }
         85..88 => network.read(id),
-        88..96 => {
+        88..94 => {
             let wakes = network
                 .hosts
                 .iter()
@@ -72,6 +73,13 @@ fn step(network: &mut Network, mix: &Mix, random: &mut Random) {
                     Input::Disconnected(peer)
                 },
             );
+        }
+        94..96 if mix.compact => {
+            network.fetch(id);
+            if random.draw().is_multiple_of(4) {
+                let keep = below(random, 4) as u64;
+                network.compact(id, keep);
+            }
         }
         97 if random.draw() % 100 < mix.crash => crash(network, mix, id, random),
         98 if network.hosts[&id].replica.is_none() => {
@@ -147,7 +155,7 @@ fn seeds() -> u64 {
 }
 
 fn run_all(mix: Mix) {
-    let (mut chosen, mut reads) = (0, 0);
+    let (mut chosen, mut reads, mut installed) = (0, 0, 0);
     for seed in 0..seeds() {
         let result = std::panic::catch_unwind(|| run(seed, &mix));
         let network = result.unwrap_or_else(|cause| {
@@ -156,7 +164,13 @@ fn run_all(mix: Mix) {
         });
         chosen += network.chosen.len();
         reads += network.reads_ready;
+        installed += network.installed;
     }
+    assert_eq!(
+        installed > 0,
+        mix.compact,
+        "{installed} checkpoints installed"
+    );
     assert!(
         chosen > seeds() as usize * 5,
         "the schedules hardly choose anything: {chosen}"
@@ -176,6 +190,7 @@ fn random_schedules_agree() {
         repeat: 5,
         crash: 50,
         damage: false,
+        compact: false,
         in_order: false,
     });
 }
@@ -189,6 +204,7 @@ fn random_schedules_of_an_orderly_network_agree() {
         repeat: 0,
         crash: 50,
         damage: false,
+        compact: false,
         in_order: true,
     });
 }
@@ -202,6 +218,7 @@ fn random_schedules_of_five_voters_agree() {
         repeat: 5,
         crash: 50,
         damage: false,
+        compact: false,
         in_order: false,
     });
 }
@@ -215,6 +232,35 @@ fn random_schedules_with_damaged_logs_agree() {
         repeat: 5,
         crash: 90,
         damage: true,
+        compact: false,
+        in_order: false,
+    });
+}
+
+#[test]
+fn random_schedules_with_compacted_logs_agree() {
+    run_all(Mix {
+        voters: 3,
+        steps: 4000,
+        loss: 5,
+        repeat: 5,
+        crash: 90,
+        damage: true,
+        compact: true,
+        in_order: false,
+    });
+}
+
+#[test]
+fn random_schedules_of_five_compacted_voters_agree() {
+    run_all(Mix {
+        voters: 5,
+        steps: 6000,
+        loss: 5,
+        repeat: 5,
+        crash: 90,
+        damage: false,
+        compact: true,
         in_order: false,
     });
 }
@@ -228,6 +274,7 @@ fn random_schedules_of_a_single_voter_agree() {
         repeat: 0,
         crash: 50,
         damage: false,
+        compact: false,
         in_order: true,
     });
 }

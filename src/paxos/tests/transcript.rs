@@ -55,20 +55,24 @@ pub(super) fn held(promised: Ballot, synced: Ballot, decided: u64, texts: &[&str
         promised,
         synced: Some(synced),
         decided: Slot(decided),
+        applied: Slot::ZERO,
+        succession: None,
         start: Slot(1),
+        base: ballot(0, 0),
         entries,
     }
 }
 
 /// The summary of a log of these entries, to be synced by this name.
 pub(super) fn summary(sync: u64, texts: &[&str]) -> Summary {
-    let log = super::super::log::Log::new(Slot(1), entries(texts));
+    let log = super::super::log::Log::new(Slot(1), ballot(0, 0), entries(texts));
     let runs = log.runs().to_vec();
     Summary {
         sync: SyncId(sync),
         start: Slot(1),
         last: log.last(),
         decided: Slot::ZERO,
+        base: ballot(0, 0),
         runs,
     }
 }
@@ -125,6 +129,32 @@ impl Voter {
         voter.does(Input::Persisted(PersistId(3)));
         assert!(voter.replica.ready(), "leads");
         voter
+    }
+
+    /// What a sync of its log must repeat now.
+    pub(super) fn sync(&mut self) -> SyncId {
+        let probe = Message::Prepare {
+            ballot: Ballot {
+                epoch: Epoch(9),
+                ..ballot(1, 2)
+            },
+        };
+        let from = NodeId(2);
+        let outputs = self.replica.handle(
+            self.now,
+            Input::Message {
+                from,
+                message: probe,
+            },
+        );
+        let sync = outputs.into_iter().find_map(|output| match output {
+            Output::Send {
+                message: Message::Outdated { log, .. },
+                ..
+            } => Some(log.sync),
+            _ => None,
+        });
+        sync.expect("it asks for the way to a later epoch")
     }
 
     pub(super) fn does(&mut self, input: Input) -> Vec<String> {
@@ -215,6 +245,16 @@ impl Voter {
             Output::ReadRefused { id, leader } => {
                 format!("read {} refused, {}", id.0, show_leader(leader))
             }
+            Output::Entered { membership, .. } => {
+                format!(
+                    "entered epoch {}: {:?}",
+                    membership.epoch.0, membership.voters
+                )
+            }
+            Output::SealRefused { reason } => format!("seal refused: {reason:?}"),
+            Output::Fetch { from, start } => format!("fetch from {from} for {start}"),
+            Output::Install(base) => format!("install {}", show_base(&base)),
+            Output::TransferFailed { reason } => format!("transfer failed: {reason:?}"),
             Output::RoleChanged { role, leader } => format!("{role:?}, {}", show_leader(leader)),
             Output::WakeAt(at) => {
                 self.wake_at = Some(at);
@@ -235,6 +275,7 @@ fn show_ballot(ballot: &Ballot) -> String {
 fn show_payload(payload: &Payload) -> String {
     match payload {
         Payload::Barrier => "|".into(),
+        Payload::Seal(_) => "#".into(),
         Payload::Command(command) if command.len() > 20 => format!("({} bytes)", command.len()),
         Payload::Command(command) => String::from_utf8_lossy(command).into_owned(),
     }
@@ -261,19 +302,26 @@ fn show_batch(batch: &Batch) -> String {
             format!(" append {first}: {}", show_entries(entries))
         }
         LogChange::Adopt {
+            base,
             first,
             entries,
             synced,
         } => {
+            let behind = base.map(|base| format!(" behind {}", show_base(&base)));
             format!(
-                " adopt {}, {first}: {}",
+                " adopt {}{}, {first}: {}",
                 show_ballot(synced),
+                behind.unwrap_or_default(),
                 show_entries(entries)
             )
         }
     });
     let decided = batch.decided.iter().map(|slot| format!(" decided {slot}"));
     promised.chain(log).chain(decided).collect()
+}
+
+fn show_base(base: &Base) -> String {
+    format!("{}@{}", base.slot, show_ballot(&base.ballot))
 }
 
 fn show_log(log: &Summary) -> String {
@@ -383,6 +431,24 @@ fn show_message(message: &Message) -> String {
                 round.0
             )
         }
+        Message::Outdated { epoch, log, next } => {
+            let next = next.map_or(String::new(), |next| format!(", next {next}"));
+            format!("outdated in {}, {}{next}", epoch.0, show_log(log))
+        }
+        Message::Sealed {
+            epoch,
+            from,
+            through,
+            first,
+            entries,
+            ..
+        } => {
+            let entries = show_entries(entries);
+            format!("sealed {} {from}..{through}, {first}: {entries}", epoch.0)
+        }
+        Message::Fetch { ballot, start } => format!("fetch {} {start}", show_ballot(ballot)),
+        Message::Compacted { epoch, start } => format!("compacted {} {start}", epoch.0),
+        Message::Stand { ballot } => format!("stand {}", show_ballot(ballot)),
         Message::Reject { ballot, promised } => {
             format!(
                 "reject {}, promised {}",

@@ -72,8 +72,8 @@ fn each_failure_has_its_answer() {
         (
             "unasked upgrade",
             502,
-            "connection_terminated",
-            BackendError::Reset,
+            "http_upgrade_failed",
+            BackendError::Malformed,
         ),
         (
             "bad chunk",

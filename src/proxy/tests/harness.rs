@@ -5,6 +5,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -13,11 +14,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::backend::Registry;
-use crate::config::{Revision, spec};
+use crate::config::{Revision, StickyKey, spec};
 use crate::proxy::{Listener, Network, Proxy, ProxyOptions, Timeouts, start};
 use crate::routing::publish::Publisher;
 use crate::routing::{SnapshotCell, compile};
+use crate::telemetry::access_log::{AccessLog, Destination, Format};
 use crate::telemetry::metrics::MetricsRegistry;
+use crate::tls::Keyring;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -123,6 +126,21 @@ impl Peer {
         (head, String::from_utf8_lossy(&body).into_owned())
     }
 
+    /// Reads once and sends it back; false at the end of the connection.
+    pub(super) fn pass_back(&mut self) -> bool {
+        if self.buffer.is_empty() && !self.fill() {
+            return false;
+        }
+        let taken = std::mem::take(&mut self.buffer);
+        self.try_send(taken)
+    }
+
+    /// Reads some and forgets it; tells how much.
+    pub(super) fn skip(&mut self) -> usize {
+        assert!(!self.buffer.is_empty() || self.fill(), "ended too early");
+        std::mem::take(&mut self.buffer).len()
+    }
+
     /// Whether the connection, with nothing more to read, ends by a reset.
     pub(super) fn ends_by_reset(&mut self) -> bool {
         match self.stream.read(&mut [0]) {
@@ -163,7 +181,11 @@ pub(super) struct Scripted {
 
 impl Scripted {
     pub(super) fn new(script: impl Fn(&mut Peer, usize) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::on("127.0.0.1:0".parse().unwrap(), script)
+    }
+
+    fn on(address: SocketAddr, script: impl Fn(&mut Peer, usize) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let ended = Arc::new(AtomicUsize::new(0));
@@ -187,14 +209,12 @@ impl Scripted {
 
     /// Answers every request without a body by `answer`, and keeps the connection.
     pub(super) fn always(answer: impl Into<String>) -> Self {
-        let answer = answer.into();
-        Self::new(move |peer, _| {
-            while peer.try_until("\r\n\r\n").is_some() {
-                if !peer.try_send(&answer) {
-                    return;
-                }
-            }
-        })
+        Self::new(answering(answer.into()))
+    }
+
+    /// As [`always`](Self::always), at this address.
+    pub(super) fn at(address: impl Into<SocketAddr>, answer: String) -> Self {
+        Self::on(address.into(), answering(answer))
     }
 
     /// Says `name` to everything.
@@ -217,7 +237,17 @@ impl Scripted {
     }
 }
 
-pub(super) fn wait_until(condition: impl Fn() -> bool) {
+fn answering(answer: String) -> impl Fn(&mut Peer, usize) + Send + Sync + 'static {
+    move |peer, _| {
+        while peer.try_until("\r\n\r\n").is_some() {
+            if !peer.try_send(&answer) {
+                return;
+            }
+        }
+    }
+}
+
+pub(super) fn wait_until(mut condition: impl FnMut() -> bool) {
     let start = std::time::Instant::now();
     while !condition() {
         assert!(start.elapsed() < PATIENCE, "waited in vain");
@@ -293,6 +323,7 @@ pub(super) fn options() -> ProxyOptions {
         threads: 1,
         timeouts: Timeouts::default(),
         access_log: None,
+        limits: crate::proxy::NodeLimits::default(),
     }
 }
 
@@ -303,6 +334,29 @@ pub(super) fn trusting_loopback() -> ProxyOptions {
         prefix: 8,
     }];
     options
+}
+
+/// Options with an access log in `directory`, and its file.
+pub(super) fn logging_to(directory: &tempfile::TempDir) -> (ProxyOptions, PathBuf) {
+    logging_in(Format::Json, directory)
+}
+
+/// Likewise, with lines that look like this.
+pub(super) fn logging_in(format: Format, directory: &tempfile::TempDir) -> (ProxyOptions, PathBuf) {
+    let path = directory.path().join("access.log");
+    let metrics = MetricsRegistry::new(1);
+    let destination = Destination::File(path.clone());
+    let log = AccessLog::open(&destination, format, metrics.listener().clone());
+    let mut options = options();
+    options.access_log = Some(log.unwrap());
+    (options, path)
+}
+
+/// What an access log holds.
+pub(super) fn lines(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let line = |line| serde_json::from_str(line).unwrap();
+    text.lines().map(line).collect()
 }
 
 /// A pool `web` of these backends, with more of its fields in `more`, and a route to it for everything.
@@ -321,8 +375,16 @@ pub(super) fn web(backends: &[SocketAddr], more: Value) -> Value {
 
 impl Harness {
     pub(super) fn new(options: ProxyOptions, config: &Value) -> Self {
+        Self::with_keyring(options, config, Arc::new(Keyring::empty()))
+    }
+
+    pub(super) fn with_keyring(
+        options: ProxyOptions,
+        config: &Value,
+        keyring: Arc<Keyring>,
+    ) -> Self {
         let metrics = MetricsRegistry::new(options.threads);
-        let registry = Arc::new(Registry::new(metrics.clone()));
+        let registry = Arc::new(Registry::new(metrics.clone()).with_keyring(keyring));
         let cell = Arc::new(SnapshotCell::new());
         let proxy = start(options, cell.clone(), &metrics).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -330,6 +392,8 @@ impl Harness {
             .enable_all()
             .build()
             .unwrap();
+        let suspects = registry.suspects().unwrap();
+        runtime.spawn(crate::health::ejection::run(cell.clone(), suspects));
         let harness = Self {
             proxy,
             metrics,
@@ -356,6 +420,7 @@ impl Harness {
         let mut revision = self.revision.lock().unwrap();
         *revision += 1;
         config.revision = Revision(*revision);
+        config.sticky_key = Some(StickyKey([7; 32]));
         // All resources of a parsed config are of revision 1: without a snapshot before, all is compiled anew.
         let snapshot = compile(&config, &self.publisher.registry, None).unwrap();
         self.publisher.activate(snapshot);
@@ -380,6 +445,19 @@ impl Harness {
     pub(super) fn wait_for_in_flight(&self, backend: &str) {
         let metrics = self.metrics.backend("web", backend);
         wait_until(|| metrics.in_flight() > 0);
+    }
+
+    /// The pool `web` as it is served now.
+    pub(super) fn pool(&self) -> Arc<crate::routing::PoolEntry> {
+        self.publisher.cell.load().pool("web").unwrap().clone()
+    }
+
+    /// A member of the pool `web` as it is served now.
+    pub(super) fn backend(&self, index: usize) -> Arc<crate::backend::Backend> {
+        let snapshot = self.publisher.cell.load();
+        snapshot.pool("web").unwrap().members()[index]
+            .backend
+            .clone()
     }
 
     pub(super) fn address(&self) -> SocketAddr {

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::harness::*;
+use crate::telemetry::access_log::Format;
 
 fn forwarded(options: crate::proxy::ProxyOptions, fields: &str) -> String {
     let (backend, heads) = recording();
@@ -77,6 +78,21 @@ fn what_a_stranger_says_of_the_client_is_replaced() {
 }
 
 #[test]
+fn forwarded_is_written_where_the_listener_says_so() {
+    let with_forwarded = |mut options: crate::proxy::ProxyOptions| {
+        options.listeners[0].forwarded_header = true;
+        options
+    };
+    let own = "for=127.0.0.1;host=\"Shop.Example:80\";proto=http";
+    let claim = "Forwarded: for=203.0.113.9\r\n";
+    let head = forwarded(with_forwarded(options()), claim);
+    assert_eq!(field(&head, "forwarded"), Some(own));
+    let head = forwarded(with_forwarded(trusting_loopback()), claim);
+    assert_eq!(field(&head, "forwarded"), Some("for=203.0.113.9"));
+    assert!(head.contains(&format!("Forwarded: {own}\r\n")), "{head}");
+}
+
+#[test]
 fn a_request_id_is_kept_or_made() {
     let head = forwarded(options(), "X-Request-Id: mine\r\n");
     assert_eq!(field(&head, "x-request-id"), Some("mine"));
@@ -138,8 +154,12 @@ fn each_request_leaves_a_line_in_the_access_log() {
     let destination = crate::telemetry::access_log::Destination::File(path.clone());
     let metrics = crate::telemetry::metrics::MetricsRegistry::new(1);
     logging.access_log = Some(
-        crate::telemetry::access_log::AccessLog::open(&destination, metrics.listener().clone())
-            .unwrap(),
+        crate::telemetry::access_log::AccessLog::open(
+            &destination,
+            Format::Json,
+            metrics.listener().clone(),
+        )
+        .unwrap(),
     );
     let harness = Harness::new(logging, &web(&[backend.address], json!({})));
     harness.once("GET /a?b HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.7, 203.0.113.9\r\nX-Request-Id: i\r\n\r\n");
@@ -162,4 +182,25 @@ fn each_request_leaves_a_line_in_the_access_log() {
         (&json!(505), &json!("http_request_error")),
         "{text}"
     );
+}
+
+#[test]
+fn a_combined_line_has_the_referer_and_the_agent() {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = Scripted::named("hello");
+    let (options, path) = logging_in(Format::Combined, &directory);
+    let harness = Harness::new(options, &web(&[backend.address], json!({})));
+    harness.once("GET /a HTTP/1.1\r\nHost: x\r\nUser-Agent: curl/8\r\nReferer: https://x/\r\n\r\n");
+    harness.drain();
+    let line = std::fs::read_to_string(path).unwrap();
+    assert!(line.starts_with("127.0.0.1 - - ["), "{line}");
+    let end = "] \"GET /a HTTP/1.1\" 200 5 \"https://x/\" \"curl/8\"\n";
+    assert!(line.ends_with(end), "{line}");
+}
+
+#[test]
+fn what_traces_a_request_goes_on_as_it_came() {
+    let trace = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\ntracestate: a=1,b=2\r\nbaggage: c=3\r\n";
+    let head = forwarded(options(), trace);
+    assert!(head.contains(trace), "{head}");
 }

@@ -1,5 +1,7 @@
 //! Interim answers, `Expect: 100-continue`, and answers that do not wait for the body.
 
+use serde_json::json;
+
 use super::harness::*;
 
 const POST: &str = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n";
@@ -116,4 +118,121 @@ fn an_early_answer_reaches_a_client_that_is_still_sending() {
     assert_eq!((status(&head), body.as_str()), (413, "no!"));
     client.try_send([b'x'; 50_000]);
     assert!(client.is_closed());
+}
+
+#[test]
+fn a_client_need_not_wait_for_the_continue_it_asked_for() {
+    let backend = Scripted::new(|peer, _| {
+        while peer.try_until("\r\n\r\n").is_some() {
+            peer.send("HTTP/1.1 100 Continue\r\n\r\n");
+            let body = String::from_utf8(peer.exactly(4)).unwrap();
+            peer.send(ok(&body));
+        }
+    });
+    let harness = Harness::to(&[backend.address]);
+    let mut client = harness.client();
+    for _ in 0..2 {
+        client.send(format!("{POST}Expect: 100-continue\r\n\r\nbody"));
+        assert_eq!(status(&client.head()), 100);
+        assert_eq!(client.response().1, "body");
+    }
+    client.send(format!("{POST}\r\nbody"));
+    assert_eq!(
+        status(&client.head()),
+        100,
+        "unasked, and passed on all the same"
+    );
+    assert_eq!(client.response().1, "body");
+}
+
+#[test]
+fn a_backend_that_needs_no_continue_just_answers() {
+    let backend = Scripted::new(|peer, _| {
+        while peer.try_until("\r\n\r\n").is_some() {
+            peer.exactly(4);
+            peer.send(ok("done"));
+        }
+    });
+    let harness = Harness::to(&[backend.address]);
+    let mut client = harness.client();
+    for _ in 0..2 {
+        client.send(format!("{POST}Expect: 100-continue\r\n\r\n"));
+        // A client that hears nothing sends the body after a while.
+        harness.wait_for_in_flight("b1");
+        client.send("body");
+        assert_eq!(client.response().1, "done");
+    }
+    assert_eq!(backend.connections(), 1);
+}
+
+#[test]
+fn hints_and_continue_come_in_the_backends_order() {
+    let backend = Scripted::new(|peer, _| {
+        peer.head();
+        peer.send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n");
+        peer.exactly(4);
+        peer.send("HTTP/1.1 103 Early Hints\r\nLink: </b>\r\n\r\n");
+        peer.send(ok("done"));
+    });
+    let harness = Harness::to(&[backend.address]);
+    let mut client = harness.client();
+    client.send(format!("{POST}Expect: 100-continue\r\n\r\n"));
+    assert_eq!(field(&client.head(), "link"), Some("</a>"));
+    assert_eq!(status(&client.head()), 100);
+    client.send("body");
+    assert_eq!(field(&client.head(), "link"), Some("</b>"));
+    assert_eq!(client.response().1, "done");
+}
+
+#[test]
+fn an_expectation_of_http_1_0_is_none() {
+    let (backend, heads) = recording();
+    let harness = Harness::to(&[backend.address]);
+    for value in ["100-continue", "else"] {
+        let request =
+            format!("POST / HTTP/1.0\r\nContent-Length: 4\r\nExpect: {value}\r\n\r\nbody");
+        assert_eq!(status(&harness.once(&request).0), 200);
+        assert_eq!(field(&heads.recv().unwrap(), "expect"), None);
+    }
+}
+
+#[test]
+fn a_request_is_not_tried_again_once_an_interim_answer_has_gone() {
+    let bad = Scripted::new(|peer, _| {
+        peer.head();
+        peer.send("HTTP/1.1 103 Early Hints\r\n\r\n");
+    });
+    let harness = Harness::to(&[bad.address, bad.address]);
+    let mut client = harness.client();
+    client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(status(&client.head()), 103);
+    assert_eq!(client.rest(), "", "what the backend began is cut off");
+    assert_eq!(bad.connections(), 1);
+}
+
+#[test]
+fn interim_answers_are_bounded_in_number_and_in_time() {
+    let endless = Scripted::new(|peer, _| {
+        peer.head();
+        while peer.try_send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n") {}
+    });
+    let harness = Harness::to(&[endless.address]);
+    let mut client = harness.client();
+    client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    let heard = client.rest();
+    assert_eq!(heard.matches("HTTP/1.1 103 ").count(), 64);
+    assert_eq!(heard.matches("HTTP/1.1").count(), 64);
+    let (head, _) = harness.once("GET / HTTP/1.0\r\n\r\n");
+    assert_eq!(status(&head), 502);
+
+    let slow = Scripted::new(|peer, _| {
+        peer.head();
+        while peer.try_send("HTTP/1.1 102 Processing\r\n\r\n") {
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
+    });
+    let within = json!({"timeouts": {"response_headers": "1s"}});
+    let harness = Harness::with_pool(&[slow.address], within);
+    let (head, _) = harness.once("GET / HTTP/1.0\r\n\r\n");
+    assert_eq!(status(&head), 504);
 }

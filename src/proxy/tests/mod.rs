@@ -1,9 +1,30 @@
 //! The request path through real sockets: scripted backends, raw clients.
 
+mod addresses;
+mod auth;
+mod backend_tls;
+mod bad_answers;
+mod compress;
+mod crowds;
+mod ejection;
 mod faults;
 mod harness;
 mod headers;
+mod http2;
+mod injection;
 mod interim;
+mod limits;
+mod malformed;
+mod methods;
+mod mirror;
+mod overload;
 mod plain;
+mod proxied;
 mod refusals;
+mod retries;
+mod routes;
+mod sticky;
 mod swap;
+mod tls;
+mod trouble;
+mod upgrade;

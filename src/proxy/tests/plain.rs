@@ -1,5 +1,7 @@
 //! Keep-alive, pipelining and bodies of every framing, both ways.
 
+use serde_json::json;
+
 use super::harness::*;
 
 const GET: &str = "GET /a?b=c HTTP/1.1\r\nHost: shop.example\r\n\r\n";
@@ -220,4 +222,23 @@ fn a_slow_reader_slows_its_backend_and_nothing_piles_up() {
     client.head();
     // What the sockets' own buffers take, on both sides of the proxy, is a few megabytes.
     assert!(written.recv().unwrap() < 100_000_000);
+}
+
+#[test]
+fn what_is_hashed_decides_the_backend() {
+    let named = ["b1", "b2", "b3"].map(Scripted::named);
+    let addresses = named.each_ref().map(|backend| backend.address);
+    let maglev = json!({"balance": "maglev", "hash": {"header": "X-User"}});
+    let harness = Harness::with_pool(&addresses, maglev);
+    let ask = |user: usize| {
+        let request = format!("GET / HTTP/1.1\r\nHost: x\r\nx-user: user{user}\r\n\r\n");
+        harness.once(&request).1
+    };
+    let homes: Vec<String> = (0..30).map(ask).collect();
+    assert_eq!((0..30).map(ask).collect::<Vec<_>>(), homes);
+    for backend in ["b1", "b2", "b3"] {
+        assert!(homes.iter().any(|home| home == backend), "{backend}");
+    }
+    let anywhere: Vec<String> = (0..60).map(|_| harness.get("/").1).collect();
+    assert!(anywhere.iter().any(|home| *home != anywhere[0]));
 }

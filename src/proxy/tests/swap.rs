@@ -129,7 +129,7 @@ fn changes_under_load_fail_no_request() {
     let load = Load::on(&harness, 8);
     for i in 0..100 {
         load.pass(10);
-        let balance = ["round_robin", "least_connections"][i % 2];
+        let balance = crate::config::Balance::ALL[i % 6].name();
         harness.publish(&web(&addresses[i % 3..], json!({"balance": balance})));
     }
     let answered = load.end();
@@ -236,4 +236,38 @@ fn clients_on_kept_connections_are_told_to_come_again_and_lose_nothing() {
     }
     drop(clients);
     assert_eq!(draining.join().unwrap(), 0);
+}
+
+#[test]
+fn a_trusted_client_is_served_by_the_revision_it_knows_of_or_a_newer_one() {
+    let (old, new) = (Scripted::named("old"), Scripted::named("new"));
+    let ask = |harness: &Harness, revision: &str| {
+        harness.once(&format!(
+            "GET / HTTP/1.1\r\nHost: x\r\nSynod-Min-Revision: {revision}\r\n\r\n"
+        ))
+    };
+    let stranger = Harness::to(&[old.address]);
+    assert_eq!(ask(&stranger, "9").1, "old");
+    let harness = Harness::new(trusting_loopback(), &web(&[old.address], json!({})));
+    assert_eq!(ask(&harness, "1").1, "old");
+    assert_eq!(status(&ask(&harness, "+1").0), 400);
+    let (head, _) = ask(&harness, "9");
+    assert_eq!(
+        (status(&head), field(&head, "retry-after")),
+        (503, Some("1"))
+    );
+    // A stall of the machine may be longer than a request waits, but not each time.
+    let waits = |revision: u64| {
+        let (backend, name) = match revision % 2 {
+            0 => (&new, "new"),
+            _ => (&old, "old"),
+        };
+        let mut early = harness.client();
+        early.send(format!(
+            "GET / HTTP/1.1\r\nHost: x\r\nSynod-Min-Revision: {revision}\r\n\r\n"
+        ));
+        harness.publish(&web(&[backend.address], json!({})));
+        early.response().1 == name
+    };
+    assert!((2..7).any(waits));
 }

@@ -19,6 +19,14 @@ fn any_payload() -> impl Strategy<Value = Payload> {
         Just(Payload::Barrier),
         proptest::collection::vec(any::<u8>(), 0..20)
             .prop_map(|bytes| Payload::Command(bytes.into())),
+        (
+            proptest::collection::btree_set((1..99u32).prop_map(NodeId), 1..MAX_VOTERS),
+            proptest::collection::vec(any::<u8>(), 0..20)
+        )
+            .prop_map(|(voters, details)| Payload::Seal(Seal {
+                voters,
+                details: details.into()
+            })),
     ]
 }
 
@@ -45,6 +53,7 @@ fn any_summary() -> impl Strategy<Value = Summary> {
             start: Slot(start),
             last,
             decided,
+            base: Ballot::initial(Epoch(3)),
             runs,
         }
     })
@@ -65,6 +74,29 @@ fn any_message() -> impl Strategy<Value = Message> {
             }
         }),
         any_ballot().prop_map(|ballot| Message::Prepare { ballot }),
+        any_ballot().prop_map(|ballot| Message::Stand { ballot }),
+        (0..9u32, any_summary(), proptest::option::of(any_slot())).prop_map(
+            |(epoch, log, next)| Message::Outdated {
+                epoch: Epoch(epoch),
+                log,
+                next
+            }
+        ),
+        (0..9u32, any_slot(), any_slot(), any_slot(), any_entries()).prop_map(
+            |(epoch, from, through, first, entries)| Message::Sealed {
+                epoch: Epoch(epoch),
+                sync: SyncId(from.0),
+                from,
+                through,
+                first,
+                entries
+            }
+        ),
+        (any_ballot(), any_slot()).prop_map(|(ballot, start)| Message::Fetch { ballot, start }),
+        (0_u32..9, any_slot()).prop_map(|(epoch, start)| Message::Compacted {
+            epoch: Epoch(epoch),
+            start
+        }),
         (any_ballot(), any_ballot(), any_summary()).prop_map(|(ballot, synced, log)| {
             Message::Promise {
                 ballot,
@@ -195,6 +227,7 @@ fn the_longest_summary_fits_a_message() {
         start: Slot(1),
         last: Slot(MAX_COUNT),
         decided: Slot(MAX_COUNT),
+        base: Ballot::initial(Epoch(0)),
         runs,
     };
     let promise = Message::Promise {
@@ -218,6 +251,7 @@ fn what_the_core_would_not_send_is_refused() {
         start: Slot(1),
         last: Slot(2),
         decided: Slot(0),
+        base: Ballot::initial(Epoch(0)),
         runs: Vec::new(),
     };
     assert_eq!(

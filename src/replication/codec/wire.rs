@@ -10,7 +10,10 @@ use crate::paxos::{self, Message};
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Envelope {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
+    #[prost(
+        oneof = "Kind",
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 30, 40, 41, 42"
+    )]
     pub(super) kind: Option<Kind>,
 }
 
@@ -44,21 +47,32 @@ pub(super) enum Kind {
     Heard(Heard),
     #[prost(message, tag = "14")]
     Reject(Reject),
+    #[prost(message, tag = "15")]
+    Stand(Stand),
+    #[prost(message, tag = "40")]
+    Outdated(Outdated),
+    #[prost(message, tag = "41")]
+    Sealed(Sealed),
+    #[prost(message, tag = "30")]
+    Fetch(Fetch),
+    #[prost(message, tag = "42")]
+    Compacted(Compacted),
 }
 
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct Ballot {
+/// A ballot, as messages and files hold it.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub(in crate::replication) struct Ballot {
     #[prost(uint32, tag = "1")]
-    pub(super) epoch: u32,
+    pub(in crate::replication) epoch: u32,
     #[prost(uint64, tag = "2")]
-    pub(super) round: u64,
+    pub(in crate::replication) round: u64,
     #[prost(uint32, optional, tag = "3")]
-    pub(super) node: Option<u32>,
+    pub(in crate::replication) node: Option<u32>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Payload {
-    #[prost(oneof = "PayloadKind", tags = "1, 2")]
+    #[prost(oneof = "PayloadKind", tags = "1, 2, 3")]
     pub(super) kind: Option<PayloadKind>,
 }
 
@@ -68,6 +82,16 @@ pub(super) enum PayloadKind {
     Command(Bytes),
     #[prost(message, tag = "2")]
     Barrier(Barrier),
+    #[prost(message, tag = "3")]
+    Seal(Seal),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Seal {
+    #[prost(uint32, repeated, tag = "1")]
+    pub(super) voters: Vec<u32>,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(super) details: Bytes,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -101,6 +125,24 @@ pub(super) struct Summary {
     pub(super) decided: u64,
     #[prost(message, repeated, tag = "5")]
     pub(super) runs: Vec<Run>,
+    #[prost(message, optional, tag = "6")]
+    pub(super) base: Option<Ballot>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Compacted {
+    #[prost(uint32, tag = "1")]
+    pub(super) epoch: u32,
+    #[prost(uint64, tag = "2")]
+    pub(super) start: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Fetch {
+    #[prost(message, optional, tag = "1")]
+    pub(super) ballot: Option<Ballot>,
+    #[prost(uint64, tag = "2")]
+    pub(super) start: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -243,6 +285,38 @@ pub(super) struct Reject {
     pub(super) promised: Option<Ballot>,
 }
 
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Stand {
+    #[prost(message, optional, tag = "1")]
+    pub(super) ballot: Option<Ballot>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Outdated {
+    #[prost(uint32, tag = "1")]
+    pub(super) epoch: u32,
+    #[prost(message, optional, tag = "2")]
+    pub(super) log: Option<Summary>,
+    #[prost(uint64, optional, tag = "3")]
+    pub(super) next: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Sealed {
+    #[prost(uint32, tag = "1")]
+    pub(super) epoch: u32,
+    #[prost(fixed64, tag = "2")]
+    pub(super) sync: u64,
+    #[prost(uint64, tag = "3")]
+    pub(super) from: u64,
+    #[prost(uint64, tag = "4")]
+    pub(super) through: u64,
+    #[prost(uint64, tag = "5")]
+    pub(super) first: u64,
+    #[prost(message, repeated, tag = "6")]
+    pub(super) entries: Vec<Entry>,
+}
+
 impl From<&Message> for Kind {
     fn from(message: &Message) -> Self {
         match message {
@@ -341,6 +415,37 @@ impl From<&Message> for Kind {
                     received: p.received.0,
                 }),
             }),
+            Message::Outdated { epoch, log, next } => Kind::Outdated(Outdated {
+                epoch: epoch.0,
+                log: Some(log.into()),
+                next: next.map(|slot| slot.0),
+            }),
+            Message::Sealed {
+                epoch,
+                sync,
+                from,
+                through,
+                first,
+                entries,
+            } => Kind::Sealed(Sealed {
+                epoch: epoch.0,
+                sync: sync.0,
+                from: from.0,
+                through: through.0,
+                first: first.0,
+                entries: list(entries),
+            }),
+            Message::Compacted { epoch, start } => Kind::Compacted(Compacted {
+                epoch: epoch.0,
+                start: start.0,
+            }),
+            Message::Fetch { ballot, start } => Kind::Fetch(Fetch {
+                ballot: some(*ballot),
+                start: start.0,
+            }),
+            Message::Stand { ballot } => Kind::Stand(Stand {
+                ballot: some(*ballot),
+            }),
             Message::Reject { ballot, promised } => Kind::Reject(Reject {
                 ballot: some(*ballot),
                 promised: some(*promised),
@@ -350,11 +455,27 @@ impl From<&Message> for Kind {
 }
 
 fn some(ballot: paxos::Ballot) -> Option<Ballot> {
-    Some(Ballot {
-        epoch: ballot.epoch.0,
-        round: ballot.round,
-        node: ballot.node.map(|node| node.0),
-    })
+    Some(ballot.into())
+}
+
+impl From<paxos::Ballot> for Ballot {
+    fn from(ballot: paxos::Ballot) -> Self {
+        Ballot {
+            epoch: ballot.epoch.0,
+            round: ballot.round,
+            node: ballot.node.map(|node| node.0),
+        }
+    }
+}
+
+impl From<Ballot> for paxos::Ballot {
+    fn from(ballot: Ballot) -> Self {
+        paxos::Ballot {
+            epoch: paxos::Epoch(ballot.epoch),
+            round: ballot.round,
+            node: ballot.node.map(paxos::NodeId),
+        }
+    }
 }
 
 fn list(entries: &[paxos::Entry]) -> Vec<Entry> {
@@ -370,6 +491,10 @@ impl From<&paxos::Payload> for Payload {
         let kind = match payload {
             paxos::Payload::Barrier => PayloadKind::Barrier(Barrier {}),
             paxos::Payload::Command(command) => PayloadKind::Command(command.clone()),
+            paxos::Payload::Seal(seal) => PayloadKind::Seal(Seal {
+                voters: seal.voters.iter().map(|voter| voter.0).collect(),
+                details: seal.details.clone(),
+            }),
         };
         Payload { kind: Some(kind) }
     }
@@ -382,6 +507,7 @@ impl From<&paxos::Summary> for Summary {
             start: log.start.0,
             last: log.last.0,
             decided: log.decided.0,
+            base: some(log.base),
             runs: log
                 .runs
                 .iter()

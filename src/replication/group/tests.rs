@@ -162,3 +162,66 @@ fn the_list_only_moves_addresses() {
     )])));
     assert_eq!((a.names(), &a.cluster), (before.names(), &before.cluster));
 }
+
+#[test]
+fn a_lone_voter_tells_where_it_is_reached_if_it_can_be() {
+    let own = |group: &Group| group.own().map(|own| own.address.clone());
+    let mut lone = Group::alone("a", [1; 16], [2; 16]);
+    lone.locate("0.0.0.0:9901".parse().unwrap());
+    assert_eq!(own(&lone).as_deref(), Some(""), "nobody can call that");
+    lone.locate("10.0.0.1:9901".parse().unwrap());
+    assert_eq!(own(&lone).as_deref(), Some("10.0.0.1:9901"));
+}
+
+fn follow(name: &str, cluster: &[u8]) -> Follow {
+    Follow {
+        version: VERSION,
+        name: name.to_owned(),
+        instance: Bytes::from_static(&[5; 16]),
+        cluster: Bytes::copy_from_slice(cluster),
+        ..Follow::default()
+    }
+}
+
+#[test]
+fn who_may_not_follow_is_told_why() {
+    let voter = Group::alone("a", [1; 16], [2; 16]);
+    assert_eq!(voter.admits(&follow("p", &[])), Ok(()));
+    assert_eq!(voter.admits(&follow("p", &[1; 16])), Ok(()));
+    let newer = Follow {
+        version: VERSION + 1,
+        ..follow("p", &[])
+    };
+    for (follow, why) in [
+        (newer, "speaks version"),
+        (follow("p", &[3; 16]), "of cluster 03"),
+        (follow("a", &[]), "name of a voter"),
+        (follow("p", &[3; 2]), "malformed"),
+    ] {
+        let refused = voter.admits(&follow);
+        assert!(
+            refused.as_ref().is_err_and(|told| told.contains(why)),
+            "{refused:?}"
+        );
+    }
+    let founding = Group::first("a", &BTreeMap::new(), [2; 16]);
+    assert!(founding.admits(&follow("p", &[])).is_err());
+    let follower = Group::joining("q", [3; 16]);
+    let refused = follower.admits(&follow("p", &[]));
+    assert!(refused.is_err_and(|told| told.contains("a follower itself")));
+}
+
+#[test]
+fn a_follower_takes_no_other_cluster_and_no_older_membership() {
+    let mut follower = Group::joining("p", [5; 16]);
+    let voter = Group::alone("a", [1; 16], [2; 16]);
+    follower.welcomed(&voter.welcome(2)).expect("the first one");
+    assert_eq!(follower.names(), ["a"]);
+    assert_eq!(follower.own().map(|own| own.name.as_str()), Some("p"));
+    let known = follower.clone();
+    let stranger = Group::alone("x", [9; 16], [2; 16]);
+    assert!(follower.welcomed(&stranger.welcome(3)).is_err());
+    assert!(follower.welcomed(&voter.welcome(1)).is_err());
+    assert_eq!(follower, known, "a refusal changes nothing");
+    follower.welcomed(&voter.welcome(3)).expect("a newer one");
+}

@@ -6,7 +6,10 @@
 use bytes::Bytes;
 use prost::Message;
 
-use crate::paxos::{Ballot, Batch, Entry, Epoch, LogChange, NodeId, Payload, Slot};
+use crate::paxos::{
+    Ballot, Base, Batch, Entry, Epoch, LogChange, NodeId, Payload, Seal, Slot, Succession,
+};
+use crate::replication::codec::WireBallot;
 
 #[derive(Clone, PartialEq, Message)]
 struct WireGroup {
@@ -26,45 +29,80 @@ struct WireChange {
     synced: Option<WireBallot>,
     #[prost(uint64, optional, tag = "4")]
     decided: Option<u64>,
+    /// Present in an adoption that begins behind a checkpoint.
+    #[prost(message, optional, tag = "5")]
+    base: Option<WireBase>,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+struct WireBase {
+    #[prost(uint64, tag = "1")]
+    slot: u64,
+    #[prost(message, optional, tag = "2")]
+    ballot: Option<WireBallot>,
 }
 
 #[derive(Clone, PartialEq, Message)]
 struct WireEntry {
     #[prost(message, optional, tag = "1")]
     ballot: Option<WireBallot>,
-    /// Absent: a barrier.
+    /// Absent, as the next one: a barrier.
     #[prost(bytes = "bytes", optional, tag = "2")]
     command: Option<Bytes>,
+    #[prost(message, optional, tag = "3")]
+    seal: Option<WireSeal>,
 }
 
-/// A ballot, as all files here hold it.
-#[derive(Clone, Copy, PartialEq, Message)]
-pub(super) struct WireBallot {
+#[derive(Clone, PartialEq, Message)]
+struct WireSeal {
+    #[prost(uint32, repeated, tag = "1")]
+    voters: Vec<u32>,
+    #[prost(bytes = "bytes", tag = "2")]
+    details: Bytes,
+}
+
+/// Who votes behind a checkpoint, after the first Seal.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct WireSuccession {
     #[prost(uint32, tag = "1")]
     epoch: u32,
-    #[prost(uint64, tag = "2")]
-    round: u64,
-    #[prost(uint32, optional, tag = "3")]
-    node: Option<u32>,
+    #[prost(message, optional, tag = "2")]
+    seal: Option<WireSeal>,
 }
 
-impl From<Ballot> for WireBallot {
-    fn from(ballot: Ballot) -> Self {
-        WireBallot {
-            epoch: ballot.epoch.0,
-            round: ballot.round,
-            node: ballot.node.map(|node| node.0),
+impl From<&Succession> for WireSuccession {
+    fn from(succession: &Succession) -> Self {
+        WireSuccession {
+            epoch: succession.epoch.0,
+            seal: Some((&succession.seal).into()),
         }
     }
 }
 
-impl From<WireBallot> for Ballot {
-    fn from(wire: WireBallot) -> Self {
-        Ballot {
-            epoch: Epoch(wire.epoch),
-            round: wire.round,
-            node: wire.node.map(NodeId),
+impl WireSuccession {
+    pub(super) fn read(self) -> Option<Succession> {
+        Some(Succession {
+            epoch: Epoch(self.epoch),
+            seal: self.seal?.read()?,
+        })
+    }
+}
+
+impl From<&Seal> for WireSeal {
+    fn from(seal: &Seal) -> Self {
+        WireSeal {
+            voters: seal.voters.iter().map(|voter| voter.0).collect(),
+            details: seal.details.clone(),
         }
+    }
+}
+
+impl WireSeal {
+    fn read(self) -> Option<Seal> {
+        let voters = self.voters.into_iter().map(NodeId).collect();
+        let details = self.details;
+        let seal = Seal { voters, details };
+        (!seal.voters.is_empty()).then_some(seal)
     }
 }
 
@@ -80,31 +118,39 @@ pub(super) fn encode(batches: &[Batch]) -> Vec<u8> {
 }
 
 fn change(batch: &Batch) -> WireChange {
-    let (first, entries, synced) = match &batch.log {
-        None => (None, &[][..], None),
-        Some(LogChange::Append { first, entries }) => (Some(first.0), &entries[..], None),
+    let (base, first, entries, synced) = match &batch.log {
+        None => (None, None, &[][..], None),
+        Some(LogChange::Append { first, entries }) => (None, Some(first.0), &entries[..], None),
         Some(LogChange::Adopt {
+            base,
             first,
             entries,
             synced,
-        }) => (Some(first.0), &entries[..], Some((*synced).into())),
+        }) => (*base, Some(first.0), &entries[..], Some((*synced).into())),
     };
+    let base = base.map(|base| WireBase {
+        slot: base.slot.0,
+        ballot: Some(base.ballot.into()),
+    });
     WireChange {
         first,
         entries: entries.iter().map(entry).collect(),
         synced,
         decided: batch.decided.map(|slot| slot.0),
+        base,
     }
 }
 
 fn entry(entry: &Entry) -> WireEntry {
-    let command = match &entry.payload {
-        Payload::Barrier => None,
-        Payload::Command(command) => Some(command.clone()),
+    let (command, seal) = match &entry.payload {
+        Payload::Barrier => (None, None),
+        Payload::Command(command) => (Some(command.clone()), None),
+        Payload::Seal(seal) => (None, Some(seal.into())),
     };
     WireEntry {
         ballot: Some(entry.ballot.into()),
         command,
+        seal,
     }
 }
 
@@ -120,17 +166,28 @@ fn batch(change: WireChange) -> Result<Batch, &'static str> {
         .into_iter()
         .map(|wire| {
             let ballot = wire.ballot.ok_or("an entry has no ballot")?.into();
-            Ok(Entry {
-                ballot,
-                payload: wire.command.map_or(Payload::Barrier, Payload::Command),
-            })
+            let payload = match (wire.command, wire.seal) {
+                (None, None) => Payload::Barrier,
+                (Some(command), None) => Payload::Command(command),
+                (None, Some(seal)) => Payload::Seal(seal.read().ok_or("a Seal names nobody")?),
+                _ => return Err("an entry is of no kind"),
+            };
+            Ok(Entry { ballot, payload })
         })
         .collect::<Result<_, &'static str>>()?;
+    let base = match change.base {
+        None => None,
+        Some(base) => Some(Base {
+            slot: Slot(base.slot),
+            ballot: base.ballot.ok_or("a checkpoint has no ballot")?.into(),
+        }),
+    };
     let log = match (change.first.map(Slot), change.synced) {
         (None, None) if entries.is_empty() => None,
         (None, _) => return Err("entries have no slot"),
         (Some(first), None) => Some(LogChange::Append { first, entries }),
         (Some(first), Some(synced)) => Some(LogChange::Adopt {
+            base,
             first,
             entries,
             synced: synced.into(),
@@ -159,16 +216,31 @@ impl Replay {
         self.start.plus(self.entries.len()).previous()
     }
 
+    /// Goes on behind `last`, without what is missing up to there.
+    pub(super) fn skip(&mut self, last: Slot) {
+        if last > self.last() {
+            self.start = last.next();
+            self.entries.clear();
+        }
+    }
+
     /// Applies a batch that `follow` let pass.
     pub(super) fn apply(&mut self, batch: Batch) {
         match batch.log {
             None => {}
             Some(LogChange::Append { entries, .. }) => self.entries.extend(entries),
             Some(LogChange::Adopt {
+                base,
                 first,
                 entries,
                 synced,
             }) => {
+                // Below the start lies what a checkpoint sums up: it may be written again all the same.
+                if base.is_some() || first < self.start {
+                    self.start = first;
+                    self.entries.clear();
+                }
+                self.decided = self.decided.max(base.map_or(Slot::ZERO, |base| base.slot));
                 self.entries.truncate(first.since(self.start) as usize);
                 self.entries.extend(entries);
                 self.synced = Some(synced);
@@ -178,14 +250,21 @@ impl Replay {
     }
 }
 
-/// Whether the batches, one after the other, fit a log of the slots `start` to `last`; its last slot after them.
-pub(super) fn follow(start: Slot, last: Slot, batches: &[Batch]) -> Result<Slot, &'static str> {
+/// Whether the batches, one after the other, fit a log that ends with `last`; its last slot after them.
+pub(super) fn follow(last: Slot, batches: &[Batch]) -> Result<Slot, &'static str> {
     let mut changes = batches.iter().filter_map(|batch| batch.log.as_ref());
     changes.try_fold(last, |last, change| match change {
         LogChange::Append { first, .. } if *first != last.next() => {
             Err("entries do not continue the log")
         }
-        LogChange::Adopt { first, .. } if *first < start || *first > last.next() => {
+        LogChange::Adopt {
+            base: Some(base),
+            first,
+            ..
+        } if *first != base.slot.next() => Err("an adopted log does not join its checkpoint"),
+        LogChange::Adopt {
+            base: None, first, ..
+        } if *first == Slot::ZERO || *first > last.next() => {
             Err("an adopted log does not join the one before")
         }
         LogChange::Append { first, entries } | LogChange::Adopt { first, entries, .. } => {

@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use super::Error;
 
-const LOCK: &str = "lock";
+/// The file by which one process at a time holds a directory.
+pub(in crate::replication) const LOCK: &str = "lock";
 
 /// One data directory, exclusively held.
 pub trait Disk: Clone + Send + 'static {

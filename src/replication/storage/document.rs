@@ -21,10 +21,7 @@ pub fn load<D: Disk>(disk: &D, name: &str, known: u32) -> Result<Option<Vec<u8>>
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io("open", name)(error)),
     };
-    let damaged = |reason: &str| Error::Damaged {
-        file: name.to_owned(),
-        reason: reason.to_owned(),
-    };
+    let damaged = |reason: &str| Error::damaged(name, reason);
     let size = file.size().map_err(Error::io("measure", name))?;
     if size > MAX_DOCUMENT {
         return Err(damaged("it is too long"));

@@ -43,6 +43,14 @@ pub enum Error {
         "the promise on disk is older than the log beside it: files were rolled back; give this node an empty data directory and replace it under a new identity"
     )]
     PromiseRolledBack,
+    /// No checkpoint can be read, and the log behind them is all that is left.
+    #[error(
+        "the state is lost: {reasons}, and the log no longer holds what came before; restore the data directory, or give this node an empty one and replace it under a new identity"
+    )]
+    StateLost {
+        /// What is wrong with each checkpoint.
+        reasons: String,
+    },
     /// A file that is written whole, and replaced whole, does not read back.
     #[error(
         "{file} is damaged ({reason}); restore the data directory, or replace this node under a new identity"
@@ -99,7 +107,14 @@ impl Error {
         }
     }
 
-    pub(super) fn io<'a>(
+    pub(in crate::replication) fn damaged(file: &str, reason: impl Into<String>) -> Self {
+        Self::Damaged {
+            file: file.to_owned(),
+            reason: reason.into(),
+        }
+    }
+
+    pub(in crate::replication) fn io<'a>(
         operation: &'static str,
         file: &'a str,
     ) -> impl FnOnce(io::Error) -> Error + use<'a> {

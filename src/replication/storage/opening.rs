@@ -1,5 +1,9 @@
-//! A start: finds the log, makes durable what was found, and begins a segment where damage has to be bridged.
+//! A start: finds the log and the checkpoint it goes on from, makes durable what was found, and begins a segment where
+//! damage has to be bridged.
 
+use bytes::Bytes;
+
+use super::checkpoint;
 use super::document::TEMPORARY;
 use super::promise::{self, Places, Promise};
 use super::record::Position;
@@ -7,26 +11,34 @@ use super::recovery::{self, Found};
 use super::segment::{self, Header};
 use super::wal::WalOptions;
 use super::{Disk, Error, File};
-use crate::paxos::Ballot;
+use crate::paxos::{Base, Slot};
 
 /// A log that is ready to be written to.
-pub(super) struct Opened<F> {
+pub(super) struct Opened<F, T> {
     /// The segment that is written to, and its size.
     pub(super) file: F,
     pub(super) size: u64,
     pub(super) found: Found,
-    pub(super) promised: Ballot,
+    pub(super) promise: Promise,
     pub(super) places: Places<F>,
+    pub(super) checkpoints: checkpoint::Found<T>,
+    /// What the log begins behind, where it does not begin with slot 1.
+    pub(super) start: Option<Base>,
     /// Syncs it took.
     pub(super) syncs: u64,
 }
 
-pub(super) fn open<D: Disk>(disk: &D, options: WalOptions) -> Result<Opened<D::File>, Error> {
+pub(super) fn open<D: Disk, T>(
+    disk: &D,
+    options: WalOptions,
+    restore: impl FnMut(Bytes) -> Result<T, String>,
+) -> Result<Opened<D::File, T>, Error> {
     let mut syncs = 1;
     clear(disk)?;
     let known = promise::load(disk)?;
     let known_synced = known.map_or(Position::default(), |promise| promise.log);
-    let mut found = recovery::find(disk, options.initial, known_synced)?;
+    let base = known.map_or(0, |promise| promise.base);
+    let mut found = recovery::find(disk, options.initial, known_synced, base)?;
     let promised = match known {
         Some(promise) => promise.ballot,
         // A start that was cut short before the promise was made left at most an empty log.
@@ -39,9 +51,17 @@ pub(super) fn open<D: Disk>(disk: &D, options: WalOptions) -> Result<Opened<D::F
         }
         None => return Err(promise::lost()),
     };
+    // To have entered an epoch is to have promised its initial ballot; only the log says so, for that is one write.
+    let entered = found.replay.synced.filter(|synced| synced.node.is_none());
+    let promised = entered.map_or(promised, |entered| entered.max(promised));
     if found.replay.synced.is_some_and(|synced| synced > promised) {
         return Err(Error::PromiseRolledBack);
     }
+    let known_checkpoint = known.map_or(Slot::ZERO, |promise| promise.checkpoint);
+    let vouched = known_checkpoint.max(found.replay.decided);
+    let checkpoints = checkpoint::find(disk, vouched, restore)?;
+    found.reach(checkpoints.applied());
+    let start = join(&found, base, &checkpoints)?;
     let fresh = known.is_none() && found.newest == 0;
     let (file, size) = if fresh || found.open {
         if found.end.segment > 0 {
@@ -56,6 +76,8 @@ pub(super) fn open<D: Disk>(disk: &D, options: WalOptions) -> Result<Opened<D::F
     let promise = Promise {
         ballot: promised,
         log: found.end,
+        checkpoint: known_checkpoint.max(checkpoints.applied()),
+        base,
     };
     let places = Places::open(disk, promise, &mut syncs)?;
 
@@ -63,10 +85,34 @@ pub(super) fn open<D: Disk>(disk: &D, options: WalOptions) -> Result<Opened<D::F
         file,
         size,
         found,
-        promised,
+        promise,
         places,
+        checkpoints,
+        start,
         syncs,
     })
+}
+
+/// Where the log begins that is told: behind the oldest checkpoint that it joins.
+fn join<T>(
+    found: &Found,
+    base: u64,
+    checkpoints: &checkpoint::Found<T>,
+) -> Result<Option<Base>, Error> {
+    let before = found.replay.start.previous();
+    let nothing = base > 1 && checkpoints.applied() == Slot::ZERO;
+    if before == Slot::ZERO && !nothing {
+        return Ok(None);
+    }
+    if checkpoints.applied() < before || nothing {
+        let reasons = match &checkpoints.flaws[..] {
+            [] => "there is no checkpoint".to_owned(),
+            flaws => flaws.join(", "),
+        };
+        return Err(Error::StateLost { reasons });
+    }
+    let joining = checkpoints.whole.iter().find(|meta| meta.slot >= before);
+    Ok(joining.map(checkpoint::Meta::base))
 }
 
 /// Removes what was never given its name, and makes the names that are there durable.
@@ -98,6 +144,7 @@ fn extend<D: Disk>(
         synced: found.replay.synced,
     };
     let file = segment::create(disk, header, size, syncs)?;
+    found.path.push((header.index, header.last));
     found.end = Position {
         segment: header.index,
         offset: segment::HEADER,

@@ -3,17 +3,19 @@
 //! A promise that is forgotten lets two leaders have a slot each, so it stands in two files of one sector. Both are
 //! written and synced, one after the other, before a promise counts: a crash between them leaves the new one or the
 //! old one, and one that rots later leaves the other. Both unreadable: the node must not vote again. The position that
-//! the log was synced up to rides along; it tells a log that lost its end from one that never had it.
+//! the log was synced up to rides along: it tells a log that lost its end from one that never had it. So do the
+//! slot of the newest checkpoint that counts and the segment that the log begins with: a segment is removed only when
+//! both places say that it is not missed.
 
 use std::io;
 
 use prost::Message;
 
-use super::batch::WireBallot;
 use super::document::{TEMPORARY, seal, unseal};
 use super::record::{Position, SECTOR};
 use super::{Disk, Error, File};
-use crate::paxos::Ballot;
+use crate::paxos::{Ballot, Slot};
+use crate::replication::codec::WireBallot;
 
 const NAMES: [&str; 2] = ["promise-a", "promise-b"];
 const VERSION: u32 = 1;
@@ -26,6 +28,10 @@ struct WirePromise {
     segment: u64,
     #[prost(uint64, tag = "3")]
     offset: u64,
+    #[prost(uint64, tag = "4")]
+    checkpoint: u64,
+    #[prost(uint64, tag = "5")]
+    base: u64,
 }
 
 /// What the places hold.
@@ -34,6 +40,17 @@ pub(super) struct Promise {
     pub(super) ballot: Ballot,
     /// The log was synced up to here when the promise was made.
     pub(super) log: Position,
+    /// The slot of the newest checkpoint that counts; 0 when there is none.
+    pub(super) checkpoint: Slot,
+    /// The segment that the log begins with: those before may have been removed. 0: nothing was removed yet.
+    pub(super) base: u64,
+}
+
+impl Promise {
+    /// Each part only ever grows, so the greater of two promises is the newer one.
+    fn age(&self) -> (Ballot, Position, Slot, u64) {
+        (self.ballot, self.log, self.checkpoint, self.base)
+    }
 }
 
 /// Both places, open.
@@ -45,11 +62,7 @@ pub(super) struct Places<F> {
 pub(super) fn load<D: Disk>(disk: &D) -> Result<Option<Promise>, Error> {
     let found = [read(disk, NAMES[0])?, read(disk, NAMES[1])?];
     match found {
-        [Ok(a), Ok(b)] => Ok(Some(if (a.ballot, a.log) >= (b.ballot, b.log) {
-            a
-        } else {
-            b
-        })),
+        [Ok(a), Ok(b)] => Ok(Some(if a.age() >= b.age() { a } else { b })),
         [Ok(one), Err(_)] | [Err(_), Ok(one)] => Ok(Some(one)),
         [Err(Unread::Missing), Err(Unread::Missing)] => Ok(None),
         [Err(first), Err(second)] => Err(Error::PromiseLost {
@@ -113,6 +126,8 @@ fn sector(promise: Promise) -> Vec<u8> {
         promised: Some(promise.ballot.into()),
         segment: promise.log.segment,
         offset: promise.log.offset,
+        checkpoint: promise.checkpoint.0,
+        base: promise.base,
     };
     let mut sector = seal(VERSION, &wire.encode_to_vec());
     // One sector is written whole or not at all: a place is never torn, what does not read there has rotted.
@@ -168,5 +183,7 @@ fn decode(content: &[u8]) -> Option<Promise> {
     Some(Promise {
         ballot: wire.promised?.into(),
         log,
+        checkpoint: Slot(wire.checkpoint),
+        base: wire.base,
     })
 }

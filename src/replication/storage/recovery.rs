@@ -26,18 +26,21 @@ pub(super) struct Found {
     pub(super) damage: Option<Damage>,
     /// The damage is not bridged yet: a segment must be made that does.
     pub(super) open: bool,
-    /// The greatest index of any segment; 0 when there is none.
+    /// The greatest index that any segment has or had; 0 when there never was one.
     pub(super) newest: u64,
+    /// The segments that were read, each with the last slot before it.
+    pub(super) path: Vec<(u64, Slot)>,
 }
 
-/// Reads all segments. `initial` is the ballot an empty log is synced with.
+/// Reads all segments from `base` on. `initial` is the ballot an empty log is synced with.
 pub(super) fn find<D: Disk>(
     disk: &D,
     initial: Ballot,
     known_synced: Position,
+    base: u64,
 ) -> Result<Found, Error> {
-    let segments = segments(disk)?;
-    let path = path(&segments);
+    let segments = segments(disk, base)?;
+    let path = path(&segments, base);
     let newest = segments.keys().next_back().copied().unwrap_or_default();
     let replay = Replay {
         start: Slot(1),
@@ -54,8 +57,12 @@ pub(super) fn find<D: Disk>(
             damage: None,
             open: false,
             newest,
+            path: Vec::new(),
         },
     };
+    if let Some(first) = path.first().filter(|_| base > 0) {
+        reader.begin(first);
+    }
 
     for (nth, header) in path.iter().enumerate() {
         if !reader.enter(header) {
@@ -77,16 +84,22 @@ pub(super) fn find<D: Disk>(
     if !found.open && (found.end.segment != newest || found.end < known_synced) {
         found.break_at(gap(&segments, found.end, newest));
     }
+    // One that is made must have a number of its own, also where those before are lost.
+    found.newest = newest.max(known_synced.segment).max(base);
     Ok(found)
 }
 
-/// Every segment file with its header, or what is wrong with that.
-fn segments<D: Disk>(disk: &D) -> Result<BTreeMap<u64, Result<Header, &'static str>>, Error> {
+/// Every segment file from `base` on with its header, or what is wrong with that.
+fn segments<D: Disk>(
+    disk: &D,
+    base: u64,
+) -> Result<BTreeMap<u64, Result<Header, &'static str>>, Error> {
     let names = disk
         .list()
         .map_err(Error::io("list", "the data directory"))?;
     let mut segments = BTreeMap::new();
-    for index in names.iter().filter_map(|name| segment::index(name)) {
+    let needed = names.iter().filter_map(|name| segment::index(name));
+    for index in needed.filter(|index| *index >= base) {
         let name = segment::name(index);
         let file = disk.open(&name).map_err(Error::io("open", &name))?;
         segments.insert(index, segment::read_header(&file, index)?);
@@ -95,8 +108,17 @@ fn segments<D: Disk>(disk: &D) -> Result<BTreeMap<u64, Result<Header, &'static s
 }
 
 /// The segments the log runs through, in order.
-fn path(segments: &BTreeMap<u64, Result<Header, &'static str>>) -> Vec<Header> {
+fn path(segments: &BTreeMap<u64, Result<Header, &'static str>>, base: u64) -> Vec<Header> {
     let mut path: Vec<Header> = Vec::new();
+    if base > 0 {
+        // Where `base` was lost or unreadable at an earlier start, the log goes on from nothing.
+        let bridges = |header: &&Header| header.previous.segment == 0 && header.index > base;
+        let first = segments.values().rev().flatten().find(bridges);
+        match first.or(segments.get(&base).and_then(|header| header.as_ref().ok())) {
+            Some(header) => path.push(*header),
+            None => return path,
+        }
+    }
     loop {
         let at = path.last().map_or(0, |header| header.index);
         let follows = |header: &&Header| header.previous.segment == at && header.index > at;
@@ -131,16 +153,25 @@ struct Reader {
 }
 
 impl Reader {
+    /// Begins with a segment before which others were removed: what they came to is summed up by a checkpoint.
+    fn begin(&mut self, first: &Header) {
+        let found = &mut self.found;
+        (found.end, found.chain) = (first.previous, first.chain);
+        found.replay.start = first.last.next();
+        found.replay.decided = first.decided;
+        found.replay.synced = first.synced;
+    }
+
     /// Moves to the start of a segment that links to where the log stands. False where it does not continue it.
     fn enter(&mut self, header: &Header) -> bool {
         let found = &mut self.found;
-        let stands = (
-            found.end,
-            found.chain,
-            found.replay.last(),
-            found.replay.decided,
-        );
-        if (header.previous, header.chain, header.last, header.decided) != stands {
+        let (last, decided) = (found.replay.last(), found.replay.decided);
+        let stands = match header.synced {
+            Some(_) => (header.last, header.decided) == (last, decided),
+            // Behind damage it may go on where a checkpoint ended.
+            None => header.last >= last && header.decided >= decided,
+        };
+        if (header.previous, header.chain) != (found.end, found.chain) || !stands {
             let name = segment::name(header.index);
             found.break_at(format!("{name} does not continue what is there"));
             return false;
@@ -156,7 +187,10 @@ impl Reader {
                 )
             };
             found.damage.get_or_insert_with(unknown);
+            found.replay.skip(header.last);
+            found.replay.decided = header.decided;
         }
+        found.path.push((header.index, header.last));
         found.end = Position {
             segment: header.index,
             offset: segment::HEADER,
@@ -214,7 +248,7 @@ impl Found {
     fn take(&mut self, record: record::Record) -> Result<(), &'static str> {
         // All or nothing of a record, also where its content makes no sense.
         let batches = batch::decode(record.payload)?;
-        batch::follow(self.replay.start, self.replay.last(), &batches)?;
+        batch::follow(self.replay.last(), &batches)?;
         for batch in batches {
             self.replay.apply(batch);
         }
@@ -222,6 +256,20 @@ impl Found {
         self.end.offset += record.size;
         self.chain = record.chain;
         Ok(())
+    }
+
+    /// The log goes on from what was applied already. One that ends before that has lost what was synced.
+    pub(super) fn reach(&mut self, applied: Slot) {
+        let last = self.replay.last();
+        if last >= applied {
+            return;
+        }
+        if !self.open {
+            let why = format!("it ends at slot {last}, before the checkpoint of slot {applied}");
+            self.break_at(why);
+        }
+        self.replay.skip(applied);
+        self.replay.decided = self.replay.decided.max(applied);
     }
 
     fn break_at(&mut self, reason: String) {

@@ -7,12 +7,12 @@
 
 use prost::Message;
 
-use super::batch::WireBallot;
 use super::document::{TEMPORARY, seal, unseal};
 use super::error::out_of_space;
 use super::record::{Position, SECTOR};
 use super::{Disk, Error, File};
 use crate::paxos::{Ballot, Slot};
+use crate::replication::codec::WireBallot;
 
 const VERSION: u32 = 1;
 const PREFIX: &str = "log-";

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::*;
 use crate::paxos::{Ballot, Entry, Epoch, LogChange, NodeId, Payload, Recovered, Slot};
 
+mod checkpoints;
 mod conformance;
 mod damaged;
 mod faults;
@@ -30,6 +31,11 @@ fn options(create: bool) -> WalOptions {
     }
 }
 
+fn open<D: Disk>(disk: D, create: bool) -> Result<(Wal<D>, Recovered), Error> {
+    let (wal, recovered, _) = Wal::open(disk, options(create), |_| Ok(()))?;
+    Ok((wal, recovered))
+}
+
 fn entry(round: u64, text: &str) -> Entry {
     Entry {
         ballot: ballot(round, 1),
@@ -50,6 +56,7 @@ fn append(first: u64, entries: &[Entry]) -> Batch {
 
 fn adopt(first: u64, entries: &[Entry], synced: Ballot) -> Batch {
     let log = LogChange::Adopt {
+        base: None,
         first: Slot(first),
         entries: entries.to_vec(),
         synced,
@@ -82,6 +89,7 @@ fn led(wal: &mut dyn Storage) {
 fn texts(recovered: &Recovered) -> Vec<String> {
     let text = |entry: &Entry| match &entry.payload {
         Payload::Barrier => "-".to_owned(),
+        Payload::Seal(_) => "#".to_owned(),
         Payload::Command(command) => String::from_utf8_lossy(command).into_owned(),
     };
     recovered.entries.iter().map(text).collect()

@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use super::harness::{LONG, failure, not_proposed, pools, put, put_pool, until};
 use crate::config::Revision;
-use crate::paxos::{Ballot, Batch, Epoch, Membership, NodeId, Recovered};
+use crate::paxos::{Ballot, Batch, Epoch, Membership, NodeId, Recovered, Slot};
 use crate::replication::calls::Attempt;
+use crate::replication::checkpoints::{Checkpoints, Pace};
+use crate::replication::founding::Founding;
 use crate::replication::group::Group;
 use crate::replication::lifecycle::{self, Start};
 use crate::replication::log::Log;
 use crate::replication::reports::Reports;
 use crate::replication::running::{standing, start_on};
 use crate::replication::shared::Shared;
-use crate::replication::storage::{Error, Memory, Storage};
+use crate::replication::storage::{Error, Memory, Storage, checkpoint};
 use crate::replication::{Handle, Options, Running, State};
 
 async fn lone(memory: &Memory) -> (Handle, Running) {
@@ -21,10 +23,18 @@ async fn lone(memory: &Memory) -> (Handle, Running) {
         data: "in-memory".into(),
         name: "a".to_owned(),
         voters: Default::default(),
+        join: Vec::new(),
+        advertise: None,
         listener: None,
         admin: None,
+        tls: None,
         heartbeat: Duration::from_millis(20),
         election_timeout: Duration::from_millis(200),
+        checkpoint: Pace {
+            entries: 1000,
+            bytes: 1 << 20,
+        },
+        level: crate::state::LEVEL,
     };
     let medium = memory.clone();
     start_on(move |_| medium.boot(), options)
@@ -120,6 +130,10 @@ impl Storage for NoDisk {
     fn write(&mut self, _: &[Batch]) -> Result<(), Error> {
         Ok(())
     }
+
+    fn keep(&mut self, _: &checkpoint::Meta) -> Result<Slot, Error> {
+        Ok(Slot::ZERO)
+    }
 }
 
 #[test]
@@ -132,7 +146,7 @@ fn a_panic_ends_the_replica_and_whoever_waits_is_told() {
     let stranger = crate::paxos::Options {
         id: NodeId(9),
         membership: Membership {
-            epoch: Epoch(1),
+            epoch: Epoch(2),
             voters: [NodeId(1)].into(),
         },
         heartbeat: Duration::from_millis(20),
@@ -141,15 +155,18 @@ fn a_panic_ends_the_replica_and_whoever_waits_is_told() {
         window_bytes: 1,
         seed: 1,
     };
+    let disk = Memory::new(4).boot().expect("a disk");
     lifecycle::run(Start {
+        founding: Arc::new(Founding::new(disk, shared.clone())),
         log: Log::start(Box::new(NoDisk), shared.clone()).expect("a thread"),
         shared: shared.clone(),
         options: stranger,
         recovered,
         founded: true,
         ready: None,
+        checkpoints: Checkpoints::never(),
     });
     let handle = Handle(shared);
-    assert!(failure(&handle).contains("no voter of its membership"));
+    assert!(failure(&handle).contains("not that of the epoch promised in"));
     assert!(matches!(waits.try_recv(), Ok(Attempt::NotProposed(_))));
 }

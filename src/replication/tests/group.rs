@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::harness::{LONG, Nodes, pools, put, put_pool, until};
 use crate::config::Revision;
-use crate::replication::{Activation, Handle, ProposeError, Rejected, State};
+use crate::replication::{Activation, Handle, OrderError, ProposeError, Rejected, State};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_node_takes_writes_and_reads_back_what_any_acknowledged() {
@@ -141,7 +141,7 @@ async fn a_report_reaches_all_once_its_decision_is_durable() {
             .handle("a")
             .nodes()
             .iter()
-            .map(|node| node.id.0)
+            .map(|node| node.id.map_or(0, |id| id.0))
             .collect::<Vec<_>>(),
         [1, 2, 3]
     );
@@ -151,4 +151,38 @@ async fn a_report_reaches_all_once_its_decision_is_durable() {
             .iter()
             .all(|handle| handle.status().state == State::Running)
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leadership_goes_to_whom_any_node_names_and_writes_go_on() {
+    let nodes = Nodes::started(&["a", "b", "c"]).await;
+    put(&nodes.handle("a"), "before").await;
+    let leader = nodes.leader().await;
+    for (turn, node) in ["a", "b", "c"].into_iter().enumerate() {
+        let to = ["b", "c", "a"][turn];
+        let before = put(&nodes.handle(to), &format!("turn-{turn}")).await;
+        let done = nodes
+            .handle(node)
+            .transfer(Some(to.to_owned()), LONG)
+            .await
+            .expect("all are well");
+        assert_eq!(done, to);
+        until("everybody to know", || {
+            let knows = |handle: &Handle| handle.status().leader_name.as_deref() == Some(to);
+            nodes.handles().iter().all(knows)
+        })
+        .await;
+        assert!(put(&nodes.handle(&leader), &format!("after-{turn}")).await > before);
+    }
+    let stranger = nodes.handle("b").transfer(Some("z".to_owned()), LONG).await;
+    assert!(
+        matches!(&stranger, Err(OrderError::Refused { why }) if why.contains("`z` is no voter")),
+        "{stranger:?}"
+    );
+    let elections = |handle: &Handle| handle.status().counts.elections;
+    let stood: u64 = nodes.handles().iter().map(elections).sum();
+    let taken = nodes.handle("a").transfer(None, LONG).await;
+    assert_ne!(taken.expect("another takes over"), "a");
+    let now: u64 = nodes.handles().iter().map(elections).sum();
+    assert!(now > stood);
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -11,23 +12,31 @@ use tokio::time::Instant;
 
 use crate::config::{Revision, Transaction};
 use crate::paxos::Role;
-use crate::replication::{Handle, Options, ProposeError, Running, StartError, State, start};
+use crate::replication::{Handle, Options, Pace, ProposeError, Running, StartError, State, start};
 use crate::state::{Body, Command, Key, LEVEL, Outcome, Stamp};
+use crate::tls::testing::Authority;
+use crate::tls::{CertificateFiles, PeerOptions, PeerTls};
 
 /// Long enough for anything that is going to happen, on a busy machine.
-pub(super) const LONG: Duration = Duration::from_secs(20);
+pub(in crate::replication) const LONG: Duration = Duration::from_secs(60);
 
 /// Nodes by name, each with its directory and address for life.
-pub(super) struct Nodes {
+pub(in crate::replication) struct Nodes {
     home: TempDir,
     voters: BTreeMap<String, SocketAddr>,
     listeners: BTreeMap<String, TcpListener>,
     running: BTreeMap<String, (Handle, Running)>,
+    /// How often a node started from now on takes checkpoints.
+    pub(super) pace: Pace,
+    /// The feature level that a node started from now on knows.
+    pub(super) level: u32,
+    /// Of the certificates that nodes show, if they do.
+    authority: Option<Authority>,
 }
 
 impl Nodes {
     /// Addresses for these first voters, which are not started.
-    pub(super) fn new(names: &[&str]) -> Self {
+    pub(in crate::replication) fn new(names: &[&str]) -> Self {
         let bind = |name: &&str| {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
             ((*name).to_owned(), listener)
@@ -48,11 +57,40 @@ impl Nodes {
             voters,
             listeners,
             running: BTreeMap::new(),
+            pace: Pace {
+                entries: 1000,
+                bytes: 1 << 20,
+            },
+            level: LEVEL,
+            authority: None,
         }
     }
 
+    /// Has them show each other certificates of `authority`.
+    pub(super) fn secured(self, authority: Authority) -> Self {
+        Self {
+            authority: Some(authority),
+            ..self
+        }
+    }
+
+    /// What a node called `name` shows by `authority`.
+    pub(super) fn certificate(&self, authority: &Authority, name: &str) -> Arc<PeerTls> {
+        let directory = tempfile::tempdir_in(self.home.path()).expect("a temporary directory");
+        let ca = directory.path().join("ca.pem");
+        std::fs::write(&ca, &authority.pem).expect("it is empty");
+        let CertificateFiles { cert, key } = authority.issue(&[name]).write(directory.path(), name);
+        PeerTls::load(PeerOptions { ca, cert, key }, name).expect("they are good")
+    }
+
+    /// The same by the nodes' own authority.
+    pub(super) fn own_certificate(&self, name: &str) -> Arc<PeerTls> {
+        let authority = self.authority.as_ref().expect("they show certificates");
+        self.certificate(authority, name)
+    }
+
     /// All of them, started.
-    pub(super) async fn started(names: &[&str]) -> Self {
+    pub(in crate::replication) async fn started(names: &[&str]) -> Self {
         let mut nodes = Self::new(names);
         for name in names {
             nodes.start(name).await.expect("a new node starts");
@@ -60,7 +98,7 @@ impl Nodes {
         nodes
     }
 
-    pub(super) fn directory(&self, name: &str) -> PathBuf {
+    pub(in crate::replication) fn directory(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
@@ -88,25 +126,101 @@ impl Nodes {
             data: self.directory(name),
             name: name.to_owned(),
             voters: self.voters.clone(),
+            join: Vec::new(),
+            advertise: None,
             listener: None,
             admin: None,
+            tls: self.authority.as_ref().map(|_| self.own_certificate(name)),
             heartbeat: Duration::from_millis(20),
             election_timeout: Duration::from_millis(200),
+            checkpoint: self.pace,
+            level: self.level,
         }
     }
 
-    pub(super) async fn start(&mut self, name: &str) -> Result<(), StartError> {
+    pub(in crate::replication) async fn start(&mut self, name: &str) -> Result<(), StartError> {
         let started = start(self.options(name)).await?;
         self.running.insert(name.to_owned(), started);
         Ok(())
     }
 
-    pub(super) async fn stop(&mut self, name: &str) {
+    /// Starts `name` as a follower that is told of the voter `of`.
+    pub(super) async fn follow(&mut self, name: &str, of: &str) -> Result<(), StartError> {
+        let started = self.follow_as(name, name, of).await?;
+        self.running.insert(name.to_owned(), started);
+        Ok(())
+    }
+
+    /// The same for one that can be called, at this address, and so may come to vote.
+    pub(super) async fn join(
+        &mut self,
+        name: &str,
+        of: &str,
+        at: SocketAddr,
+    ) -> Result<SocketAddr, StartError> {
+        let listener = TcpListener::bind(at).expect("a free port");
+        let at = listener.local_addr().expect("it is bound");
+        let options = Options {
+            voters: BTreeMap::new(),
+            join: vec![self.voters[of]],
+            listener: Some(listener),
+            ..self.silent(name)
+        };
+        self.running.insert(name.to_owned(), start(options).await?);
+        Ok(at)
+    }
+
+    /// The same in another directory, for the caller to keep.
+    pub(super) async fn follow_as(
+        &self,
+        name: &str,
+        directory: &str,
+        of: &str,
+    ) -> Result<(Handle, Running), StartError> {
+        start(Options {
+            data: self.directory(directory),
+            voters: BTreeMap::new(),
+            join: vec![self.voters[of]],
+            ..self.silent(name)
+        })
+        .await
+    }
+
+    /// The same with another certificate.
+    pub(super) async fn follow_showing(
+        &self,
+        name: &str,
+        directory: &str,
+        of: &str,
+        tls: Option<Arc<PeerTls>>,
+    ) -> Result<(Handle, Running), StartError> {
+        start(Options {
+            data: self.directory(directory),
+            voters: BTreeMap::new(),
+            join: vec![self.voters[of]],
+            tls,
+            ..self.silent(name)
+        })
+        .await
+    }
+
+    /// Takes the directory of a node of other nodes, which does not run.
+    pub(super) fn adopt(&self, others: &Self, name: &str) {
+        std::fs::rename(others.directory(name), self.directory(name)).expect("one disk");
+    }
+
+    /// Ends a node as a crash would, without a last word.
+    pub(super) async fn drop(&mut self, name: &str) {
+        let (_, mut running) = self.running.remove(name).expect("it runs");
+        running.crash().await;
+    }
+
+    pub(in crate::replication) async fn stop(&mut self, name: &str) {
         let (_, running) = self.running.remove(name).expect("it runs");
         running.stop().await;
     }
 
-    pub(super) fn handle(&self, name: &str) -> Handle {
+    pub(in crate::replication) fn handle(&self, name: &str) -> Handle {
         self.running[name].0.clone()
     }
 
@@ -127,7 +241,7 @@ impl Nodes {
 }
 
 /// Waits for a condition that must come true.
-pub(super) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(in crate::replication) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + LONG;
     while !holds() {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
@@ -143,6 +257,7 @@ pub(in crate::replication) fn put_pool(name: &str) -> Command {
         key: Key::new(&format!("put-{name}")).expect("printable"),
         stamp: Stamp(0),
         level: LEVEL,
+        sticky_key: None,
         author: "test".to_owned(),
         comment: String::new(),
         body: Body::Config(Transaction::from_json(operations).expect("a valid transaction")),
@@ -150,7 +265,7 @@ pub(in crate::replication) fn put_pool(name: &str) -> Command {
 }
 
 /// Puts a pool and demands that it worked.
-pub(super) async fn put(handle: &Handle, name: &str) -> Revision {
+pub(in crate::replication) async fn put(handle: &Handle, name: &str) -> Revision {
     match handle.propose(put_pool(name), LONG).await {
         Ok(Outcome::Done { revision, .. }) => revision,
         other => panic!("put of {name} came to {other:?}"),
@@ -158,7 +273,7 @@ pub(super) async fn put(handle: &Handle, name: &str) -> Revision {
 }
 
 /// The pools a node's state machine holds.
-pub(super) fn pools(handle: &Handle) -> Vec<String> {
+pub(in crate::replication) fn pools(handle: &Handle) -> Vec<String> {
     handle.inspect(|machine| {
         machine
             .config()

@@ -38,6 +38,13 @@ async fn a_retry_with_the_same_key_is_applied_once() {
     let again = a.propose(put_pool("web"), LONG).await;
     assert!(matches!(first, Ok(Outcome::Done { changed: true, .. })));
     assert_eq!(first, again);
+    let key = a.inspect(|machine| machine.config().sticky_key);
+    assert!(
+        key.is_some(),
+        "the first write brings the key of sticky cookies"
+    );
+    put(&a, "api").await;
+    assert_eq!(a.inspect(|machine| machine.config().sticky_key), key);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -65,6 +72,6 @@ async fn a_command_too_large_for_any_leader_is_refused_at_once() {
     put(&a, "web").await;
     let mut large = put_pool("large");
     large.comment = "x".repeat(5 << 20);
-    let refused = tokio::time::timeout(Duration::from_secs(5), a.propose(large, LONG)).await;
+    let refused = tokio::time::timeout(Duration::from_secs(20), a.propose(large, LONG)).await;
     assert!(not_proposed(&refused.expect("at once")));
 }

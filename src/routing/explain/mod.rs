@@ -3,21 +3,26 @@
 //! It judges every route by itself, by the rules that `table` words, and so is also what the table is tested against.
 //! As JSON for the API, as text for people. Not for the request path.
 
+mod policy;
+
 mod rank;
+
+mod reasons;
 
 mod text;
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use self::rank::{PathRank, Rank, fits, host_misses, host_rank, loses, path_misses, path_rank};
+use self::rank::{HostRank, PathRank, Rank, fits, host_rank, loses, path_rank};
+use self::reasons::{condition_misses, host_misses, path_misses};
+use super::asked::Asked;
+use super::conditions::misses;
 use super::host::Host;
 use super::snapshot::{PoolEntry, PoolMember, RouteEntry, Snapshot};
-use super::table::without_query;
-use crate::backend::Health;
-use crate::config::{Balance, Name, Revision, State};
+use crate::backend::{Condition, Health};
+use crate::config::{Address, Balance, Name, Revision, State};
 
 /// More losers than this are counted, not listed.
 const LISTED: usize = 50;
@@ -31,9 +36,26 @@ pub struct Question {
     pub host: String,
     /// With or without a query.
     pub path: String,
-    /// By name; no rule looks at them yet.
+    /// By name; a name may be there several times.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<(String, String)>,
+}
+
+impl Question {
+    /// The request as rules see it.
+    pub fn asked(&self) -> Asked<'_> {
+        let (path, query) = match self.path.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (&self.path[..], None),
+        };
+        Asked {
+            method: &self.method,
+            host: &self.host,
+            path,
+            query,
+            headers: &self.headers,
+        }
+    }
 }
 
 /// The answer.
@@ -45,11 +67,15 @@ pub struct Explanation {
     pub revision: Revision,
     /// The route that takes the request, and why.
     pub route: Option<Judged>,
+    /// What that route does besides sending it somewhere, one sentence a policy.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub does: Vec<String>,
     /// In a sentence: what happens to the request.
     pub verdict: String,
     /// Routes that would take it too, and why they do not, the next best first.
     pub outranked: Vec<Judged>,
-    /// Routes that match by host or by path, but not by both; first those of the host.
+    /// Routes that miss something, with all that they miss: first those of this host and path, then those of the
+    /// host, then those of the path.
     pub missed: Vec<Judged>,
     /// Routes that are not listed: those that neither host nor path speaks for, and what is over 50 in a list.
     pub others: usize,
@@ -85,7 +111,7 @@ pub struct BackendChances {
     /// Its id.
     pub id: Name,
     /// Where it listens.
-    pub address: std::net::SocketAddr,
+    pub address: Address,
     /// Its weight.
     pub weight: u16,
     /// Its state.
@@ -96,7 +122,7 @@ pub struct BackendChances {
     pub share: f64,
     /// Requests it serves, from this node.
     pub in_flight: u32,
-    /// What its checks say: `up`, `down`, `unknown` or `unchecked`.
+    /// What its checks say: `up`, `down`, `unknown` or `unchecked`; or `ejected`.
     pub health: &'static str,
     /// Why it can or cannot be picked.
     pub why: String,
@@ -104,25 +130,25 @@ pub struct BackendChances {
 
 /// Why `question` goes where it goes in `snapshot`.
 pub fn explain(snapshot: &Snapshot, question: Question) -> Explanation {
-    let host = Host::of(&question.host);
-    let path = without_query(&question.path);
-    let mut fitting: Vec<(Rank, &Arc<RouteEntry>)> = Vec::new();
-    let mut missed: Vec<(bool, Judged)> = Vec::new();
-    for route in &snapshot.routes {
-        match (host_rank(route, host.as_ref()), path_rank(route, path)) {
-            (Some(host), Some(path)) => {
-                let age = (route.resource.created, route.name.clone());
-                fitting.push(((host, path, Reverse(age)), route));
+    let asked = question.asked();
+    let host = Host::of(asked.host);
+    let mut fitting: Vec<(Rank<'_>, &Arc<RouteEntry>)> = Vec::new();
+    let mut missed: Vec<(Nearness, Judged)> = Vec::new();
+    for route in snapshot.routes() {
+        let ranks = (
+            host_rank(route, host.as_ref()),
+            path_rank(route, asked.path),
+        );
+        let meets_all = misses(&route.spec().matches, &asked).next().is_none();
+        match ranks {
+            (Some(host), Some(path)) if meets_all => {
+                fitting.push((Rank::of(route, host, path), route));
             }
-            (Some(_), None) => missed.push((false, judged(route, path_misses(route, path)))),
-            (None, Some(rank)) if rank > PathRank::Prefix(0) => {
-                missed.push((true, judged(route, host_misses(route, &question.host))));
-            }
-            (None, _) => {}
+            ranks => missed.extend(near_miss(route, ranks, &asked)),
         }
     }
     fitting.sort_by(|(a, _), (b, _)| b.cmp(a));
-    missed.sort_by_key(|(by_path_alone, _)| *by_path_alone);
+    missed.sort_by_key(|(nearness, _)| *nearness);
     let winner = fitting.first();
     let beaten = fitting.iter().skip(1).take(LISTED);
     let outranked: Vec<Judged> = beaten
@@ -139,12 +165,15 @@ pub fn explain(snapshot: &Snapshot, question: Question) -> Explanation {
         .map(|(_, judged)| judged)
         .collect();
     let listed = outranked.len() + missed.len() + usize::from(winner.is_some());
-    let pools: Vec<PoolChances> = winner.map(|(_, route)| pools(route)).unwrap_or_default();
+    let pools: Vec<PoolChances> = winner
+        .map(|(_, route)| pools(snapshot, route))
+        .unwrap_or_default();
     Explanation {
         revision: snapshot.revision,
-        route: winner.map(|((host, path, _), route)| {
-            judged(route, fits(route, *host, *path, fitting.len()))
-        }),
+        route: winner.map(|(rank, route)| judged(route, fits(route, rank, fitting.len()))),
+        does: winner
+            .map(|(_, route)| policy::does(snapshot, route, &asked))
+            .unwrap_or_default(),
         verdict: verdict(winner.map(|(_, route)| *route), &pools),
         outranked,
         missed,
@@ -154,6 +183,33 @@ pub fn explain(snapshot: &Snapshot, question: Question) -> Explanation {
     }
 }
 
+/// What speaks for a route that does not match, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Nearness {
+    HostAndPath,
+    Host,
+    Path,
+}
+
+/// A route that misses something, unless nothing but a path for all speaks for it.
+fn near_miss(
+    route: &RouteEntry,
+    ranks: (Option<HostRank>, Option<PathRank<'_>>),
+    asked: &Asked<'_>,
+) -> Option<(Nearness, Judged)> {
+    let (nearness, missed) = match ranks {
+        (Some(_), Some(_)) => (Nearness::HostAndPath, None),
+        (Some(_), None) => (Nearness::Host, Some(path_misses(route, asked.path))),
+        (None, Some(rank)) if rank > PathRank::Prefix(0) => {
+            (Nearness::Path, Some(host_misses(route, asked.host)))
+        }
+        (None, _) => return None,
+    };
+    let conditions = condition_misses(&route.spec().matches, asked);
+    let reasons: Vec<String> = missed.into_iter().chain(conditions).collect();
+    Some((nearness, judged(route, reasons.join("; "))))
+}
+
 fn judged(route: &RouteEntry, why: String) -> Judged {
     Judged {
         route: route.name.clone(),
@@ -161,23 +217,27 @@ fn judged(route: &RouteEntry, why: String) -> Judged {
     }
 }
 
-fn pools(route: &RouteEntry) -> Vec<PoolChances> {
+fn pools(snapshot: &Snapshot, route: &RouteEntry) -> Vec<PoolChances> {
     let targets = route.spec().to.iter().filter(|target| target.weight > 0);
     let sum: u32 = targets.clone().map(|target| u32::from(target.weight)).sum();
     targets
-        .zip(&route.pools)
-        .map(|(target, pool)| pool_chances(pool, percent(target.weight, sum)))
+        .filter_map(|target| {
+            let pool = snapshot.pool(target.pool.as_str())?;
+            Some(pool_chances(pool, percent(target.weight, sum)))
+        })
         .collect()
 }
 
 fn pool_chances(pool: &PoolEntry, share: f64) -> PoolChances {
     let panics = pool.panics();
-    let able = |member: &PoolMember| member.eligible() && fit(member, panics);
+    let tier = pool.tiers_in_use();
+    let able =
+        |member: &PoolMember| member.eligible() && fit(member, panics) && member.tier <= tier;
     let eligible = pool.members().iter().filter(|member| able(member));
     let sum: u32 = eligible.map(|member| u32::from(member.weight)).sum();
     let chances = |member: &PoolMember| BackendChances {
         id: member.backend.id.clone(),
-        address: member.backend.address,
+        address: member.backend.address.clone(),
         weight: member.weight,
         state: member.state,
         eligible: able(member),
@@ -187,8 +247,8 @@ fn pool_chances(pool: &PoolEntry, share: f64) -> PoolChances {
             0.0
         },
         in_flight: member.backend.in_flight(),
-        health: member.backend.health().name(),
-        why: member_why(member, panics),
+        health: member.backend.condition().name,
+        why: member_why(member, tier, panics, pool.cookie_name().is_some()),
     };
     PoolChances {
         pool: pool.name.clone(),
@@ -200,17 +260,19 @@ fn pool_chances(pool: &PoolEntry, share: f64) -> PoolChances {
 
 /// Whether its health lets it be picked.
 fn fit(member: &PoolMember, panics: bool) -> bool {
-    match member.backend.health() {
-        Health::Unchecked | Health::Healthy => true,
-        Health::Unhealthy => panics,
-        Health::Unknown => false,
-    }
+    let backend = &member.backend;
+    backend.is_up() || (panics && backend.health() != Health::Unknown)
 }
 
-fn member_why(member: &PoolMember, panics: bool) -> String {
+fn member_why(member: &PoolMember, tier: usize, panics: bool, sticky: bool) -> String {
     let backend = &member.backend;
-    let failed = || backend.health_reason().unwrap_or_default();
+    let Condition { name, reason } = backend.condition();
+    let reason = reason.unwrap_or_default();
     match (member.state, member.weight, backend.health()) {
+        (State::Drain, 1.., _) if sticky => {
+            "draining: finishes what it has, gets nothing new but of clients that stick to it"
+                .to_owned()
+        }
         (State::Drain, ..) => "draining: finishes what it has, gets nothing new".to_owned(),
         (State::Maint, ..) => "in maintenance: gets nothing".to_owned(),
         (State::Ready, 0, _) => "weight 0: gets nothing".to_owned(),
@@ -218,12 +280,23 @@ fn member_why(member: &PoolMember, panics: bool) -> String {
             "ready, but closed: its snapshot is not in force yet or any more".to_owned()
         }
         (.., Health::Unknown) => "ready, but unknown: no health check was good yet".to_owned(),
-        (.., Health::Unhealthy) if panics => format!(
-            "ready, and used although it is down ({}): too few of the pool are up",
-            failed()
-        ),
-        (.., Health::Unhealthy) => format!("ready, but down: {}", failed()),
-        (.., Health::Unchecked | Health::Healthy) => "ready".to_owned(),
+        _ if backend.is_up() && member.tier > tier => {
+            "ready, but a backup: enough of the tiers before it are up".to_owned()
+        }
+        _ if backend.is_up() && !backend.has_room() => {
+            "ready, but at its limit of requests: others wait".to_owned()
+        }
+        _ if backend.is_up() && backend.pace() < 100 => {
+            format!(
+                "ready, and warming: takes {} % of its share",
+                backend.pace()
+            )
+        }
+        _ if backend.is_up() => "ready".to_owned(),
+        _ if panics => {
+            format!("ready, and used although it is {name} ({reason}): too few of the pool are up")
+        }
+        _ => format!("ready, but {name}: {reason}"),
     }
 }
 
@@ -235,6 +308,9 @@ fn verdict(route: Option<&Arc<RouteEntry>>, pools: &[PoolChances]) -> String {
     let Some(route) = route else {
         return "no route matches: the proxy answers that nothing is found here".to_owned();
     };
+    if route.spec().to.is_empty() {
+        return format!("is redirected by route {}", route.name);
+    }
     if pools.is_empty() {
         return format!(
             "route {} has no pool with a weight above 0: the proxy answers unavailable",

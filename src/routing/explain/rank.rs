@@ -4,10 +4,37 @@ use std::cmp::Reverse;
 
 use crate::config::{HostPattern, Name, PathMatch, Revision};
 use crate::routing::host::Host;
+use crate::routing::paths::pattern_order;
 use crate::routing::snapshot::RouteEntry;
 
 /// How well a route fits; the greatest wins.
-pub(super) type Rank = (HostRank, PathRank, Reverse<(Revision, Name)>);
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank<'a> {
+    host: HostRank,
+    path: PathRank<'a>,
+    /// Whether it asks for a method.
+    method: bool,
+    /// How many it asks for.
+    headers: usize,
+    /// How many it asks for.
+    query: usize,
+    age: Reverse<(Revision, &'a Name)>,
+}
+
+impl<'a> Rank<'a> {
+    /// Of a route that matches.
+    pub(super) fn of(route: &'a RouteEntry, host: HostRank, path: PathRank<'a>) -> Self {
+        let matches = &route.spec().matches;
+        Self {
+            host,
+            path,
+            method: !matches.methods.is_empty(),
+            headers: matches.headers.len(),
+            query: matches.query.len(),
+            age: Reverse((route.resource.created, &route.name)),
+        }
+    }
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum HostRank {
@@ -17,8 +44,9 @@ pub(super) enum HostRank {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum PathRank {
+pub(super) enum PathRank<'a> {
     Prefix(usize),
+    Regex(Reverse<(Reverse<usize>, &'a str)>),
     Exact,
 }
 
@@ -41,9 +69,14 @@ pub(super) fn host_rank(route: &RouteEntry, host: Option<&Host>) -> Option<HostR
     patterns.iter().filter_map(rank).max()
 }
 
-pub(super) fn path_rank(route: &RouteEntry, path: &str) -> Option<PathRank> {
+pub(super) fn path_rank<'a>(route: &'a RouteEntry, path: &str) -> Option<PathRank<'a>> {
     match &route.spec().matches.path {
         PathMatch::Exact(exact) => (exact == path).then_some(PathRank::Exact),
+        PathMatch::Regex(pattern) => {
+            let order = pattern_order(pattern.as_str());
+            let fits = pattern.fits(path.as_bytes());
+            fits.then_some(PathRank::Regex(Reverse(order)))
+        }
         PathMatch::Prefix(prefix) => {
             let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
             let rest = path.strip_prefix(prefix)?;
@@ -53,51 +86,43 @@ pub(super) fn path_rank(route: &RouteEntry, path: &str) -> Option<PathRank> {
     }
 }
 
-pub(super) fn path_misses(route: &RouteEntry, path: &str) -> String {
-    match &route.spec().matches.path {
-        PathMatch::Exact(exact) => format!("the path {path} is not exactly {exact}"),
-        PathMatch::Prefix(prefix) if path.starts_with(prefix.as_str()) => {
-            format!("the path {path} only begins like {prefix}: prefixes match by whole segments")
-        }
-        PathMatch::Prefix(prefix) => format!("the path {path} is not {prefix} or below it"),
-    }
-}
-
-pub(super) fn host_misses(route: &RouteEntry, host: &str) -> String {
-    let patterns: Vec<String> = route
-        .spec()
-        .matches
-        .hosts
-        .iter()
-        .map(HostPattern::to_string)
-        .collect();
-    let host = if host.is_empty() { "(none)" } else { host };
-    format!("the host {host} is not {}", patterns.join(" or "))
-}
-
-pub(super) fn fits(route: &RouteEntry, host: HostRank, path: PathRank, fitting: usize) -> String {
-    let host = match host {
+/// Why the route that won has the request.
+pub(super) fn fits(route: &RouteEntry, rank: &Rank<'_>, fitting: usize) -> String {
+    let mut parts = vec![match rank.host {
         HostRank::Exact => "its host is exactly this".to_owned(),
         HostRank::Wildcard(_) => "its wildcard holds this host".to_owned(),
         HostRank::Any => "it takes any host".to_owned(),
-    };
-    let path = match (path, &route.spec().matches.path) {
-        (PathRank::Exact, _) => "its path is exactly this".to_owned(),
-        (PathRank::Prefix(_), PathMatch::Prefix(prefix) | PathMatch::Exact(prefix)) => {
-            format!("the path is {prefix} or below it")
+    }];
+    parts.push(match &route.spec().matches.path {
+        PathMatch::Exact(_) => "its path is exactly this".to_owned(),
+        PathMatch::Regex(_) => "its expression matches the path".to_owned(),
+        PathMatch::Prefix(prefix) => format!("the path is {prefix} or below it"),
+    });
+    if rank.method {
+        parts.push("the method is one it asks for".to_owned());
+    }
+    for (count, one, many) in [
+        (rank.headers, "header", "headers"),
+        (rank.query, "query parameter", "query parameters"),
+    ] {
+        match count {
+            0 => {}
+            1 => parts.push(format!("the {one} is as it asks")),
+            count => parts.push(format!("the {count} {many} are as it asks")),
         }
-    };
+    }
     let over = match fitting {
         1 => "no other route does".to_owned(),
         2 => "it comes before the other route that matches".to_owned(),
         many => format!("it comes before {} other routes that match", many - 1),
     };
-    format!("{host} and {path}; {over}")
+    let last = parts.pop().unwrap_or_default();
+    format!("{} and {last}; {over}", parts.join(", "))
 }
 
 /// Why the rank `lost` is below the rank `won`.
-pub(super) fn loses(lost: &Rank, won: &Rank) -> &'static str {
-    match (lost.0, won.0) {
+pub(super) fn loses(lost: &Rank<'_>, won: &Rank<'_>) -> &'static str {
+    match (lost.host, won.host) {
         (HostRank::Any, HostRank::Exact) => {
             return "it takes any host, and an exact host comes first";
         }
@@ -110,14 +135,32 @@ pub(super) fn loses(lost: &Rank, won: &Rank) -> &'static str {
         (HostRank::Wildcard(a), HostRank::Wildcard(b)) if a < b => return "its wildcard is shorter",
         _ => {}
     }
-    match (lost.1, won.1) {
+    match (lost.path, won.path) {
         (PathRank::Prefix(_), PathRank::Exact) => {
             return "its path is a prefix, and an exact path comes first";
+        }
+        (PathRank::Prefix(_), PathRank::Regex(_)) => {
+            return "its path is a prefix, and a regular expression comes first";
+        }
+        (PathRank::Regex(_), PathRank::Exact) => {
+            return "its path is a regular expression, and an exact path comes first";
+        }
+        (PathRank::Regex(a), PathRank::Regex(b)) if a.0.0 != b.0.0 => {
+            return "its regular expression is shorter";
+        }
+        (PathRank::Regex(a), PathRank::Regex(b)) if a != b => {
+            return "its regular expression is as long, and comes later by its text";
         }
         (PathRank::Prefix(a), PathRank::Prefix(b)) if a < b => return "its prefix is shorter",
         _ => {}
     }
-    if lost.2.0.0 != won.2.0.0 {
+    if lost.method != won.method {
+        "it takes any method, and one that asks for this method comes first"
+    } else if lost.headers != won.headers {
+        "it asks for fewer headers"
+    } else if lost.query != won.query {
+        "it asks for fewer query parameters"
+    } else if lost.age.0.0 != won.age.0.0 {
         "it asks for the same and is younger"
     } else {
         "it asks for the same, is as old, and its name comes later"

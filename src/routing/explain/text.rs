@@ -3,7 +3,6 @@
 use std::fmt;
 
 use super::{BackendChances, Explanation, Judged, Question};
-use crate::config::Balance;
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -15,11 +14,11 @@ impl fmt::Display for Explanation {
         if let Some(Judged { route, why }) = &self.route {
             writeln!(f, "\nroute {route}: {why}")?;
         }
+        for sentence in &self.does {
+            writeln!(f, "  {sentence}")?;
+        }
         for pool in &self.pools {
-            let balance = match pool.balance {
-                Balance::RoundRobin => "round_robin",
-                Balance::LeastConnections => "least_connections",
-            };
+            let balance = pool.balance.name();
             writeln!(
                 f,
                 "\npool {} ({balance}), {}% of the route",

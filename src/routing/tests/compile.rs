@@ -1,6 +1,7 @@
 //! What compiling shares, promises and leaves alone.
 
 use super::*;
+use crate::config::Pools;
 use crate::routing::{CompileError, check};
 
 fn shop() -> Arc<Config> {
@@ -37,10 +38,15 @@ fn a_change_rebuilds_only_what_it_touches() {
                 second.route_entry(&route).unwrap(),
             )
         };
-        assert!(same_pool("web") && same_route("shop"));
+        assert!(same_pool("web") && !same_pool("canary"));
+        assert!(same_route("shop") && same_route("beta"));
+        let beta = second.route_entry(&name("beta")).unwrap();
         assert!(
-            !same_pool("canary") && !same_route("beta"),
-            "a route holds its pools"
+            Arc::ptr_eq(
+                second.pool_of(beta).unwrap(),
+                second.pool("canary").unwrap()
+            ),
+            "a route goes to its pool as it is now"
         );
     }
 }
@@ -59,7 +65,7 @@ fn the_table_is_kept_while_no_route_changes() {
     let routes = put(&weights, &[route("more", &[], prefix("/"))]);
     let third = compiled(&routes, &registry, Some(&second)).unwrap();
     assert!(!Arc::ptr_eq(&second.table, &third.table));
-    assert_eq!(third.route("GET", "x", "/").unwrap().name.as_str(), "more");
+    assert_eq!(found(&third, "x", "/"), "more");
 }
 
 #[test]
@@ -114,29 +120,39 @@ fn a_route_splits_its_requests_exactly_by_weight() {
     };
     let snapshot_of = |canary, web| snapshot(&split(canary, web));
     let picked = |snapshot: &Snapshot| {
-        let route = snapshot.route("GET", "x", "/").unwrap();
-        let picks = (0..200).filter_map(|_| Some(route.pool()?.name.to_string()));
+        let route = snapshot.route(&question("x", "/").asked()).unwrap();
+        let picks = (0..200).filter_map(|_| Some(snapshot.pool_of(route)?.name.to_string()));
         picks.filter(|pool| pool == "canary").count()
     };
     assert_eq!(picked(&snapshot_of(5, 95)), 10);
     assert_eq!(picked(&snapshot_of(1, 1)), 100);
     assert_eq!(picked(&snapshot_of(0, 1)), 0);
     let nowhere = snapshot_of(0, 0);
-    assert!(nowhere.route("GET", "x", "/").unwrap().pool().is_none());
+    let route = nowhere.route(&question("x", "/").asked()).unwrap();
+    assert!(nowhere.pool_of(route).is_none());
 }
 
 #[test]
 fn what_cannot_be_served_is_told_before_it_is_proposed() {
     let broken = Config {
-        pools: Arc::default(),
+        pools: Pools::default(),
         ..(*shop()).clone()
     };
     let error = CompileError::UnknownPool {
         route: name("beta"),
         pool: name("canary"),
     };
-    assert_eq!(check(&broken, None), Err(error));
-    assert_eq!(check(&shop(), None), Ok(()));
+    assert_eq!(
+        check(&broken, &Registry::scratch(), None),
+        Err(error.clone())
+    );
+    // Neither does a route that is not looked at for its own sake.
+    let live = snapshot(&shop());
+    assert_eq!(
+        check(&broken, &Registry::scratch(), Some(&live)),
+        Err(error)
+    );
+    assert_eq!(check(&shop(), &Registry::scratch(), None), Ok(()));
 }
 
 #[test]
@@ -151,7 +167,7 @@ fn checking_leaves_the_registry_alone() {
             &[(1, "drain"), (0, "ready"), (1, "ready"), (1, "ready")],
         )],
     );
-    check(&drained, Some(&live)).unwrap();
+    check(&drained, &Registry::scratch(), Some(&live)).unwrap();
     assert_eq!(publisher.registry.entries(), entries);
     assert!(
         live.pool("web")

@@ -1,19 +1,10 @@
 //! What people and programs are told of a request.
 
 use super::*;
-use crate::routing::{Explanation, Question, explain};
+use crate::routing::{Explanation, explain};
 
 fn ask(snapshot: &Snapshot, host: &str, path: &str) -> Explanation {
-    let (method, host, path) = ("GET".to_owned(), host.to_owned(), path.to_owned());
-    explain(
-        snapshot,
-        Question {
-            method,
-            host,
-            path,
-            headers: Vec::new(),
-        },
-    )
+    explain(snapshot, question(host, path))
 }
 
 fn shop() -> Arc<Config> {
@@ -182,4 +173,74 @@ fn health_is_named_as_the_reason() {
     hold(2, Health::Unhealthy);
     let why = "ready, and used although it is down (answered 500): too few of the pool are up";
     assert_eq!(told().1[1], (true, "down", 33.33, why.to_owned()));
+}
+
+#[test]
+fn an_explanation_tells_what_the_route_does_besides() {
+    let config = config(&[
+        pool("web", &[(1, "ready")]),
+        json!({"name": "api", "match": {"path": {"prefix": "/api"}},
+               "rewrite": {"host": "inner", "path": {"prefix": "/v1"}},
+               "basic_auth": {"users": [{"name": "ann", "password_sha256": "0a".repeat(32)}]},
+               "compress": {},
+               "forward_auth": {"pool": "web", "path": "/verify"},
+               "error_pages": [{"status": [502, "503-504"], "body": "sorry"}],
+               "mirror": {"pool": "web", "percent": 10},
+               "fault_injection": {"delay": {"percent": 5, "for": "2s"}, "abort": {"status": 500}},
+               "headers": {"request": {"remove": ["X-A"], "set": {"X-B": "1"}}, "response": {"add": {"X-C": "1"}}},
+               "to": [{"pool": "web"}]}),
+        json!({"name": "old", "match": {"path": {"prefix": "/old"}},
+               "redirect": {"status": 308, "scheme": "https", "path": {"prefix": "/new"}}}),
+    ]);
+    let snapshot = snapshot(&config);
+    assert_eq!(
+        ask(&snapshot, "x", "/api/users").does,
+        [
+            "asks for the name and password of ann",
+            "asks pool web for /verify whether the request may go on",
+            "asks the backend for host inner and path /v1/users",
+            "of headers of requests removes X-A, sets X-B",
+            "of headers of answers adds X-C",
+            "holds 5 % of requests for 2s, on purpose",
+            "answers 100 % of requests with 500, on purpose",
+            "copies 10 % of requests to pool web, whose answers are dropped",
+            "has error pages of its own for 502, 503-504",
+            "compresses answers by br or gzip",
+        ]
+    );
+    let old = ask(&snapshot, "x", "/old/a?b");
+    assert_eq!(old.verdict, "is redirected by route old");
+    let redirect = "  redirects with 308 to scheme https, path /new/a, unless the client asked for that very URL\n";
+    assert!(old.to_string().contains(redirect), "{old}");
+}
+
+#[test]
+fn an_explanation_tells_whom_a_cookie_names() {
+    use crate::config::StickyKey;
+    let mut web = pool("web", &[(1, "ready"), (1, "drain")]);
+    web["sticky"] = json!({"cookie": "at"});
+    let mut config = (*config(&[web, route("all", &[], prefix("/"))])).clone();
+    config.sticky_key = Some(StickyKey([7; 32]));
+    let publisher = publisher();
+    let snapshot = publisher.activate(compiled(&config, &publisher.registry, None).unwrap());
+    let cookie = snapshot.pool("web").unwrap().cookie(1, false).unwrap();
+    let pair = cookie.split(';').next().unwrap();
+    let keeps = "keeps clients at their backend of pool web by the cookie at";
+    for (cookie, told) in [
+        ("ab=1", keeps.to_owned()),
+        (pair, format!("{keeps}; that of the request names b")),
+        (
+            "at=1",
+            format!("{keeps}; that of the request names no backend"),
+        ),
+    ] {
+        let mut question = question("x", "/");
+        question.headers = vec![("Cookie".to_owned(), cookie.to_owned())];
+        let explained = explain(&snapshot, question);
+        assert_eq!(explained.does, [told]);
+        assert_eq!(
+            explained.pools[0].backends[1].why,
+            "draining: finishes what it has, gets nothing new but of clients that stick to it"
+        );
+    }
 }

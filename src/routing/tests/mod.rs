@@ -1,7 +1,9 @@
 //! What the parts of `routing` do together, over configs written as users write them.
 
 mod compile;
+mod conditions;
 mod explain;
+mod incremental;
 mod publish;
 mod table;
 
@@ -9,7 +11,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Snapshot, SnapshotCell, compile as compiled, publish::Publisher};
+use super::{Question, Snapshot, SnapshotCell, compile as compiled, publish::Publisher};
 use crate::backend::Registry;
 use crate::config::{Config, Name, Operation, ResourcePath, Revision, Transaction};
 
@@ -56,6 +58,26 @@ fn pool(name: &str, members: &[(u16, &str)]) -> Value {
 
 fn route(name: &str, hosts: &[&str], path: Value) -> Value {
     json!({"name": name, "match": {"hosts": hosts, "path": path}, "to": [{"pool": "web"}]})
+}
+
+/// Of a GET without header fields.
+fn question(host: &str, path: &str) -> Question {
+    Question {
+        method: "GET".to_owned(),
+        host: host.to_owned(),
+        path: path.to_owned(),
+        headers: Vec::new(),
+    }
+}
+
+/// The name of the route that takes the request, or `-`.
+fn taken_by(snapshot: &Snapshot, question: &Question) -> String {
+    let route = snapshot.route(&question.asked());
+    route.map_or_else(|| "-".to_owned(), |route| route.name.to_string())
+}
+
+fn found(snapshot: &Snapshot, host: &str, path: &str) -> String {
+    taken_by(snapshot, &question(host, path))
 }
 
 fn prefix(path: &str) -> Value {

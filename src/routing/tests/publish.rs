@@ -1,10 +1,12 @@
 //! In which order a revision comes into force, and what is told of it.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::*;
+use crate::config::Pools;
 use crate::routing::publish::Published;
 
 type Passing = (
@@ -85,7 +87,7 @@ async fn what_a_revision_took_out_is_closed_before_the_fence_and_reported_after_
             old.pool("web")
                 .unwrap()
                 .balancer
-                .pick(&[])
+                .pick(0, &[])
                 .unwrap()
                 .id
                 .as_str()
@@ -163,7 +165,7 @@ async fn a_revision_that_cannot_be_built_leaves_the_one_before_in_force() {
     reports.recv().await.unwrap();
     let broken = Config {
         revision: Revision(3),
-        pools: Arc::default(),
+        pools: Pools::default(),
         ..(*first).clone()
     };
     desired.send(Arc::new(broken)).unwrap();
@@ -214,7 +216,7 @@ fn a_worker_sees_a_snapshot_whole_and_never_picks_what_is_reported_closed() {
                         .pool("web")
                         .unwrap()
                         .balancer
-                        .pick(&[])
+                        .pick(0, &[])
                         .unwrap();
                     assert!(!*reported || picked.id.as_str() == "a");
                 }
@@ -232,4 +234,28 @@ fn a_worker_sees_a_snapshot_whole_and_never_picks_what_is_reported_closed() {
         }
         done.store(true, std::sync::atomic::Ordering::Relaxed);
     });
+}
+
+#[tokio::test]
+async fn no_request_is_the_last_to_let_go_of_a_snapshot() {
+    let publisher = publisher();
+    let first = config(&[web(&[(1, "ready")])]);
+    let (desired, configs) = watch::channel(first.clone());
+    let (mut fences, mut reports) = run(&publisher, configs);
+    fences.recv().await.unwrap().send(()).unwrap();
+    reports.recv().await.unwrap();
+    let request = publisher.cell.load();
+    desired.send(put(&first, &[web(&[(2, "ready")])])).unwrap();
+    fences.recv().await.unwrap().send(()).unwrap();
+    reports.recv().await.unwrap();
+    let snapshot = Arc::downgrade(&request);
+    assert_eq!(snapshot.strong_count(), 2, "the publisher has it too");
+    drop(request);
+    let gone = async {
+        while snapshot.strong_count() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(30), gone).await;
+    in_time.expect("it is dropped when no request holds it");
 }

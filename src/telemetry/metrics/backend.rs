@@ -11,6 +11,8 @@ use crate::telemetry::shards::{Count, Shards};
 pub enum BackendError {
     /// No connection: refused, unreachable, or not within the connect timeout.
     Connect,
+    /// A connection, and no TLS over it: the certificate, an alert, the handshake.
+    Tls,
     /// The connection ended before the answer was whole.
     Reset,
     /// It was silent for longer than a timeout allows.
@@ -21,12 +23,19 @@ pub enum BackendError {
 
 impl BackendError {
     /// All of them, in the order of their counters.
-    pub const ALL: [Self; 4] = [Self::Connect, Self::Reset, Self::Timeout, Self::Malformed];
+    pub const ALL: [Self; 5] = [
+        Self::Connect,
+        Self::Tls,
+        Self::Reset,
+        Self::Timeout,
+        Self::Malformed,
+    ];
 
     /// The value of the `error` label.
     pub fn name(self) -> &'static str {
         match self {
             Self::Connect => "connect",
+            Self::Tls => "tls",
             Self::Reset => "reset",
             Self::Timeout => "timeout",
             Self::Malformed => "malformed",

@@ -32,6 +32,8 @@ struct RouteShard {
     received: Count,
     sent: Count,
     retries: Count,
+    mirrors: Count,
+    mirrors_dropped: Count,
 }
 
 impl RouteMetrics {
@@ -51,9 +53,26 @@ impl RouteMetrics {
         shard.sent.add(request.sent);
     }
 
+    /// Counts what passed through a tunnel, whose request was counted when it began.
+    pub fn moved(&self, received: u64, sent: u64) {
+        let shard = self.shards.own();
+        shard.received.add(received);
+        shard.sent.add(sent);
+    }
+
     /// Counts one more try of a request.
     pub fn retried(&self) {
         self.shards.own().retries.add(1);
+    }
+
+    /// Counts a copy of a request.
+    pub fn mirrored(&self) {
+        self.shards.own().mirrors.add(1);
+    }
+
+    /// Counts a copy that was not made.
+    pub fn mirror_dropped(&self) {
+        self.shards.own().mirrors_dropped.add(1);
     }
 
     /// Ended requests whose status is of the class `status / 100`.
@@ -65,6 +84,14 @@ impl RouteMetrics {
     /// Tries beyond the first.
     pub fn retries(&self) -> u64 {
         self.shards.sum(|shard| shard.retries.read())
+    }
+
+    /// Copies that were made, and that were not.
+    pub fn mirrors(&self) -> (u64, u64) {
+        (
+            self.shards.sum(|shard| shard.mirrors.read()),
+            self.shards.sum(|shard| shard.mirrors_dropped.read()),
+        )
     }
 
     pub(crate) fn bytes(&self) -> (u64, u64) {

@@ -18,7 +18,9 @@ pub struct Answer<'a> {
     /// Other fields; names and values are the proxy's own, and not checked.
     pub fields: &'a [(&'a str, &'a str)],
     /// Text for people.
-    pub body: &'a str,
+    pub body: &'a [u8],
+    /// What kind of text it is; nothing if the fields say so.
+    pub content_type: &'a str,
     /// Whether the request was a HEAD: the body's length is told, the body left out.
     pub head_only: bool,
     /// The client's version.
@@ -35,7 +37,8 @@ pub struct Answer<'a> {
 /// let mut out = Vec::new();
 /// let answer = Answer {
 ///     status: 503, error: Some("destination_unavailable"), details: Some("no_backend"),
-///     date: "Sun, 06 Nov 1994 08:49:37 GMT", fields: &[("Retry-After", "1")], body: "no backend\n",
+///     date: "Sun, 06 Nov 1994 08:49:37 GMT", fields: &[("Retry-After", "1")], body: b"no backend\n",
+///     content_type: "text/plain; charset=utf-8",
 ///     head_only: false, client: Version::Http11, close: true,
 /// };
 /// encode_answer(&answer, &mut out);
@@ -71,8 +74,8 @@ pub fn encode_answer(answer: &Answer<'_>, out: &mut Vec<u8>) {
     }
     // RFC 9110, 8.6: no Content-Length in a 204.
     if !matches!(answer.status, 204 | 304) {
-        if !answer.body.is_empty() {
-            out.extend_from_slice(b"Content-Type: text/plain; charset=utf-8\r\n");
+        if !answer.body.is_empty() && !answer.content_type.is_empty() {
+            write_field(out, b"Content-Type", answer.content_type.as_bytes());
         }
         write_field(
             out,
@@ -83,6 +86,6 @@ pub fn encode_answer(answer: &Answer<'_>, out: &mut Vec<u8>) {
     write_persistence(answer.client, answer.close, out);
     out.extend_from_slice(b"\r\n");
     if !answer.head_only && !matches!(answer.status, 204 | 304) {
-        out.extend_from_slice(answer.body.as_bytes());
+        out.extend_from_slice(answer.body);
     }
 }

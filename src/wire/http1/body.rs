@@ -1,6 +1,6 @@
 //! Follows a body through the buffers it arrives in, and tells where it ends.
 
-use super::chunked::{self, Decoder};
+use super::chunked::{self, Decoder, Part};
 use super::refusal::{Reason, Refusal, Side};
 use crate::wire::body::{BodyKind, Relay};
 
@@ -76,20 +76,32 @@ impl BodyReader {
         buffer: &[u8],
         mut data: impl FnMut(&[u8]),
     ) -> Result<Step, Refusal> {
+        self.advance_parts(buffer, |part| match part {
+            Part::Data(run) => data(run),
+            Part::Trailers(_) => {}
+        })
+    }
+
+    /// As [`advance`](Self::advance), and shows each piece of it, trailers too.
+    pub fn advance_parts(
+        &mut self,
+        buffer: &[u8],
+        mut part: impl FnMut(Part<'_>),
+    ) -> Result<Step, Refusal> {
         let consumed = match &mut self.state {
             State::Length(left) => {
                 let run = usize::try_from(*left)
                     .unwrap_or(usize::MAX)
                     .min(buffer.len());
                 *left -= run as u64;
-                data(&buffer[..run]);
+                part(Part::Data(&buffer[..run]));
                 run
             }
             State::Chunked(decoder) => decoder
-                .advance(buffer, data)
+                .advance(buffer, part)
                 .map_err(|reason| Refusal::of(self.side, reason))?,
             State::UntilClose => {
-                data(buffer);
+                part(Part::Data(buffer));
                 buffer.len()
             }
         };

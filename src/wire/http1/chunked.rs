@@ -75,6 +75,15 @@ enum State {
     Done,
 }
 
+/// A piece of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// Data, without its framing.
+    Data(&'a [u8]),
+    /// The trailer section's next bytes; all of them together are its lines, and the blank one.
+    Trailers(&'a [u8]),
+}
+
 /// Follows one chunked body.
 #[derive(Clone, Debug)]
 pub(super) struct Decoder {
@@ -107,11 +116,11 @@ impl Decoder {
         self.state == State::Done
     }
 
-    /// Takes what belongs to the body from the start of `buffer`; tells how much that is, and each run of data.
+    /// Takes what belongs to the body from the start of `buffer`; tells how much that is, and each of its parts.
     pub(super) fn advance(
         &mut self,
         buffer: &[u8],
-        mut data: impl FnMut(&[u8]),
+        mut part: impl FnMut(Part<'_>),
     ) -> Result<usize, Reason> {
         let mut at = 0;
         while at < buffer.len() && self.state != State::Done {
@@ -119,7 +128,7 @@ impl Decoder {
                 let run = usize::try_from(self.left)
                     .unwrap_or(usize::MAX)
                     .min(buffer.len() - at);
-                data(&buffer[at..at + run]);
+                part(Part::Data(&buffer[at..at + run]));
                 self.left -= run as u64;
                 at += run;
                 if self.left == 0 {
@@ -127,10 +136,25 @@ impl Decoder {
                 }
                 continue;
             }
+            let trailing = self.is_trailing();
             self.state = self.step(buffer[at])?;
             at += 1;
+            if trailing {
+                part(Part::Trailers(&buffer[at - 1..at]));
+            }
         }
         Ok(at)
+    }
+
+    fn is_trailing(&self) -> bool {
+        matches!(
+            self.state,
+            State::TrailerStart
+                | State::TrailerName
+                | State::TrailerValue
+                | State::TrailerLf
+                | State::EndLf
+        )
     }
 
     fn step(&mut self, byte: u8) -> Result<State, Reason> {

@@ -31,6 +31,17 @@ pub struct Forward<'a> {
     pub request_id: &'a str,
     /// Whether to pass an [`upgrade`](RequestHead::upgrade) on.
     pub upgrade: bool,
+    /// What to ask for instead of the request's own target and Host; both are valid as they are.
+    pub instead: Instead<'a>,
+}
+
+/// A target and a Host in place of those received.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Instead<'a> {
+    /// Path and query.
+    pub target: Option<&'a str>,
+    /// Host and port. X-Forwarded-Host tells the one received.
+    pub authority: Option<&'a str>,
 }
 
 /// Appends the head of `head` as it goes to the backend: HTTP/1.1, origin-form, case and order kept.
@@ -38,11 +49,16 @@ pub fn encode_request(head: &RequestHead, forward: &Forward<'_>, out: &mut Vec<u
     let fields = head.fields();
     out.extend_from_slice(head.method().as_bytes());
     out.push(b' ');
-    let (path, query) = head.origin_form();
+    let (path, query) = match forward.instead.target {
+        Some(target) => (target, ""),
+        None => head.origin_form(),
+    };
     out.extend_from_slice(path.as_bytes());
     out.extend_from_slice(query.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    if !fields.has(Known::Host) {
+    if let Some(host) = forward.instead.authority {
+        write_field(out, b"Host", host.as_bytes());
+    } else if !fields.has(Known::Host) {
         let host = if head.authority().is_empty() {
             forward.host
         } else {
@@ -69,6 +85,9 @@ fn dropped_from_request(head: &RequestHead, forward: &Forward<'_>) -> KnownSet {
         dropped.insert(Known::XForwardedFor);
     } else {
         dropped = dropped.with(FORWARDING);
+    }
+    if forward.instead.authority.is_some() {
+        dropped.insert(Known::Host);
     }
     if head.version() == Version::Http10 {
         dropped.insert(Known::Expect);
@@ -103,7 +122,7 @@ fn accepts_trailers(fields: &Fields) -> bool {
         .any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
 }
 
-fn write_forwarding(head: &RequestHead, forward: &Forward<'_>, out: &mut Vec<u8>) {
+pub(super) fn write_forwarding(head: &RequestHead, forward: &Forward<'_>, out: &mut Vec<u8>) {
     let fields = head.fields();
     let believed = |known| forward.trusted && fields.has(known);
     out.extend_from_slice(b"X-Forwarded-For: ");
@@ -187,14 +206,15 @@ pub(super) fn write_persistence(client: Version, close: bool, out: &mut Vec<u8>)
     match (client, close) {
         (_, true) => out.extend_from_slice(b"Connection: close\r\n"),
         (Version::Http10, false) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
-        (Version::Http11, false) => {}
+        (Version::Http11 | Version::Http2, false) => {}
     }
 }
 
-fn write_via(received: Version, out: &mut Vec<u8>) {
+pub(super) fn write_via(received: Version, out: &mut Vec<u8>) {
     out.extend_from_slice(match received {
         Version::Http10 => b"Via: 1.0 synod\r\n",
         Version::Http11 => b"Via: 1.1 synod\r\n",
+        Version::Http2 => b"Via: 2.0 synod\r\n",
     });
 }
 

@@ -92,7 +92,9 @@ pub(super) fn of_response(status: u16, method: &str, declared: Option<BodyKind>)
 pub(super) fn persists(version: Version, fields: &Fields) -> bool {
     let mut options = fields.values(Known::Connection).flat_map(members);
     match version {
-        Version::Http11 => !options.any(|option| option.eq_ignore_ascii_case(b"close")),
+        Version::Http11 | Version::Http2 => {
+            !options.any(|option| option.eq_ignore_ascii_case(b"close"))
+        }
         Version::Http10 => {
             options.any(|option| option.eq_ignore_ascii_case(b"keep-alive"))
                 && !fields

@@ -26,6 +26,7 @@
 //! let forward = Forward {
 //!     client: "192.0.2.7", https: false, trusted: false,
 //!     host: "10.0.0.7:8080", request_id: "5f2a", upgrade: false,
+//!     instead: http1::Instead::default(),
 //! };
 //! http1::encode_request(&head, &forward, &mut out);
 //! assert!(out.starts_with(b"POST /cart?id=7 HTTP/1.1\r\nHost: Shop.example:8080\r\nContent-Length: 4\r\n"));
@@ -58,6 +59,7 @@ mod encode;
 mod framing;
 mod hop;
 mod parse;
+mod question;
 mod refusal;
 mod scan;
 mod strict;
@@ -68,9 +70,10 @@ mod tests;
 
 pub use answer::{Answer, encode_answer};
 pub use body::{BodyReader, Step};
-pub use chunked::{write_chunk, write_last_chunk};
-pub use encode::{Forward, Return, encode_request, encode_response};
+pub use chunked::{Part, write_chunk, write_last_chunk};
+pub use encode::{Forward, Instead, Return, encode_request, encode_response};
 pub use parse::{Parsed, parse_request, parse_response};
+pub use question::encode_question;
 pub use refusal::{Reason, Refusal};
 pub use scan::Scan;
 

@@ -9,7 +9,7 @@ use super::refusal::{Reason, Refusal, Side};
 use super::{MAX_FIELDS, MAX_METHOD, Scan, framing, hop, strict, target};
 use crate::wire::body::BodyKind;
 use crate::wire::field::Known;
-use crate::wire::fields::is_token_byte;
+use crate::wire::fields::{Fields, is_token_byte, members};
 use crate::wire::head::{RequestHead, ResponseHead, Version};
 
 /// What a buffer holds.
@@ -67,7 +67,7 @@ fn request(buffer: &[u8], scan: &mut Scan, head: &mut RequestHead) -> Result<Par
     let mut parsed = httparse::Request::new(&mut []);
     match parsed.parse_with_uninit_headers(bytes, &mut fields) {
         Ok(httparse::Status::Complete(len)) if len == bytes.len() => {}
-        _ => return Err(strict::broken_rule(bytes, strict::Start::Request)),
+        _ => return Err(broken_rule(buffer, start, strict::Start::Request)),
     }
     let (Some(method), Some(target), Some(version)) = (parsed.method, parsed.path, parsed.version)
     else {
@@ -78,7 +78,7 @@ fn request(buffer: &[u8], scan: &mut Scan, head: &mut RequestHead) -> Result<Par
     } else {
         Version::Http11
     };
-    // Each line ends in CRLF, says the scan, so the fields start here and nowhere else.
+    // Where each line ends in CRLF the fields start here and nowhere else.
     let block = method.len() + 1 + target.len() + " HTTP/1.1\r\n".len();
     let exact = bytes
         .get(..block)
@@ -88,7 +88,7 @@ fn request(buffer: &[u8], scan: &mut Scan, head: &mut RequestHead) -> Result<Par
             .fields
             .fill(&bytes[block..bytes.len() - 2], parsed.headers)
     {
-        return Err(strict::broken_rule(bytes, strict::Start::Request));
+        return Err(broken_rule(buffer, start, strict::Start::Request));
     }
     if head.fields.has(Known::FalseFraming) {
         return Err(Reason::FalseFraming);
@@ -97,7 +97,21 @@ fn request(buffer: &[u8], scan: &mut Scan, head: &mut RequestHead) -> Result<Par
     head.body = framing::declared(version, &head.fields)?.unwrap_or(BodyKind::None);
     head.keep_alive = framing::persists(version, &head.fields);
     hop::skip_nominated(&mut head.fields)?;
+    if head.fields.has(Known::Expect) {
+        expectations(version, &head.fields)?;
+    }
     Ok(Parsed::Head { len: end })
+}
+
+/// There is one that anybody knows (RFC 9110, 10.1.1); in HTTP/1.0 none counts.
+fn expectations(version: Version, fields: &Fields) -> Result<(), Reason> {
+    let known = |value: &[u8]| value.eq_ignore_ascii_case(b"100-continue");
+    let mut all = fields.values(Known::Expect).flat_map(members);
+    if version == Version::Http10 || all.all(known) {
+        Ok(())
+    } else {
+        Err(Reason::UnknownExpectation)
+    }
 }
 
 fn start_request(
@@ -156,6 +170,25 @@ fn name_host(head: &mut RequestHead, target: &str, asked: Option<&str>) -> Resul
     Ok(())
 }
 
+/// The first rule that the head at `start` breaks: the same, however it came.
+#[cold]
+fn broken_rule(buffer: &[u8], start: usize, side: strict::Start) -> Reason {
+    match (Scan::default().find_end_by_line(buffer, start), side) {
+        (Ok(Some(end)), side) => strict::broken_rule(&buffer[start..end], side),
+        (Ok(None), _) => Reason::Malformed,
+        (Err(reason), strict::Start::Request) => reason,
+        (Err(reason), strict::Start::Response) => of_status_line(reason),
+    }
+}
+
+/// Responses have no target.
+fn of_status_line(reason: Reason) -> Reason {
+    match reason {
+        Reason::TargetTooLong => Reason::BadStartLine,
+        reason => reason,
+    }
+}
+
 fn response(
     buffer: &[u8],
     scan: &mut Scan,
@@ -169,8 +202,7 @@ fn response(
     let end = match scan.find_end(buffer, 0) {
         Ok(Some(end)) => end,
         Ok(None) => return Ok(Parsed::Incomplete),
-        Err(Reason::TargetTooLong) => return Err(Reason::BadStartLine),
-        Err(reason) => return Err(reason),
+        Err(reason) => return Err(of_status_line(reason)),
     };
     let bytes = &buffer[..end];
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
@@ -178,7 +210,7 @@ fn response(
     let config = httparse::ParserConfig::default();
     match config.parse_response_with_uninit_headers(&mut parsed, bytes, &mut fields) {
         Ok(httparse::Status::Complete(len)) if len == bytes.len() => {}
-        _ => return Err(strict::broken_rule(bytes, strict::Start::Response)),
+        _ => return Err(broken_rule(buffer, 0, strict::Start::Response)),
     }
     let (Some(version), Some(status)) = (parsed.version, parsed.code) else {
         return Err(Reason::Malformed);
@@ -192,11 +224,13 @@ fn response(
     if status < 100 {
         return Err(Reason::BadStatus);
     }
-    if !head
-        .fields
-        .fill(&bytes[block..bytes.len() - 2], parsed.headers)
+    let exact = bytes[..block].ends_with(b"\r\n");
+    if !exact
+        || !head
+            .fields
+            .fill(&bytes[block..bytes.len() - 2], parsed.headers)
     {
-        return Err(strict::broken_rule(bytes, strict::Start::Response));
+        return Err(broken_rule(buffer, 0, strict::Start::Response));
     }
     head.status = status;
     head.reason.clear();

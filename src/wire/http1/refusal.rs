@@ -132,6 +132,8 @@ reasons! {
     ChunkedNotFinal = 400 "chunked_not_final",
     /// A transfer-coding other than `chunked`.
     UnknownCoding = 501 "unknown_coding",
+    /// An expectation other than `100-continue`.
+    UnknownExpectation = 417 "unknown_expectation",
     /// A Connection field that names more options than any message has fields.
     TooManyOptions = 400 "too_many_options",
     /// A status that is not three digits from 100 on.

@@ -5,7 +5,7 @@
 use super::wire::body::{BodyKind, Relay};
 use super::wire::head::{RequestHead, ResponseHead, Version};
 use super::wire::http1::{
-    BodyReader, Forward, Parsed, Refusal, Return, Scan, encode_request, encode_response,
+    BodyReader, Forward, Instead, Parsed, Refusal, Return, Scan, encode_request, encode_response,
     parse_request, parse_response,
 };
 
@@ -16,6 +16,10 @@ const FORWARD: Forward<'static> = Forward {
     host: "h",
     request_id: "i",
     upgrade: true,
+    instead: Instead {
+        target: None,
+        authority: None,
+    },
 };
 
 /// A request's head means the same however it is cut, and what is sent on for it means what it meant.

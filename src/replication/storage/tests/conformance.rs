@@ -32,7 +32,7 @@ impl Machine for Memory {
 fn open<M: Machine>(machine: &M, create: bool) -> (Wal<M::Disk>, Recovered) {
     machine.died();
     let disk = machine.start().expect("nobody holds it");
-    Wal::open(disk, options(create)).expect("it opens")
+    super::open(disk, create).expect("it opens")
 }
 
 /// Runs `test` on each disk; it is given what starts the process, which must be dropped before it starts again.
@@ -48,6 +48,77 @@ fn on_every_disk(test: impl Fn(&mut dyn FnMut() -> (Box<dyn Storage>, Recovered)
         tempfile::tempdir().expect("a temporary directory"),
     )));
     test(&mut starts(Memory::new(1)));
+}
+
+#[test]
+fn a_log_is_cut_behind_checkpoints_and_begun_anew_behind_a_peers() {
+    fn run<M: Machine>(machine: M)
+    where
+        M::Disk: Sync,
+    {
+        let start = |create| {
+            machine.died();
+            let disk = machine.start().expect("nobody holds it");
+            let opened = Wal::open(disk.clone(), options(create), Ok).expect("it opens");
+            (disk, opened)
+        };
+        let (disk, (mut wal, ..)) = start(true);
+        led(&mut wal);
+        let first = ballot(1, 1);
+        for slot in 3..=60 {
+            wal.write(&[append(slot, &[entry(1, &"w".repeat(900))])])
+                .expect("a good disk");
+            if slot % 20 == 0 {
+                let content = slot.to_string().into_bytes();
+                let meta = checkpoint::write(&disk, Slot(slot), first, None, &content);
+                wal.keep(&meta.expect("a good disk")).expect("a good disk");
+            }
+        }
+        assert!(wal.removed() > 0);
+        drop((wal, disk));
+        let (disk, (mut wal, recovered, state)) = start(false);
+        let ends = |recovered: &Recovered| {
+            (
+                recovered.applied.0,
+                recovered.start.0,
+                recovered.entries.len(),
+            )
+        };
+        assert_eq!((ends(&recovered), recovered.base), ((60, 41, 20), first));
+        assert_eq!(state, Some(Bytes::from_static(b"60")));
+
+        let body = b"of a peer";
+        let meta = checkpoint::Meta {
+            slot: Slot(99),
+            ballot: first,
+            size: body.len() as u64,
+            sum: crc32c::crc32c(body),
+            head: 0,
+        };
+        disk.receive(&meta, 0, body).expect("a good disk");
+        disk.received(&meta).expect("it is whole");
+        let log = LogChange::Adopt {
+            base: Some(meta.base()),
+            first: Slot(100),
+            entries: vec![entry(2, "next")],
+            synced: ballot(2, 2),
+        };
+        let batch = Batch {
+            log: Some(log),
+            ..promise(ballot(2, 2))
+        };
+        wal.write(&[batch]).expect("a good disk");
+        drop((wal, disk));
+        let (disk, (_, recovered, state)) = start(false);
+        assert_eq!((ends(&recovered), recovered.base), ((99, 100, 1), first));
+        assert_eq!(state, Some(Bytes::from_static(body)));
+        assert_eq!(checkpoint::list(&disk).expect("a good disk"), [Slot(99)]);
+        let shelved = disk.newest().expect("a good disk").expect("there is one");
+        let bytes = shelved.body.read(3, 6).expect("a good disk");
+        assert_eq!((shelved.meta, &bytes[..]), (meta, &b"a peer"[..]));
+    }
+    run(Real(tempfile::tempdir().expect("a temporary directory")));
+    run(Memory::new(1));
 }
 
 #[test]

@@ -10,7 +10,7 @@ type Harm<'a> = &'a dyn Fn(&Memory);
 
 fn try_start(memory: &Memory) -> Result<(Wal<MemoryDisk>, Recovered), Error> {
     memory.kill();
-    Wal::open(memory.boot().expect("killed"), options(false))
+    super::open(memory.boot().expect("killed"), false)
 }
 
 fn start(memory: &Memory) -> (Wal<MemoryDisk>, Recovered) {
@@ -21,7 +21,7 @@ fn start(memory: &Memory) -> (Wal<MemoryDisk>, Recovered) {
 fn written() -> (Memory, Recovered) {
     let memory = Memory::new(11);
     let (mut wal, _) =
-        Wal::open(memory.boot().expect("nobody holds it"), options(true)).expect("it opens");
+        super::open(memory.boot().expect("nobody holds it"), true).expect("it opens");
     led(&mut wal);
     for slot in 3..10 {
         wal.write(&[append(slot, &[entry(1, &"w".repeat(1300))])])
@@ -232,7 +232,7 @@ fn what_is_told_in_front_of_damage_is_durable() {
     for seed in 0..20 {
         let memory = Memory::new(seed);
         let disk = memory.boot().expect("nobody holds it");
-        let (mut wal, _) = Wal::open(disk, options(true)).expect("it opens");
+        let (mut wal, _) = super::open(disk, true).expect("it opens");
         led(&mut wal);
         memory.fail_sync_after(0);
         let unsure = wal.write(&[append(3, &[entry(1, "unsure")])]);
@@ -312,7 +312,7 @@ fn a_newer_format_is_refused_by_name() {
     document::store(&disk, FIRST, 9, &[0; 492]).expect("a good disk");
     drop(disk);
     memory.kill();
-    let refused = Wal::open(memory.boot().expect("killed"), options(true))
+    let refused = super::open(memory.boot().expect("killed"), true)
         .err()
         .expect("it is newer");
     assert!(refused.to_string().contains("format 9"), "{refused}");

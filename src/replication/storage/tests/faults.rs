@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng};
 use super::*;
 
 fn start(memory: &Memory, create: bool) -> (Wal<MemoryDisk>, Recovered) {
-    Wal::open(memory.boot().expect("nobody holds it"), options(create)).expect("it opens")
+    super::open(memory.boot().expect("nobody holds it"), create).expect("it opens")
 }
 
 /// A random group that follows a log of `recovered`, and the log with it.
@@ -175,7 +175,7 @@ fn a_start_that_was_cut_short_is_begun_again() {
         for sync in 0..10 {
             let memory = Memory::new(seed);
             memory.fail_sync_after(sync);
-            let opened = Wal::open(memory.boot().expect("nobody holds it"), options(true)).is_ok();
+            let opened = super::open(memory.boot().expect("nobody holds it"), true).is_ok();
             assert!(sync < 9 || opened, "a first start syncs {sync} times");
             memory.crash();
             assert_eq!(start(&memory, true).1, Recovered::empty(initial()));

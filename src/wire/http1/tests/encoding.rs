@@ -10,6 +10,10 @@ const FORWARD: Forward<'static> = Forward {
     host: "10.0.0.7:8080",
     request_id: "id-1",
     upgrade: false,
+    instead: Instead {
+        target: None,
+        authority: None,
+    },
 };
 
 fn forwarded(bytes: &str, forward: &Forward<'_>) -> String {
@@ -335,8 +339,9 @@ fn an_answer_without_body_has_no_length() {
         details: None,
         date: "now",
         fields: &[],
-        body: "ignored",
+        body: b"ignored",
         head_only: false,
+        content_type: "text/plain; charset=utf-8",
         client: Version::Http10,
         close: false,
     };
@@ -357,4 +362,45 @@ fn an_answer_without_body_has_no_length() {
         &mut out,
     );
     assert!(out.ends_with(b"Content-Length: 7\r\nConnection: close\r\n\r\n"));
+}
+
+#[test]
+fn another_target_and_host_are_sent_in_place_of_those_received() {
+    let instead = Instead {
+        target: Some("/new?x=1"),
+        authority: Some("inner:81"),
+    };
+    let forward = Forward { instead, ..FORWARD };
+    for request in [
+        "GET /old?x=1 HTTP/1.1\r\nHost: shop.example\r\nX-A: 1\r\n\r\n",
+        "GET http://shop.example/old HTTP/1.1\r\nhost: shop.example\r\nX-A: 1\r\n\r\n",
+        "GET /old HTTP/1.0\r\nX-A: 1\r\n\r\n",
+    ] {
+        let sent = forwarded(request, &forward);
+        assert!(
+            sent.starts_with("GET /new?x=1 HTTP/1.1\r\nHost: inner:81\r\nX-A: 1\r\n"),
+            "{sent}"
+        );
+        assert_eq!(sent.matches("inner").count(), 1, "{sent}");
+        let told = sent.contains("X-Forwarded-Host: shop.example\r\n");
+        assert_eq!(told, request.contains("shop.example"), "{sent}");
+    }
+}
+
+#[test]
+fn edits_of_fields_can_be_taken_back() {
+    let bytes = b"GET / HTTP/1.1\r\nHost: x\r\nX-A: 1\r\nx-a: 2\r\nX-B: 3\r\n\r\n";
+    let (mut head, _) = request(bytes).unwrap();
+    head.fields_mut().append("X-Own", b"1").unwrap();
+    let before = encoded(&head, &FORWARD);
+    head.fields_mut().begin_edits();
+    head.fields_mut().remove("x-A");
+    head.fields_mut().append("X-C", b"4").unwrap();
+    let edited = encoded(&head, &FORWARD);
+    assert!(
+        edited.contains("Host: x\r\nX-B: 3\r\nX-Own: 1\r\nX-C: 4\r\n"),
+        "{edited}"
+    );
+    head.fields_mut().undo_edits();
+    assert_eq!(encoded(&head, &FORWARD), before);
 }

@@ -545,7 +545,10 @@ fn what_the_client_asks_of_the_connection_is_told() {
     assert!(!with("Connection: x, Close").keep_alive());
     assert!(!with("Connection: x\r\nConnection: close").keep_alive());
     assert!(with("Expect: 100-Continue").expects_continue());
-    assert!(!with("Expect: 200-ok").expects_continue());
+    refused(
+        b"GET / HTTP/1.1\r\nHost: x\r\nExpect: 200-ok\r\n\r\n",
+        Reason::UnknownExpectation,
+    );
     assert_eq!(
         with("Connection: Upgrade\r\nUpgrade: websocket").upgrade(),
         Some("websocket")

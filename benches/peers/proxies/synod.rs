@@ -1,0 +1,63 @@
+//! Synod: one voter, one data-plane thread, all of it on the proxy's core.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::json;
+
+use super::{ADMIN, Certificate, LISTEN, Setup, write};
+use crate::backend;
+
+pub(super) fn command(setup: &Setup, folder: &Path) -> Command {
+    let data = folder.join("synod");
+    let _ = std::fs::remove_dir_all(&data);
+    let mut settings = format!("data = {data:?}\nthreads = 1\n");
+    if setup.access_log {
+        settings += &format!("access_log = {:?}\n", folder.join("access.log"));
+    }
+    settings += &format!("admin.address = {ADMIN:?}\npeer.address = \"127.0.0.1:18092\"\n");
+    settings += &format!("[[listeners]]\naddress = {LISTEN:?}\n");
+    if setup.tls {
+        let files = Certificate::in_folder(folder);
+        settings += &format!(
+            "[listeners.tls]\ncertificates = [{{ cert = {:?}, key = {:?} }}]\n",
+            files.certificate, files.key
+        );
+    }
+    let settings = write(folder, "synod.toml", &settings, &[]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_synod"));
+    command.arg("serve").arg("--config").arg(settings);
+    command
+}
+
+/// Votes the config in.
+pub(super) fn apply(setup: &Setup, folder: &Path) {
+    let backends: Vec<_> = (0..setup.backends)
+        .map(|index| json!({"id": format!("b{index}"), "address": backend::ADDRESS}))
+        .collect();
+    let prefixes = (0..setup.routes).map(|index| {
+        json!({
+            "name": format!("r{index}"),
+            "match": {"path": {"prefix": format!("/r{index}/")}},
+            "to": [{"pool": "web"}],
+        })
+    });
+    let routes: Vec<_> = prefixes
+        .chain([json!({"name": "all", "to": [{"pool": "web"}]})])
+        .collect();
+    let config = json!({
+        "pools": [{"name": "web", "balance": setup.balance, "backends": backends}],
+        "routes": routes,
+    });
+    let file = write(folder, "synod.json", &config.to_string(), &[]);
+    let applied = Command::new(env!("CARGO_BIN_EXE_synod"))
+        .args(["apply", "--until=applied", "--admin", ADMIN, "-f"])
+        .arg(file)
+        .output()
+        .expect("synod runs");
+    assert!(
+        applied.status.success(),
+        "{}",
+        String::from_utf8_lossy(&applied.stderr)
+    );
+}

@@ -1,0 +1,174 @@
+//! Consistent hashing by a Maglev table (Eisenbud et al., 2016): equal keys go to the same member, and a change of the
+//! members moves little more than the keys of what came or went.
+//!
+//! The table is built from the ids and weights of all members with a weight, drained ones too, so it is the same on
+//! every node and a flap of health moves no keys of others: whoever may not be picked is passed over at the pick, in
+//! an order of its own for each key. With bounded load, so is who has more than 125 % of its share in flight
+//! (Mirrokni et al., 2016).
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+use twox_hash::XxHash3_64;
+
+use super::Member;
+use crate::backend::member::Backend;
+use crate::backend::runtime::PoolRuntime;
+
+/// A prime, so that every step visits every slot.
+const SLOTS: usize = 65_537;
+
+/// Slots looked at before all members are.
+const LOOK: usize = 256;
+
+/// Members by the hash of a key.
+#[derive(Debug)]
+pub struct Maglev {
+    members: Box<[Member]>,
+    /// The index of a member; empty if there is none.
+    table: Box<[u16]>,
+    /// The weight of those that may be picked, if load is bounded.
+    bounded: Option<AtomicU64>,
+    runtime: Arc<PoolRuntime>,
+}
+
+impl Maglev {
+    pub(super) fn new(mut members: Vec<Member>, bounded: bool, runtime: &Arc<PoolRuntime>) -> Self {
+        // Not by the order in which somebody wrote them.
+        members.sort_by(|a, b| a.backend.id.cmp(&b.backend.id));
+        let maglev = Self {
+            table: table(&members),
+            members: members.into(),
+            bounded: bounded.then(AtomicU64::default),
+            runtime: runtime.clone(),
+        };
+        maglev.eligibility_changed();
+        maglev
+    }
+
+    pub(super) fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// Adds up the weight of those that may be picked.
+    pub(super) fn eligibility_changed(&self) {
+        if let Some(available) = &self.bounded {
+            let members = self.members.iter();
+            let weights = members.filter(|member| member.backend.is_available());
+            available.store(
+                weights.map(|member| u64::from(member.weight)).sum(),
+                Relaxed,
+            );
+        }
+    }
+
+    pub(super) fn pick(&self, hash: u64, tried: &[u64]) -> Option<&Arc<Backend>> {
+        let mut full = None;
+        for slot in self.slots(hash).take(LOOK) {
+            let member = &self.members[usize::from(*slot)];
+            if member.open_to_by(tried, || warmth(hash)) {
+                if self.has_room(member) {
+                    return Some(&member.backend);
+                }
+                full = full.or(Some(member));
+            }
+        }
+        full.or_else(|| self.search(hash, tried))
+            .map(|member| &member.backend)
+    }
+
+    /// The slot of a key, and those behind it: neighbours in the table have nothing to do with each other.
+    fn slots(&self, hash: u64) -> impl Iterator<Item = &u16> {
+        let first = (hash % SLOTS as u64) as usize;
+        let (early, late) = self.table.split_at(first.min(self.table.len()));
+        late.iter().chain(early)
+    }
+
+    /// Whether one more request is within 125 % of the member's share of all that the pool has in flight.
+    fn has_room(&self, member: &Member) -> bool {
+        let Some(available) = &self.bounded else {
+            return true;
+        };
+        let all = u64::from(self.runtime.budget().active()) + 1;
+        let share = all * u64::from(member.weight) * 5;
+        let bound = share.div_ceil(available.load(Relaxed).max(1) * 4);
+        u64::from(member.backend.in_flight()) < bound
+    }
+
+    #[cold]
+    fn search(&self, hash: u64, tried: &[u64]) -> Option<&Member> {
+        let from = (hash % self.members.len().max(1) as u64) as usize;
+        let (early, late) = self.members.split_at(from);
+        let mut members = late.iter().chain(early);
+        members.find(|member| member.open_to(tried))
+    }
+}
+
+/// Of a key, whether a member that warms takes it: always the same, so that it takes more of its keys by and by, and
+/// gives none back.
+fn warmth(hash: u64) -> u64 {
+    XxHash3_64::oneshot_with_seed(2, &hash.to_le_bytes())
+}
+
+/// A member's way through the slots, in an order of its own.
+struct Way {
+    next: usize,
+    step: usize,
+    taken: u64,
+}
+
+/// In rounds, each member takes its next free slot as often as its weight against the greatest one allows: its turn
+/// `k` is in round `k * greatest / weight`. So all have one in the first round, and none starves.
+fn table(members: &[Member]) -> Box<[u16]> {
+    let Some(greatest) = members.iter().map(|member| u64::from(member.weight)).max() else {
+        return Box::default();
+    };
+    let mut ways: Vec<Way> = members.iter().map(way).collect();
+    let mut turns: BinaryHeap<Reverse<(u64, u16)>> = (0..)
+        .zip(members)
+        .map(|(index, _)| Reverse((0, index)))
+        .collect();
+    let mut table = vec![None; SLOTS];
+    for _ in 0..SLOTS {
+        let Some(Reverse((_, index))) = turns.pop() else {
+            break;
+        };
+        let way = &mut ways[usize::from(index)];
+        while table[way.next].is_some() {
+            way.next = (way.next + way.step) % SLOTS;
+        }
+        table[way.next] = Some(index);
+        way.taken += 1;
+        let weight = u64::from(members[usize::from(index)].weight);
+        turns.push(Reverse((way.taken * greatest / weight, index)));
+    }
+    table.into_iter().map(Option::unwrap_or_default).collect()
+}
+
+fn way(member: &Member) -> Way {
+    let hash = |seed| XxHash3_64::oneshot_with_seed(seed, member.backend.id.as_str().as_bytes());
+    Way {
+        next: (hash(0) % SLOTS as u64) as usize,
+        step: (hash(1) % (SLOTS as u64 - 1)) as usize + 1,
+        taken: 0,
+    }
+}
+
+#[cfg(test)]
+impl Maglev {
+    /// Over the table, by id.
+    fn digest(&self) -> u64 {
+        let ids = self
+            .table
+            .iter()
+            .map(|slot| &self.members[usize::from(*slot)].backend.id);
+        let text: Vec<&str> = ids.map(|id| id.as_str()).collect();
+        XxHash3_64::oneshot(text.join(",").as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! `synod members`: who votes, and orders to the leader.
+
+use std::time::Duration;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::Failure;
+use super::output::{cell, table};
+use super::remote::Remote;
+use crate::client::Call;
+
+/// How long newcomers may take to catch up unless --timeout says so.
+const CATCH_UP: Duration = Duration::from_secs(30);
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    order: Option<Order>,
+}
+
+#[derive(clap::Subcommand)]
+enum Order {
+    /// Give followers a vote, all in one step; waits until they have caught up
+    Add {
+        /// Followers of the cluster
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Give a follower the vote of a voter, which may be dead, in one step
+    Replace {
+        /// The voter that leaves
+        old: String,
+        /// The follower that comes
+        new: String,
+    },
+    /// Take the vote from voters, all in one step
+    Remove {
+        /// Voters
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Hand leadership over, to the most advanced voter unless one is named
+    Transfer {
+        /// The voter that is to lead
+        name: Option<String>,
+    },
+}
+
+pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
+    match args.order {
+        // Local, since a list of voters is wanted most when there is no quorum.
+        None => {
+            let answer = remote.get("/v1/members?consistency=local")?;
+            remote.output.print(&answer, text)
+        }
+        Some(Order::Add { names }) => change(remote, &names, &[]),
+        Some(Order::Replace { old, new }) => change(remote, &[new], &[old]),
+        Some(Order::Remove { names }) => change(remote, &[], &names),
+        Some(Order::Transfer { name }) => {
+            let call = Call::new(Method::POST, "/v1/members/transfer").json(json!({"to": name}));
+            let answer = remote.call(call)?;
+            remote.output.print(&answer.body, |body| {
+                format!("{} leads", cell(&body["leader"]))
+            })
+        }
+    }
+}
+
+fn change(remote: &Remote, add: &[String], remove: &[String]) -> Result<(), Failure> {
+    let within = remote.timeout_or(CATCH_UP);
+    let path = format!("/v1/members?timeout={}ms", within.as_millis());
+    let call = Call::new(Method::POST, path).json(json!({"add": add, "remove": remove}));
+    let answer = remote.call_within(call, within)?;
+    remote.output.print(&answer.body, |body| {
+        let come = add.iter().map(|name| format!("{name} votes"));
+        let leave = remove.iter().map(|name| format!("{name} votes no more"));
+        let all: Vec<String> = come.chain(leave).collect();
+        format!(
+            "{}; this is membership {}",
+            all.join(", "),
+            cell(&body["epoch"])
+        )
+    })
+}
+
+fn text(answer: &Value) -> String {
+    let items = answer["items"].as_array().into_iter().flatten();
+    let row = |item: &Value| {
+        ["id", "name", "role", "peer", "lag"]
+            .map(|field| cell(&item[field]))
+            .into_iter()
+            .chain([state(item)])
+            .collect()
+    };
+    let rows = items.map(row).collect();
+    let heading = ["ID", "NAME", "ROLE", "PEER", "LAG", "STATE"];
+    table(&heading, rows, "no voters")
+}
+
+fn state(item: &Value) -> String {
+    match (item["failed"].as_str(), &item["reachable"]) {
+        (Some(reason), _) => reason.to_owned(),
+        (None, Value::Bool(true)) => "voting".to_owned(),
+        (None, _) => "unreachable".to_owned(),
+    }
+}

@@ -1,0 +1,91 @@
+//! Who may use a route, by name and password (RFC 7617).
+
+use serde::Serialize;
+use serde_json::Value;
+
+/// What stands for a hash in answers. Written back, it leaves the hash of that user as it is.
+const REDACTED: &str = "(redacted)";
+
+/// The field of a user's hash.
+const HASH: &str = "password_sha256";
+
+/// Who may use a route, by name and password; others are asked for them with 401. The Authorization field goes on to
+/// the backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BasicAuth {
+    /// What the password is for, as a browser shows it. `restricted` unless said.
+    pub realm: String,
+    /// Who may; at least one.
+    pub users: Vec<User>,
+}
+
+/// Somebody who may use a route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct User {
+    /// The name, without a colon.
+    pub name: String,
+    /// SHA-256 of the password. Passwords are to be random, for they are hashed once: a slow hash a request would be a
+    /// way to overload.
+    pub password_sha256: Hash,
+}
+
+/// SHA-256 of a secret; in hexadecimal where it is written. No answer shows it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Hash(pub [u8; 32]);
+
+impl Hash {
+    /// Reads 64 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut hash = [0; 32];
+        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        for (byte, at) in hash.iter_mut().zip((0..64).step_by(2)) {
+            *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
+        }
+        Some(Self(hash))
+    }
+}
+
+impl std::fmt::Debug for Hash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hash(..)")
+    }
+}
+
+impl Serialize for Hash {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let digits = self.0.iter().map(|byte| format!("{byte:02x}"));
+        serializer.serialize_str(&digits.collect::<String>())
+    }
+}
+
+/// Puts a word in the place of every hash in a spec, a config or a list of changes: to be called on all that is shown.
+pub fn redact(value: &mut Value) {
+    match value {
+        Value::Array(elements) => elements.iter_mut().for_each(redact),
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                match field {
+                    Value::String(hash) if name == HASH => REDACTED.clone_into(hash),
+                    field => redact(field),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Puts the hashes of `old` in the place of that word, user by user, in the spec of a route.
+pub(in crate::config) fn fill(route: &mut Value, old: &BasicAuth) {
+    let users = route.pointer_mut("/basic_auth/users");
+    for user in users.and_then(Value::as_array_mut).into_iter().flatten() {
+        let name = user.get("name").and_then(Value::as_str);
+        let known = old.users.iter().find(|known| Some(&known.name[..]) == name);
+        if let Some(known) = known
+            && let Some(hash) = user.get_mut(HASH).filter(|hash| *hash == REDACTED)
+        {
+            *hash = crate::config::spec::to_json(&known.password_sha256);
+        }
+    }
+}

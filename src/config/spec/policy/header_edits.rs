@@ -1,0 +1,182 @@
+//! Reads what becomes of header fields.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::config::fault::{Faults, Pointer};
+use crate::config::limits;
+use crate::config::policy::{Edits, HeaderEdits};
+use crate::config::spec::matches::{is_header_name, is_header_value};
+use crate::config::spec::object::{Fields, Object, kind, shown};
+
+const HEADERS: Fields = Fields {
+    known: &["request", "response"],
+    planned: &[],
+};
+const EDITS: Fields = Fields {
+    known: &["remove", "set", "add"],
+    planned: &[],
+};
+
+/// Fields that say where a message ends or are for one hop only: an edit of them would make two readers differ.
+const FRAMING: [&str; 12] = [
+    "connection",
+    "content-length",
+    "expect",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+/// Fields of a request that the proxy writes itself, by what it knows of the client.
+const OWN_OF_REQUEST: [&str; 7] = [
+    "forwarded",
+    "max-forwards",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-request-id",
+];
+const OWN_OF_RESPONSE: [&str; 3] = ["date", "synod-revision", "via"];
+
+/// Whether no edit may touch the field.
+pub(super) fn is_framing(name: &str) -> bool {
+    FRAMING
+        .iter()
+        .any(|framing| framing.eq_ignore_ascii_case(name))
+}
+
+pub(super) fn read(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Option<HeaderEdits> {
+    let object = Object::read(value, at, &HEADERS, faults)?;
+    let mut edits = |field, own| match object.get(field) {
+        Some(value) => read_edits(value, own, &at.field(field), faults),
+        None => Edits::default(),
+    };
+    let edits = HeaderEdits {
+        request: edits("request", &OWN_OF_REQUEST),
+        response: edits("response", &OWN_OF_RESPONSE),
+    };
+    (edits != HeaderEdits::default()).then_some(edits)
+}
+
+fn read_edits(value: &Value, own: &[&str], at: &Pointer<'_>, faults: &mut Faults) -> Edits {
+    let Some(object) = Object::read(value, at, &EDITS, faults) else {
+        return Edits::default();
+    };
+    let mut reader = Reader {
+        own,
+        seen: BTreeSet::new(),
+        faults,
+    };
+    Edits {
+        remove: reader.names(&object, &at.field("remove")),
+        set: reader.fields(&object, "set", &at.field("set")),
+        add: reader.fields(&object, "add", &at.field("add")),
+    }
+}
+
+struct Reader<'a> {
+    own: &'a [&'a str],
+    seen: BTreeSet<String>,
+    faults: &'a mut Faults,
+}
+
+impl Reader<'_> {
+    fn names(&mut self, object: &Object<'_>, at: &Pointer<'_>) -> Vec<String> {
+        let list = object.list("remove", limits::EDITS, self.faults);
+        let mut names = Vec::new();
+        for (i, value) in list.iter().enumerate() {
+            match value.as_str() {
+                Some(name) => {
+                    self.check_name(name, &at.index(i));
+                    names.push(name.to_owned());
+                }
+                None => {
+                    let detail = format!("must be the name of a header, not {}", shown(value));
+                    self.faults.add(&at.index(i), detail);
+                }
+            }
+        }
+        names
+    }
+
+    fn fields(
+        &mut self,
+        object: &Object<'_>,
+        field: &str,
+        at: &Pointer<'_>,
+    ) -> BTreeMap<String, String> {
+        let mut fields = BTreeMap::new();
+        let map = match object.get(field) {
+            None => return fields,
+            Some(Value::Object(map)) if map.len() <= limits::EDITS => map,
+            Some(Value::Object(map)) => {
+                let detail = format!(
+                    "must have at most {} fields, not {}",
+                    limits::EDITS,
+                    map.len()
+                );
+                self.faults.add(at, detail);
+                return fields;
+            }
+            Some(other) => {
+                let detail = format!(
+                    "must be an object from names to values, not {}",
+                    kind(other)
+                );
+                self.faults.add(at, detail);
+                return fields;
+            }
+        };
+        for (name, value) in map {
+            let place = at.field(name);
+            self.check_name(name, &place);
+            match value.as_str() {
+                Some(text) if is_header_value(text) => {
+                    fields.insert(name.clone(), text.to_owned());
+                }
+                _ => {
+                    let detail = format!(
+                        "must be visible ASCII without blanks around it, up to 4096 bytes, not {}",
+                        shown(value)
+                    );
+                    self.faults.add(&place, detail);
+                }
+            }
+        }
+        fields
+    }
+
+    fn check_name(&mut self, name: &str, at: &Pointer<'_>) {
+        let lower = name.to_ascii_lowercase();
+        let is = |known: &str| letters(known).eq(letters(&lower));
+        let wrong = if !is_header_name(name) {
+            Some("must be the name of a header, up to 256 bytes")
+        } else if FRAMING.iter().any(|known| is(known)) {
+            Some("cannot be edited: it delimits the message or is for one hop only")
+        } else if lower == "host" {
+            Some("cannot be edited: `rewrite` has a `host`")
+        } else if self.own.iter().any(|known| is(known)) {
+            Some("cannot be edited: the proxy writes it itself")
+        } else if !self.seen.insert(lower.clone()) {
+            Some("must be there once, over `remove`, `set` and `add`")
+        } else {
+            None
+        };
+        if let Some(wrong) = wrong {
+            self.faults.add(at, wrong);
+        }
+    }
+}
+
+/// Without marks: `Content_Length` is read as Content-Length by some.
+fn letters(name: &str) -> impl Iterator<Item = u8> {
+    name.bytes().filter(u8::is_ascii_alphanumeric)
+}

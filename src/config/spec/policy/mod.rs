@@ -1,0 +1,65 @@
+//! Reads what a route does besides sending its requests somewhere. One file a policy, as in `config::policy`.
+
+mod basic_auth;
+mod clients;
+mod compress;
+mod cors;
+mod error_pages;
+mod forward_auth;
+mod header_edits;
+mod injection;
+mod mirror;
+mod redirect;
+mod rewrite;
+#[cfg(test)]
+mod tests;
+
+use super::object::Object;
+use crate::config::fault::{Faults, Pointer};
+use crate::config::{PathMatch, Policy};
+
+/// Reads the policy of the route `object`, which takes paths by `path`; `None` if it has none.
+pub(super) fn read_policy(
+    object: &Object<'_>,
+    path: &PathMatch,
+    at: &Pointer<'_>,
+    faults: &mut Faults,
+) -> Option<Box<Policy>> {
+    let mut policy = Policy::default();
+    if let Some(value) = object.get("clients") {
+        policy.clients = clients::read(value, &at.field("clients"), faults);
+    }
+    if let Some(value) = object.get("basic_auth") {
+        policy.basic_auth = basic_auth::read(value, &at.field("basic_auth"), faults);
+    }
+    if let Some(value) = object.get("forward_auth") {
+        policy.forward_auth = forward_auth::read(value, &at.field("forward_auth"), faults);
+    }
+    if let Some(value) = object.get("cors") {
+        policy.cors = cors::read(value, &at.field("cors"), faults);
+    }
+    if object.get("max_body_bytes").is_some() {
+        let most = object.integer("max_body_bytes", 0..=i64::MAX as u64, 0, faults);
+        policy.max_body_bytes = Some(most);
+    }
+    if let Some(value) = object.get("redirect") {
+        policy.redirect = redirect::read(value, path, &at.field("redirect"), faults);
+    }
+    if let Some(value) = object.get("rewrite") {
+        policy.rewrite = rewrite::read(value, path, &at.field("rewrite"), faults);
+    }
+    if let Some(value) = object.get("headers") {
+        policy.headers = header_edits::read(value, &at.field("headers"), faults);
+    }
+    if let Some(value) = object.get("fault_injection") {
+        policy.fault_injection = injection::read(value, &at.field("fault_injection"), faults);
+    }
+    if let Some(value) = object.get("mirror") {
+        policy.mirror = mirror::read(value, &at.field("mirror"), faults);
+    }
+    if let Some(value) = object.get("compress") {
+        policy.compress = compress::read(value, &at.field("compress"), faults);
+    }
+    policy.error_pages = error_pages::read(object, &at.field("error_pages"), faults);
+    (policy != Policy::default()).then(|| Box::new(policy))
+}

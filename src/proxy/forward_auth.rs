@@ -1,0 +1,126 @@
+//! Asks another service whether a request may go on, and does as it says.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use super::aside::{Aside, Listener};
+use super::failure::Failure;
+use super::forward::Job;
+use crate::config::policy::ForwardAuth;
+use crate::routing::PoolEntry;
+use crate::wire::field::{Known, KnownSet};
+use crate::wire::head::ResponseHead;
+use crate::wire::http1::{Forward, Instead, encode_question};
+
+/// Longest body of a refusal.
+const MOST_BODY: usize = 64 * 1024;
+
+/// Fields of a refusal that the proxy writes itself.
+const OWN: KnownSet = KnownSet::of(&[
+    Known::Connection,
+    Known::ContentLength,
+    Known::Date,
+    Known::KeepAlive,
+    Known::ProxyAuthenticate,
+    Known::Te,
+    Known::Trailer,
+    Known::TransferEncoding,
+    Known::Upgrade,
+    Known::Via,
+]);
+
+/// What the service answered.
+#[derive(Debug, Default)]
+pub(crate) struct Verdict {
+    pub(crate) status: u16,
+    /// Names and values.
+    pub(crate) fields: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Listener for Verdict {
+    fn head(&mut self, head: &ResponseHead) {
+        self.status = head.status();
+        for field in head.fields().iter() {
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec());
+            if !field.skipped
+                && !OWN.contains(field.known)
+                && let (Ok(name), Ok(value)) = (text(field.name), text(field.value))
+            {
+                self.fields.push((name, value));
+            }
+        }
+    }
+
+    fn body(&mut self, data: &[u8]) -> bool {
+        let fits = self.body.len() + data.len() <= MOST_BODY;
+        if fits && !self.lets_pass() {
+            self.body.extend_from_slice(data);
+        }
+        fits || self.lets_pass()
+    }
+}
+
+impl Verdict {
+    fn lets_pass(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
+/// Returns once the request may go on, with what the service says of it. What it answers instead is left in the ruling.
+pub(crate) async fn ask(
+    auth: &ForwardAuth,
+    pool: Option<&Arc<PoolEntry>>,
+    job: &mut Job<'_>,
+) -> Result<(), Failure> {
+    let question = question(auth, pool, job).ok_or(Failure::AuthUnavailable)?;
+    let mut verdict = Verdict::default();
+    {
+        let mut asking = pin!(question.ask(&mut verdict, auth.timeout));
+        let asked = poll_fn(|cx| match asking.as_mut().poll(cx) {
+            Poll::Ready(asked) => Poll::Ready(asked.map_err(|_| Failure::AuthUnavailable)),
+            Poll::Pending => job.client.poll_gone(cx),
+        });
+        asked.await?;
+    }
+    if verdict.lets_pass() {
+        take_over(auth, &verdict, job);
+        return Ok(());
+    }
+    let refused = Failure::AuthRefused(verdict.status);
+    // Asked once a request; of a second time the first answer would stand.
+    let _ = job.ruling.verdict.set(Box::new(verdict));
+    Err(refused)
+}
+
+fn question(auth: &ForwardAuth, pool: Option<&Arc<PoolEntry>>, job: &Job<'_>) -> Option<Aside> {
+    let pool = pool?;
+    let in_flight = pool.admit(crate::backend::balance::draw(), &[])?;
+    let forward = Forward {
+        client: &job.exchange.peer,
+        https: job.client.stream.is_tls(),
+        trusted: job.client.listener.trusts(job.client.peer),
+        host: &in_flight.backend().address.authority(),
+        request_id: job.request_id,
+        upgrade: false,
+        instead: Instead::default(),
+    };
+    let mut request = Vec::new();
+    encode_question(&job.exchange.request, &forward, &auth.path, &mut request);
+    Some(Aside::new(job, pool, in_flight, "GET", request))
+}
+
+/// Puts the fields that the route wants of the answer in the place of the request's own.
+fn take_over(auth: &ForwardAuth, verdict: &Verdict, job: &mut Job<'_>) {
+    let fields = job.exchange.request.fields_mut();
+    for name in &auth.answer_headers {
+        fields.remove_alike(name);
+        let told = |(told, _): &&(String, String)| told.eq_ignore_ascii_case(name);
+        for (_, value) in verdict.fields.iter().filter(told) {
+            // It was a valid field of an answer.
+            let _ = fields.append(name, value.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! The frames of one connection, counted as their bytes come, and the rules kept on them.
+
+use std::time::{Duration, Instant};
+
+use super::Offence;
+
+/// Frames that a client has free within [`WINDOW`]: pings, settings, priorities, unknown and empty ones.
+const IDLE_FRAMES: u32 = 1_000;
+
+/// As many bytes written to it earn the client another one: it may ping to measure what it receives.
+const EARNS: u64 = 1_024;
+
+/// Resets within [`WINDOW`] beyond which they may not be more than half of the requests.
+const RESETS: u32 = 200;
+
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// The preface in front of the first frame.
+const PREFACE: usize = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len();
+
+const FRAME_HEAD: usize = 9;
+
+/// Counts the frames of one connection as their bytes come.
+#[derive(Debug)]
+pub(super) struct Meter {
+    /// Bytes to pass over: the preface, or the rest of a frame.
+    skip: usize,
+    head: [u8; FRAME_HEAD],
+    /// Bytes of `head` that have come.
+    has: usize,
+    /// Whether any frame has come.
+    greeted: bool,
+    /// Whether the last head goes on in a CONTINUATION.
+    continues: bool,
+    /// Frames that have come, but for CONTINUATION.
+    frames: u64,
+    began: Instant,
+    idle: u32,
+    /// Bytes written that have not earned a frame yet.
+    earned: u64,
+    /// The last stream that was opened.
+    stream: u32,
+    requests: u32,
+    resets: u32,
+}
+
+impl Meter {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            skip: PREFACE,
+            head: [0; FRAME_HEAD],
+            has: 0,
+            greeted: false,
+            continues: false,
+            frames: 0,
+            began: now,
+            idle: 0,
+            earned: 0,
+            stream: 0,
+            requests: 0,
+            resets: 0,
+        }
+    }
+
+    pub(super) fn wrote(&mut self, bytes: usize) {
+        // No more than a window's worth is saved up.
+        let most = EARNS * u64::from(IDLE_FRAMES);
+        self.earned = (self.earned + bytes as u64).min(most);
+    }
+
+    /// Of a frame's or a request's head that is not whole, or of SETTINGS that did not come yet, the number of frames
+    /// ahead of it.
+    pub(super) fn begun(&self) -> Option<u64> {
+        let in_block = self.skip > 0 && matches!(self.head[3], HEADERS | CONTINUATION);
+        let whole = self.greeted && self.has == 0 && !self.continues && !in_block;
+        (!whole).then_some(self.frames)
+    }
+
+    /// Takes note that a stream was reset on this side for what its client sent: as cheap for it as to reset it itself.
+    pub(super) fn reset(&mut self, streams: u32) {
+        self.resets = self.resets.saturating_add(streams);
+    }
+
+    /// Counts what is in `bytes`, which are on their way to the h2 crate.
+    ///
+    /// Empty DATA that ends nothing becomes a frame of no known kind, which is passed over: h2 ends a connection for the
+    /// hundred and first in its whole life, and patience is measured here. One whose head comes in pieces is let be.
+    pub(super) fn read(&mut self, mut bytes: &mut [u8]) -> Option<Offence> {
+        while !bytes.is_empty() {
+            if self.skip > 0 {
+                let n = self.skip.min(bytes.len());
+                self.skip -= n;
+                bytes = &mut bytes[n..];
+                continue;
+            }
+            let n = (FRAME_HEAD - self.has).min(bytes.len());
+            let (piece, rest) = bytes.split_at_mut(n);
+            self.head[self.has..self.has + n].copy_from_slice(piece);
+            self.has += n;
+            bytes = rest;
+            if self.has == FRAME_HEAD {
+                self.has = 0;
+                if let Some(offence) = self.frame() {
+                    return Some(offence);
+                }
+                if n == FRAME_HEAD && self.asks_nothing_of_a_stream() {
+                    piece[3] = NO_KIND;
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether the frame whose head has come is DATA without data, on a stream that was opened. What it is on any other
+    /// is for h2 to say.
+    fn asks_nothing_of_a_stream(&self) -> bool {
+        let [.., kind, flags, a, b, c, d] = self.head;
+        let stream = u32::from_be_bytes([a, b, c, d]);
+        (kind, flags, self.skip) == (DATA, 0, 0) && stream % 2 == 1 && stream <= self.stream
+    }
+
+    /// Counts the frame whose head has come.
+    fn frame(&mut self) -> Option<Offence> {
+        let [high, middle, low, kind, flags, stream @ ..] = self.head;
+        let stream = u32::from_be_bytes(stream) & !(1 << 31);
+        self.skip = u32::from_be_bytes([0, high, middle, low]) as usize;
+        if !std::mem::replace(&mut self.greeted, true) && (kind, flags & 1) != (SETTINGS, 0) {
+            return Some(Offence::NoSettings);
+        }
+        let size = match kind {
+            PRIORITY => 5,
+            RST_STREAM | WINDOW_UPDATE => 4,
+            PING => 8,
+            _ => self.skip,
+        };
+        if self.skip != size {
+            return Some(Offence::FrameSize);
+        }
+        match kind {
+            CONTINUATION => self.continues &= flags & END_HEADERS == 0,
+            _ => {
+                self.frames += 1;
+                self.continues = kind == HEADERS && flags & END_HEADERS == 0;
+            }
+        }
+        let (empty, ends_stream) = (self.skip == 0, flags & 1 != 0);
+        match kind {
+            HEADERS if stream > self.stream => {
+                self.stream = stream;
+                self.requests = self.requests.saturating_add(1);
+            }
+            // Trailers: no other request, or a reset of each would pass for half of them.
+            HEADERS => {}
+            RST_STREAM => self.resets = self.resets.saturating_add(1),
+            // Each is bounded by what the h2 crate, or the client's own window, lets it be.
+            WINDOW_UPDATE => {}
+            DATA if !empty || ends_stream => {}
+            CONTINUATION if !empty => {}
+            _ if self.earned >= EARNS => self.earned -= EARNS,
+            _ => self.idle = self.idle.saturating_add(1),
+        }
+        let flood = if self.idle > IDLE_FRAMES {
+            Offence::FrameFlood
+        } else if self.resets > RESETS && self.resets > self.requests / 2 {
+            Offence::ResetFlood
+        } else {
+            return None;
+        };
+        // The clock is read only here.
+        let now = Instant::now();
+        if now.saturating_duration_since(self.began) < WINDOW {
+            return Some(flood);
+        }
+        (self.began, self.idle, self.requests, self.resets) = (now, 0, 0, 0);
+        None
+    }
+}
+
+const DATA: u8 = 0x0;
+const HEADERS: u8 = 0x1;
+const PRIORITY: u8 = 0x2;
+const RST_STREAM: u8 = 0x3;
+const SETTINGS: u8 = 0x4;
+const PING: u8 = 0x6;
+const WINDOW_UPDATE: u8 = 0x8;
+const CONTINUATION: u8 = 0x9;
+
+const END_HEADERS: u8 = 0x4;
+
+/// What RFC 9113, 4.1, has a receiver ignore.
+const NO_KIND: u8 = 0xFF;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, length: usize) -> Vec<u8> {
+        frame_of(1, kind, flags, length)
+    }
+
+    fn frame_of(stream: u32, kind: u8, flags: u8, length: usize) -> Vec<u8> {
+        let mut bytes = (length as u32).to_be_bytes()[1..].to_vec();
+        bytes.extend_from_slice(&[kind, flags]);
+        bytes.extend_from_slice(&stream.to_be_bytes());
+        bytes.resize(FRAME_HEAD + length, 0);
+        bytes
+    }
+
+    /// A meter behind the preface.
+    fn meter() -> Meter {
+        let mut meter = Meter::new(Instant::now());
+        assert_eq!(meter.read(&mut [0; PREFACE]), None);
+        assert_eq!(meter.read(&mut frame(SETTINGS, 0, 0)), None);
+        meter.idle = 0;
+        meter
+    }
+
+    #[test]
+    fn frames_that_ask_for_nothing_are_a_flood_beyond_their_bound() {
+        for (kind, flags, length) in [
+            (PING, 0, 8),
+            (PING, 1, 8),
+            (SETTINGS, 0, 0),
+            (DATA, 0, 0),
+            (CONTINUATION, 0, 0),
+            (PRIORITY, 0, 5),
+            (0xFA, 0, 300),
+        ] {
+            let (mut meter, frame) = (meter(), frame(kind, flags, length));
+            for _ in 0..IDLE_FRAMES {
+                assert_eq!(meter.read(&mut frame.clone()), None, "{kind}");
+            }
+            assert_eq!(
+                meter.read(&mut frame.clone()),
+                Some(Offence::FrameFlood),
+                "{kind}"
+            );
+        }
+    }
+
+    #[test]
+    fn work_is_no_flood_in_pieces_of_any_size() {
+        let mut meter = meter();
+        for n in 0..2 * IDLE_FRAMES {
+            let mut bytes = frame_of(2 * n + 1, HEADERS, 4, 30);
+            bytes.extend(frame(DATA, 0, 1));
+            bytes.extend(frame(DATA, 1, 0));
+            bytes.extend(frame(WINDOW_UPDATE, 0, 4));
+            for piece in bytes.chunks_mut(7) {
+                assert_eq!(meter.read(piece), None);
+            }
+        }
+        assert_eq!(meter.requests, 2 * IDLE_FRAMES);
+    }
+
+    #[test]
+    fn what_is_sent_to_a_client_earns_it_pings() {
+        let mut meter = meter();
+        for _ in 0..10 * IDLE_FRAMES {
+            meter.wrote(EARNS as usize);
+            assert_eq!(meter.read(&mut frame(PING, 0, 8)), None);
+        }
+    }
+
+    #[test]
+    fn resets_are_a_flood_when_they_are_many_and_most() {
+        let mut often = meter();
+        for n in 0..RESETS {
+            assert_eq!(often.read(&mut frame_of(2 * n + 1, HEADERS, 4, 30)), None);
+            assert_eq!(often.read(&mut frame_of(2 * n + 1, HEADERS, 5, 9)), None);
+            assert_eq!(often.read(&mut frame(RST_STREAM, 0, 4)), None);
+        }
+        assert_eq!(
+            often.read(&mut frame(RST_STREAM, 0, 4)),
+            Some(Offence::ResetFlood)
+        );
+        let mut seldom = meter();
+        for n in 0..10 * RESETS {
+            assert_eq!(seldom.read(&mut frame_of(2 * n + 1, HEADERS, 5, 30)), None);
+            if n % 3 == 0 {
+                assert_eq!(seldom.read(&mut frame(RST_STREAM, 0, 4)), None);
+            }
+        }
+    }
+
+    #[test]
+    fn a_new_window_forgets_the_old_one() {
+        let mut meter = meter();
+        meter.began -= WINDOW;
+        meter.idle = IDLE_FRAMES;
+        assert_eq!(meter.read(&mut frame(PING, 0, 8)), None);
+        assert_eq!(meter.idle, 0);
+    }
+
+    #[test]
+    fn empty_data_of_open_streams_is_hidden_from_h2() {
+        let mut meter = meter();
+        assert_eq!(meter.read(&mut frame(HEADERS, 4, 30)), None);
+        for (stream, flags, length, hidden) in [
+            (1, 0, 0, true),
+            (1, 1, 0, false),
+            (1, 0, 1, false),
+            (3, 0, 0, false),
+            (0, 0, 0, false),
+        ] {
+            let mut bytes = frame_of(stream, DATA, flags, length);
+            assert_eq!(meter.read(&mut bytes), None);
+            let expected = if hidden { NO_KIND } else { DATA };
+            assert_eq!(bytes[3], expected, "{stream} {flags} {length}");
+        }
+    }
+
+    #[test]
+    fn a_head_is_under_way_from_its_first_byte_to_its_last() {
+        let mut meter = Meter::new(Instant::now());
+        assert_eq!(meter.read(&mut [0; PREFACE]), None);
+        assert_eq!(meter.begun(), Some(0), "no SETTINGS yet");
+        assert_eq!(meter.read(&mut frame(SETTINGS, 0, 0)), None);
+        assert_eq!(meter.begun(), None);
+        for (bytes, begun) in [
+            (frame(HEADERS, 0, 30), true),
+            (frame(CONTINUATION, 0, 30), true),
+            (frame(CONTINUATION, END_HEADERS, 30)[..20].to_vec(), true),
+            (vec![0; 19], false),
+            (frame(DATA, 0, 30)[..20].to_vec(), false),
+            (vec![0; 19], false),
+            (vec![0], true),
+        ] {
+            assert_eq!(meter.read(&mut bytes.clone()), None);
+            assert_eq!(meter.begun().is_some(), begun, "{bytes:?}");
+        }
+    }
+}

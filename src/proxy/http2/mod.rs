@@ -1,0 +1,253 @@
+//! A client's connection that speaks HTTP/2: each of its requests is served like one over a connection of its own.
+//!
+//! The connection is this task, the requests are tasks beside it, which reach it through its streams only. It ends
+//! when nothing was asked for a while, when the proxy drains, and at once when the client floods it or breaks its rules.
+
+mod guard;
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::{Builder, Connection, SendResponse};
+use http::Request;
+
+use super::buffers::Buffer;
+use super::connection::{After, Client, LINGER_TIME};
+use super::deadlines::Deadline;
+use super::request;
+use super::upgrade;
+use super::worker::{ListenerState, Worker};
+use crate::backend::Origin;
+use crate::wire::http1::MAX_HEAD;
+use crate::wire::http2::{Ends, Served};
+use guard::{Guarded, Offence, Watch};
+
+/// Requests under way on one connection.
+const STREAMS: u32 = 100;
+
+/// Bytes of a request's body that its client may send before they are passed on.
+const STREAM_WINDOW: u32 = 64 * 1024;
+
+/// The same of all requests of a connection.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// What the frames of a connection's bodies may hold in memory beside their data while they wait to be passed on. A frame
+/// counts as 256 bytes less its data, so this is 16,000 of one byte at a time.
+const SMALL_FRAMES: usize = 4 * 1024 * 1024;
+
+/// Bytes of one answer that wait for the connection to take them.
+const SEND_BUFFER: usize = 64 * 1024;
+
+/// What a client of HTTP/2 begins with, as far as it reads as a head of HTTP/1.
+pub(crate) fn is_preface(read: &[u8]) -> bool {
+    read.starts_with(b"PRI * HTTP/2.0\r\n\r\n")
+}
+
+/// One connection, as its requests share it.
+struct Shared {
+    worker: Rc<Worker>,
+    listener: Rc<ListenerState>,
+    peer: IpAddr,
+    origin: Option<Box<Origin>>,
+    ends: Arc<Ends>,
+    deadline: Deadline,
+    /// For what the client has begun to send and has to end.
+    head: Deadline,
+    /// What `head` is set for, as the guard numbers it.
+    timed: Cell<Option<u64>>,
+    /// Requests under way.
+    streams: Cell<usize>,
+    watch: Rc<Watch>,
+}
+
+/// What happens on a connection.
+enum Event {
+    /// It may be time to end: a deadline passed, or a request came in spite of a drain.
+    Due,
+    Offended(Offence),
+    /// It has ended; for this fault of the client, if any.
+    Ended(Option<h2::Error>),
+}
+
+/// Serves the connection to its end. `ahead` was read of it.
+pub(crate) async fn serve(client: Client, ahead: Box<Buffer>) {
+    let ends = Ends {
+        peer: client.stream.peer_address(),
+        local: client.stream.local_address(),
+        encrypted: client.stream.is_tls(),
+    };
+    let shared = Rc::new(Shared {
+        head: client.worker.deadlines.register(),
+        timed: Cell::new(None),
+        worker: client.worker,
+        listener: client.listener,
+        peer: client.peer,
+        origin: client.origin,
+        ends: Arc::new(ends),
+        deadline: client.deadline,
+        streams: Cell::new(0),
+        watch: Rc::default(),
+    });
+    let metrics = &shared.worker.shared.listener;
+    let io = Guarded::new(client.stream, *ahead, shared.watch.clone());
+    let mut handshake = std::pin::pin!(builder().handshake(io));
+    shared
+        .deadline
+        .set(shared.worker.shared.timeouts.client_headers);
+    match shared
+        .deadline
+        .bound(|cx| handshake.as_mut().poll(cx))
+        .await
+    {
+        Ok(Ok(connection)) => {
+            shared.rest();
+            drive(connection, &shared).await;
+        }
+        _ => metrics.refused("http2_handshake"),
+    }
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(MAX_HEAD as u32)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .data_frame_budget(SMALL_FRAMES)
+        .max_send_buffer_size(SEND_BUFFER);
+    builder
+}
+
+async fn drive(mut connection: Connection<Guarded, Bytes>, shared: &Rc<Shared>) {
+    let listener = &shared.worker.shared.listener;
+    let mut closing = false;
+    loop {
+        match poll_fn(|cx| poll_event(&mut connection, shared, cx)).await {
+            Event::Due if shared.streams.get() == 0 && closing => return,
+            Event::Due if shared.streams.get() == 0 || shared.worker.is_draining() => {
+                if !closing {
+                    closing = true;
+                    connection.graceful_shutdown();
+                }
+                shared.deadline.set(LINGER_TIME);
+            }
+            Event::Due => shared.rest(),
+            Event::Offended(offence) => {
+                tracing::debug!(peer = %shared.peer, ?offence, "HTTP/2 is ended");
+                listener.refused(offence.name());
+                closing = true;
+                connection.abrupt_shutdown(offence.reason());
+                shared.deadline.set(LINGER_TIME);
+            }
+            Event::Ended(fault) => {
+                if let Some(error) = fault.filter(|error| !error.is_io() && !error.is_remote()) {
+                    tracing::debug!(peer = %shared.peer, %error, "HTTP/2 ended");
+                    listener.refused("http2_protocol_error");
+                }
+                return;
+            }
+        }
+    }
+}
+
+fn poll_event(
+    connection: &mut Connection<Guarded, Bytes>,
+    shared: &Rc<Shared>,
+    cx: &mut Context<'_>,
+) -> Poll<Event> {
+    loop {
+        return Poll::Ready(match connection.poll_accept(cx) {
+            Poll::Ready(Some(Ok((request, respond)))) => {
+                shared.answer(request, respond);
+                match shared.worker.is_draining() {
+                    true => Event::Due,
+                    false => continue,
+                }
+            }
+            Poll::Ready(Some(Err(error))) => Event::Ended(Some(error)),
+            Poll::Ready(None) => Event::Ended(None),
+            Poll::Pending => match shared.watch.offence.take() {
+                Some(offence) => Event::Offended(offence),
+                None if shared.is_late(cx) => Event::Offended(Offence::SlowHead),
+                None if shared.deadline.poll_expired(cx) => Event::Due,
+                None => return Poll::Pending,
+            },
+        });
+    }
+}
+
+impl Shared {
+    /// Begins the time for a next request.
+    fn rest(&self) {
+        let kept = match self.worker.is_draining() {
+            true => LINGER_TIME,
+            false => self.worker.shared.timeouts.keep_alive,
+        };
+        self.deadline.set_idle(kept);
+    }
+
+    /// Whether what the client began to send was not ended in time. Only once of each.
+    fn is_late(&self, cx: &mut Context<'_>) -> bool {
+        let begun = self.watch.begun.get();
+        if begun != self.timed.replace(begun) {
+            self.head.set(self.worker.shared.timeouts.client_headers);
+        }
+        let late = begun.is_some() && self.head.poll_expired(cx);
+        if late {
+            self.watch.begun.set(None);
+        }
+        late
+    }
+
+    /// Has a task of its own answer the request.
+    fn answer(self: &Rc<Self>, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+        let Some(served) = Served::new(request, respond, &self.ends) else {
+            self.worker.shared.listener.refused("http2_malformed");
+            let malformed = &self.watch.malformed;
+            malformed.set(malformed.get().saturating_add(1));
+            return;
+        };
+        let mut client = Client {
+            worker: self.worker.clone(),
+            stream: served.into(),
+            peer: self.peer,
+            listener: self.listener.clone(),
+            deadline: self.worker.deadlines.register(),
+            origin: self.origin.clone(),
+            begun: false,
+        };
+        let under_way = UnderWay::count(self);
+        tokio::task::spawn_local(async move {
+            if let After::Tunnel(tunnel) = request::serve(&mut client).await {
+                upgrade::run(client, tunnel).await;
+            }
+            drop(under_way);
+        });
+    }
+}
+
+/// Counts a request while it is under way.
+struct UnderWay(Rc<Shared>);
+
+impl UnderWay {
+    fn count(shared: &Rc<Shared>) -> Self {
+        shared.streams.set(shared.streams.get() + 1);
+        Self(shared.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.streams.set(self.0.streams.get() - 1);
+        if self.0.streams.get() == 0 {
+            self.0.rest();
+        }
+    }
+}

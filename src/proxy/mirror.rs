@@ -1,0 +1,67 @@
+//! Copies of a route's requests to another pool, whose answers nobody sees.
+//!
+//! A copy is a task of its own: the request does not wait for it, and nothing that happens to it matters to the
+//! request. It is made of what of the request is at hand anyway, so a body that is not kept whole is not copied. Those
+//! under way are bounded in number and time; what is beyond is dropped, and counted.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::affinity;
+use super::aside::Aside;
+use super::forward::{Job, encode};
+use super::injection::drawn;
+use super::upgrade;
+use crate::routing::{PoolEntry, RouteEntry};
+
+/// Copies of one thread under way at a time.
+const MOST: usize = 256;
+
+/// Where copies go, and of how many requests in a hundred.
+type Mirror<'a> = (&'a Arc<PoolEntry>, u32);
+
+/// Copies the request if its route wants it and its body is there. True if the body is still awaited: then
+/// [`finish`] is to be called once it may have come.
+pub(crate) fn begin(job: &Job<'_>, route: &RouteEntry, mirror: Option<Mirror<'_>>) -> bool {
+    let Some((pool, percent)) = mirror else {
+        return false;
+    };
+    if !drawn(percent) || upgrade::asks(&job.exchange.request) {
+        return false;
+    }
+    let whole = job.upload.is_whole();
+    if whole {
+        copy(job, route, pool);
+    }
+    !whole
+}
+
+/// Copies the request if all of its body has come and is kept.
+pub(crate) fn finish(job: &Job<'_>, route: &RouteEntry, mirror: Option<Mirror<'_>>) {
+    if let Some((pool, _)) = mirror {
+        copy(job, route, pool);
+    }
+}
+
+fn copy(job: &Job<'_>, route: &RouteEntry, pool: &Arc<PoolEntry>) {
+    let worker = &job.client.worker;
+    let kept = job.upload.is_whole() && !job.upload.spent;
+    // One count is the thread's own.
+    let room = Rc::strong_count(&worker.mirrors) <= MOST && pool.waiting() == 0;
+    let begun = (kept && room).then(|| pool.admit(affinity::hash(pool, job), &[]));
+    let Some(in_flight) = begun.flatten() else {
+        return route.metrics.mirror_dropped();
+    };
+    route.metrics.mirrored();
+    let mut request = Vec::new();
+    encode(job, in_flight.backend(), &mut request);
+    request.extend_from_slice(job.upload.prefix(&job.exchange.inbound));
+    let method = job.exchange.request.method();
+    let aside = Aside::new(job, pool, in_flight, method, request);
+    let (counted, within) = (worker.mirrors.clone(), pool.timeouts.response_headers);
+    tokio::task::spawn_local(async move {
+        // Nobody hears of it.
+        let _ = aside.ask(&mut (), within).await;
+        drop(counted);
+    });
+}

@@ -1,0 +1,158 @@
+//! Names and passwords, and a service that is asked.
+
+use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, channel};
+
+use serde_json::json;
+
+use super::harness::*;
+
+/// SHA-256 of `open sesame`.
+const SESAME: &str = "41ef4bb0b23661e66301aac36066912dac037827b4ae63a7b1165a5aa93ed4eb";
+
+#[test]
+fn only_who_shows_a_name_and_its_password_gets_to_the_backend() {
+    let (backend, heads) = recording();
+    let mut config = web(&[backend.address], json!({}));
+    config["routes"][0]["basic_auth"] = json!({"realm": "cave", "users": [
+        {"name": "bob", "password_sha256": "00".repeat(32)},
+        {"name": "ann", "password_sha256": SESAME},
+    ]});
+    let harness = Harness::new(options(), &config);
+    for (fields, expected) in [
+        ("", 401),
+        // ann:open sesame
+        ("Authorization: Basic YW5uOm9wZW4gc2VzYW1l\r\n", 200),
+        ("authorization: bASIC  YW5uOm9wZW4gc2VzYW1l\r\n", 200),
+        // bob:open sesame, ann:open, ann
+        ("Authorization: Basic Ym9iOm9wZW4gc2VzYW1l\r\n", 401),
+        ("Authorization: Basic YW5uOm9wZW4=\r\n", 401),
+        ("Authorization: Basic YW5u\r\n", 401),
+        ("Authorization: Basic !\r\n", 401),
+        ("Authorization: Bearer YW5uOm9wZW4gc2VzYW1l\r\n", 401),
+        // Who reads the other one sees somebody else.
+        (
+            "Authorization: Basic YW5uOm9wZW4gc2VzYW1l\r\nAuthorization: Basic Ym9iOm9wZW4gc2VzYW1l\r\n",
+            401,
+        ),
+    ] {
+        let request = format!("GET / HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
+        let (head, _) = harness.once(&request);
+        assert_eq!(status(&head), expected, "{fields}");
+        let challenge = (expected == 401).then_some("Basic realm=\"cave\", charset=\"UTF-8\"");
+        assert_eq!(field(&head, "www-authenticate"), challenge);
+        assert_eq!(heads.try_recv().is_ok(), expected == 200, "{fields}");
+    }
+    let long = "A".repeat(4_000);
+    let (head, _) = harness.once(&format!(
+        "GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {long}\r\n\r\n"
+    ));
+    assert_eq!(status(&head), 401);
+}
+
+/// Pool `web` of a backend that tells what it reads, pool `auth` of this one, and a route that asks it.
+fn asking(auth: SocketAddr) -> (Scripted, Receiver<String>, Harness) {
+    let (backend, heads) = recording();
+    let mut config = web(&[backend.address], json!({}));
+    let pool = json!({"name": "auth", "backends": [{"id": "a1", "address": auth.to_string()}]});
+    config["pools"].as_array_mut().unwrap().push(pool);
+    config["routes"][0]["forward_auth"] = json!({"pool": "auth", "path": "/verify?x=1", "answer_headers": ["X-User", "X-Groups"], "timeout": "1s"});
+    let harness = Harness::new(options(), &config);
+    (backend, heads, harness)
+}
+
+#[test]
+fn a_request_goes_on_as_whom_the_service_says() {
+    let (tell, questions) = channel();
+    let service = Scripted::new(move |peer, _| {
+        while let Some(head) = peer.try_until("\r\n\r\n") {
+            tell.send(head).unwrap();
+            peer.send(
+                "HTTP/1.1 200 OK\r\nX-User: ann\r\nX-Other: 1\r\nContent-Length: 2\r\n\r\nok",
+            );
+        }
+    });
+    let (_backend, heads, harness) = asking(service.address);
+    let mut client = harness.client();
+    for _ in 0..2 {
+        client.send(
+            "POST /shop?id=7 HTTP/1.1\r\nHost: x\r\nCookie: s=1\r\nX-User: root\r\nx_user: root\r\nX-Groups: all\r\n\
+             X-Forwarded-Uri: /other\r\nRange: bytes=0-1\r\nContent-Length: 2\r\n\r\nhi",
+        );
+        assert_eq!(status(&client.response().0), 200);
+        let question = questions.recv().unwrap();
+        assert!(
+            question.starts_with("GET /verify?x=1 HTTP/1.1\r\n"),
+            "{question}"
+        );
+        for (name, value) in [
+            ("host", Some(service.address.to_string())),
+            ("cookie", Some("s=1".to_owned())),
+            ("x-forwarded-method", Some("POST".to_owned())),
+            ("x-forwarded-uri", Some("/shop?id=7".to_owned())),
+            ("x-forwarded-host", Some("x".to_owned())),
+            ("x-forwarded-for", Some("127.0.0.1".to_owned())),
+            ("content-length", None),
+            ("range", None),
+        ] {
+            assert_eq!(field(&question, name), value.as_deref(), "{question}");
+        }
+        let request = heads.recv().unwrap();
+        assert_eq!(field(&request, "x-user"), Some("ann"));
+        assert!(
+            !request.contains("root") && !request.contains("X-Groups"),
+            "{request}"
+        );
+        assert_eq!(field(&request, "x-other"), None);
+    }
+    assert_eq!(service.connections(), 1);
+}
+
+#[test]
+fn what_the_service_answers_instead_goes_to_the_client() {
+    for (answer, expected, body) in [
+        (
+            "HTTP/1.1 302 Found\r\nLocation: /login\r\nSet-Cookie: a=1\r\nContent-Length: 0\r\n\r\n",
+            302,
+            "",
+        ),
+        (
+            "HTTP/1.1 403 No\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nno",
+            403,
+            "no",
+        ),
+        (
+            "HTTP/1.1 401 Who\r\nWWW-Authenticate: Bearer\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nwho\r\n0\r\n\r\n",
+            401,
+            "who",
+        ),
+    ] {
+        let service = Scripted::always(answer);
+        let (backend, _heads, harness) = asking(service.address);
+        let (head, told) = harness.get("/");
+        assert_eq!((status(&head), told.as_str()), (expected, body));
+        for name in ["location", "set-cookie", "content-type", "www-authenticate"] {
+            assert_eq!(field(&head, name), field(answer, name), "{head}");
+        }
+        assert_eq!(backend.connections(), 0);
+    }
+}
+
+#[test]
+fn a_service_that_cannot_be_asked_lets_nobody_pass() {
+    let silent = Scripted::new(|peer, _| drop(peer.rest()));
+    let broken = Scripted::always("no HTTP\r\n\r\n");
+    let length = 70_000;
+    let long = "x".repeat(length);
+    let endless = Scripted::always(format!(
+        "HTTP/1.1 403 No\r\nContent-Length: {length}\r\n\r\n{long}"
+    ));
+    for service in [nobody(), silent.address, broken.address, endless.address] {
+        let (backend, _heads, harness) = asking(service);
+        let (head, _) = harness.get("/");
+        assert_eq!(status(&head), 503);
+        let why = "synod; error=destination_unavailable; details=\"forward_auth\"";
+        assert_eq!(field(&head, "proxy-status"), Some(why));
+        assert_eq!(backend.connections(), 0);
+    }
+}

@@ -1,0 +1,72 @@
+//! Backends that fail requests, seen from a client: after a few they get none.
+
+use serde_json::json;
+
+use super::harness::*;
+
+/// What a client of two backends sees, the second of which does `kind` with every request.
+fn ejected_after(failing: std::net::SocketAddr) -> Harness {
+    let good = Scripted::named("good");
+    let more = json!({
+        "retries": {"attempts": 1},
+        "timeouts": {"response_headers": "100ms", "connect": "200ms"},
+    });
+    let harness = Harness::with_pool(&[good.address, failing], more);
+    let bad = harness.backend(1);
+    let mut failed = 0;
+    wait_until(|| {
+        failed += usize::from(status(&harness.get("/").0) >= 500);
+        bad.is_ejected()
+    });
+    assert!(failed >= 5, "{failed} failures are not enough");
+    for _ in 0..20 {
+        assert_eq!(harness.get("/").1, "good");
+    }
+    harness
+}
+
+#[test]
+fn who_fails_five_times_in_a_row_gets_no_more() {
+    let failing = [
+        Scripted::always("HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"),
+        Scripted::always("HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\n\r\n"),
+        Scripted::new(|peer, _| drop(peer.try_until("\r\n\r\n"))),
+        Scripted::new(|peer, _| drop(peer.rest())),
+    ];
+    for backend in failing {
+        ejected_after(backend.address);
+    }
+    let harness = ejected_after(nobody());
+    let reason = harness.backend(1).condition().reason.unwrap();
+    assert!(reason.starts_with("5 failures in a row"), "{reason}");
+}
+
+#[test]
+fn a_single_backend_is_never_ejected() {
+    let bad = Scripted::always("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n");
+    let harness = Harness::to(&[bad.address]);
+    for _ in 0..30 {
+        let (head, _) = harness.get("/");
+        assert_eq!((status(&head), field(&head, "proxy-status")), (503, None));
+    }
+    assert!(!harness.backend(0).is_ejected());
+}
+
+#[test]
+fn what_clients_do_is_no_failure_of_the_backend() {
+    let good = Scripted::named("good");
+    let slow = Scripted::new(|peer, _| {
+        while peer.try_until("\r\n\r\n").is_some() {
+            peer.rest();
+        }
+    });
+    let harness = Harness::with_pool(&[good.address, slow.address], json!({}));
+    for n in 0..20 {
+        let mut client = harness.client();
+        client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc");
+        slow.wait_for_connections(n / 2);
+        drop(client);
+    }
+    harness.settle();
+    assert!((0..2).all(|i| !harness.backend(i).is_ejected()));
+}

@@ -1,0 +1,127 @@
+//! Clients that ask much and want little, those that never end, and those that merely look so.
+
+use serde_json::json;
+
+use super::raw::*;
+use super::rules::joined;
+use crate::proxy::tests::harness::*;
+
+const ENHANCE_YOUR_CALM: u32 = 11;
+
+#[test]
+fn requests_taken_back_are_a_flood_in_any_guise() {
+    let reset = |n| frame(RST_STREAM, 0, n, [0, 0, 0, 8]);
+    let trailers = |n| {
+        let fields = block(&[("x", "y")]);
+        frame(HEADERS, END_STREAM | END_HEADERS, n, fields)
+    };
+    let malformed = |n| {
+        let fields = joined(&[get_block(), block(&[("a", " b")])]);
+        frame(HEADERS, END_STREAM | END_HEADERS, n, fields)
+    };
+    is_a_reset_flood("plain", |n| joined(&[get(n), reset(n)]));
+    is_a_reset_flood("trailers", |n| joined(&[post(n), trailers(n), reset(n)]));
+    is_a_reset_flood("reset by the proxy", malformed);
+}
+
+/// Whether many streams of these frames have the connection ended, though few come at a time.
+fn is_a_reset_flood(name: &str, frames: impl Fn(u32) -> Vec<u8>) {
+    let backend = Scripted::named("hello");
+    let proxy = Harness::to(&[backend.address]);
+    let mut raw = Raw::connect(&proxy);
+    let mut ended = false;
+    for n in 0..30 {
+        let mut some: Vec<_> = (0..18).map(|m| frames(36 * n + 2 * m + 1)).collect();
+        some.push(frame(PING, 0, 0, [0; 8]));
+        raw.send(joined(&some));
+        if let Some(code) = goodbye_before_pong(&mut raw) {
+            assert_eq!(code, ENHANCE_YOUR_CALM, "{name}");
+            ended = true;
+            break;
+        }
+    }
+    assert!(ended, "{name}");
+    wait_until(|| proxy.metrics.listener().open() == 0);
+    let listener = proxy.metrics.listener();
+    assert_eq!(listener.refusals("http2_reset_flood"), 1, "{name}");
+}
+
+/// The code of a GOAWAY; none if a PING is acknowledged first.
+fn goodbye_before_pong(raw: &mut Raw) -> Option<u32> {
+    loop {
+        let (kind, flags, _, payload) = raw.frame().expect("neither goodbye nor pong");
+        match (kind, flags) {
+            (GOAWAY, _) => return Some(u32::from_be_bytes(payload[4..8].try_into().unwrap())),
+            (PING, 1) => return None,
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn small_and_empty_data_is_none_within_its_bounds() {
+    let backend = Scripted::new(|peer, _| {
+        while peer.try_until("\r\n\r\n").is_some() {
+            peer.until("\r\n0\r\n\r\n");
+            peer.send(ok("hello"));
+        }
+    });
+    let proxy = Harness::to(&[backend.address]);
+    let body = |data: Vec<u8>| joined(&[post(1), data, frame(DATA, END_STREAM, 1, "x")]);
+    for (name, data) in [
+        ("five bytes", frame(DATA, 0, 1, "small").repeat(2_500)),
+        ("one byte", frame(DATA, 0, 1, "x").repeat(12_000)),
+        ("empty", frame(DATA, 0, 1, []).repeat(900)),
+    ] {
+        let mut raw = Raw::connect(&proxy);
+        raw.send(body(data));
+        assert_eq!(raw.outcome(), Outcome::Status(200), "{name}");
+    }
+}
+
+#[test]
+fn what_is_taken_back_dials_no_longer() {
+    let backend = HeldUp::new();
+    let patience = json!({"timeouts": {"connect": "60s"}});
+    let proxy = Harness::with_pool(&[backend.address], patience);
+    let mut raw = Raw::connect(&proxy);
+    raw.send(get(1));
+    proxy.wait_for_in_flight("b1");
+    raw.send(frame(RST_STREAM, 0, 1, [0, 0, 0, 8]));
+    let metrics = proxy.metrics.backend("web", "b1");
+    wait_until(|| metrics.in_flight() == 0);
+}
+
+#[test]
+fn what_is_begun_is_ended_in_time_whatever_else_is_under_way() {
+    let backend = Scripted::new(|peer, _| {
+        peer.head();
+        peer.rest();
+    });
+    let mut options = options();
+    options.timeouts.client_headers = std::time::Duration::from_millis(200);
+    let proxy = Harness::new(options, &web(&[backend.address], json!({})));
+    let half = || get(3)[..20].to_vec();
+    for (name, bytes) in [
+        (
+            "half a frame's head",
+            frame(SETTINGS, 0, 0, [])[..5].to_vec(),
+        ),
+        ("half a request's head", half()),
+        (
+            "a head that goes on",
+            frame(HEADERS, END_STREAM, 3, get_block()),
+        ),
+        ("a stream beside it", joined(&[get(1), half()])),
+    ] {
+        let mut raw = Raw::connect(&proxy);
+        raw.send(bytes);
+        assert_eq!(raw.outcome(), Outcome::GoAway(ENHANCE_YOUR_CALM), "{name}");
+    }
+    let mut raw = Raw::silent(&proxy);
+    raw.send(PREFACE);
+    assert_eq!(raw.outcome(), Outcome::GoAway(ENHANCE_YOUR_CALM));
+    let listener = proxy.metrics.listener();
+    assert_eq!(listener.refusals("http2_head_timeout"), 5);
+    wait_until(|| listener.open() == 0);
+}

@@ -1,0 +1,168 @@
+//! What RFC 9113 and HTTP's semantics have a server do with requests that break their rules, and with odd ones that keep
+//! them.
+
+use super::raw::*;
+use super::rules::{check, joined};
+use crate::proxy::tests::harness::*;
+
+use Outcome::{Ended, GoAway, Reset, Status};
+
+const PROTOCOL_ERROR: u32 = 1;
+const ENHANCE_YOUR_CALM: u32 = 11;
+
+/// A whole request with this block.
+pub(super) fn request(block: impl AsRef<[u8]>) -> Vec<u8> {
+    frame(HEADERS, END_STREAM | END_HEADERS, 1, block)
+}
+
+/// A GET with more fields.
+fn with(fields: &[(&str, &str)]) -> Vec<u8> {
+    request(joined(&[get_block(), block(fields)]))
+}
+
+#[test]
+#[rustfmt::skip] // A row is a line.
+fn fields_are_held_to_their_form() {
+    let malformed = Reset(PROTOCOL_ERROR);
+    check(&[
+        ("8.2.1 names are lower case", with(&[("Accept", "a")]), Ended),
+        ("8.2.1 names are tokens", with(&[("a b", "a")]), Ended),
+        ("8.2.1 names hold no colon", with(&[("a:b", "a")]), Ended),
+        ("8.2.1 names are not empty", with(&[("", "a")]), Ended),
+        ("8.2.1 values hold no CR", with(&[("a", "b\rc")]), Ended),
+        ("8.2.1 no LF", with(&[("a", "b\nc")]), Ended),
+        ("8.2.1 no NUL", with(&[("a", "b\0c")]), Ended),
+        ("8.2.1 values do not start with a blank", with(&[("a", " b")]), malformed),
+        ("8.2.1 nor end with one", with(&[("a", "b\t")]), malformed),
+        ("8.2.1 values may be empty", with(&[("a", "")]), Status(200)),
+        ("8.2.2 no Connection", with(&[("connection", "close")]), malformed),
+        ("8.2.2 no Keep-Alive", with(&[("keep-alive", "5")]), malformed),
+        ("8.2.2 no Proxy-Connection", with(&[("proxy-connection", "close")]), malformed),
+        ("8.2.2 no Transfer-Encoding", with(&[("transfer-encoding", "chunked")]), malformed),
+        ("8.2.2 no Upgrade", with(&[("upgrade", "h2c")]), malformed),
+        ("8.2.2 TE is trailers or nothing", with(&[("te", "gzip")]), malformed),
+        ("8.2.2 TE may be trailers", with(&[("te", "trailers")]), Status(200)),
+        ("8.3 pseudo fields come first", request(joined(&[block(&[("a", "b")]), get_block()])), malformed),
+        ("8.3 there is none but the known", with(&[(":test", "a")]), Ended),
+        ("8.3 none of an answer", request(joined(&[block(&[(":status", "200")]), get_block()])), malformed),
+        ("8.3 one behind the body is dropped", joined(&[post(1), frame(HEADERS, 5, 1, block(&[(":path", "/")]))]), Status(200)),
+    ]);
+}
+
+#[test]
+fn malformed_trailers_leave_the_backends_request_without_an_end() {
+    let (sender, received) = std::sync::mpsc::channel();
+    let backend = Scripted::new(move |peer, _| {
+        peer.head();
+        sender.send(peer.rest()).unwrap();
+    });
+    let proxy = Harness::to(&[backend.address]);
+    let mut raw = Raw::connect(&proxy);
+    let trailers = frame(HEADERS, END_STREAM | END_HEADERS, 1, block(&[("a", " b")]));
+    raw.send(joined(&[post(1), frame(DATA, 0, 1, "milk"), trailers]));
+    assert_eq!(raw.outcome(), Reset(PROTOCOL_ERROR));
+    assert_eq!(received.recv().unwrap(), "4\r\nmilk\r\n");
+}
+
+/// A request of these pseudo-header fields and others.
+fn of(fields: &[(&str, &str)]) -> Vec<u8> {
+    request(block(fields))
+}
+
+#[test]
+#[rustfmt::skip] // A row is a line.
+fn requests_say_what_they_must_and_once() {
+    let malformed = Reset(PROTOCOL_ERROR);
+    let (method, scheme, path, authority) = (
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":path", "/"),
+        (":authority", "x"),
+    );
+    check(&[
+        ("8.3.1 no method", of(&[scheme, path, authority]), malformed),
+        ("8.3.1 no scheme", of(&[method, path, authority]), malformed),
+        ("8.3.1 no path", of(&[method, scheme, authority]), malformed),
+        ("8.3.1 no path and no authority", of(&[method, scheme, ("host", "x")]), malformed),
+        ("8.3.1 an empty path", of(&[method, scheme, (":path", ""), authority]), malformed),
+        ("8.3.1 two methods", of(&[method, method, scheme, path, authority]), malformed),
+        ("8.3.1 two schemes", of(&[method, scheme, scheme, path, authority]), malformed),
+        ("8.3.1 two paths", of(&[method, scheme, path, path, authority]), malformed),
+        ("8.3.1 two authorities", of(&[method, scheme, path, authority, authority]), malformed),
+        ("8.3.1 a path begins with a slash", of(&[method, scheme, (":path", "a"), authority]), malformed),
+        ("8.3.1 no URI is a path", of(&[method, scheme, (":path", "http://y/"), authority]), malformed),
+        ("8.3.1 * is for OPTIONS", of(&[method, scheme, (":path", "*"), authority]), malformed),
+        ("8.3.1 OPTIONS may ask for *", of(&[(":method", "OPTIONS"), scheme, (":path", "*"), authority]), Status(200)),
+        ("8.3.1 no user in an authority", of(&[method, scheme, path, (":authority", "u@x")]), Status(400)),
+        ("8.3.1 an authority is one", of(&[method, scheme, path, (":authority", "a b")]), malformed),
+        ("8.3.1 ports are numbers", of(&[method, scheme, path, (":authority", "x:y")]), Status(400)),
+        ("8.3.1 Host may stand for it", of(&[method, scheme, path, ("host", "x")]), Status(200)),
+        ("8.3.1 but one of both there is", of(&[method, scheme, path]), Status(400)),
+        ("8.3.1 Host is the authority", of(&[method, scheme, path, authority, ("host", "x")]), Status(200)),
+        ("8.3.1 and no other", of(&[method, scheme, path, authority, ("host", "y")]), Status(400)),
+        ("9110 7.2 Host comes once", of(&[method, scheme, path, ("host", "x"), ("host", "y")]), Status(400)),
+        ("8.5 CONNECT has no path", of(&[(":method", "CONNECT"), scheme, path, authority]), malformed),
+        ("8.5 CONNECT is refused", of(&[(":method", "CONNECT"), authority]), Status(405)),
+        ("RFC 8441 :protocol is for CONNECT", of(&[method, scheme, path, authority, (":protocol", "websocket")]), malformed),
+        ("9110 9.1 methods are tokens", of(&[(":method", "G T"), scheme, path, authority]), Ended),
+        ("9110 5.1 a target has no blank", of(&[method, scheme, (":path", "/a b"), authority]), malformed),
+        ("8.2.3 cookies come in crumbs", with(&[("cookie", "a=1"), ("cookie", "b=2")]), Status(200)),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip] // A row is a line.
+fn bodies_have_the_length_they_declare() {
+    let declared = |length: &str| {
+        let fields = joined(&[pseudo("POST"), block(&[("content-length", length)])]);
+        frame(HEADERS, END_HEADERS, 1, fields)
+    };
+    let data = |ended: u8, text: &str| frame(DATA, ended, 1, text);
+    let malformed = Reset(PROTOCOL_ERROR);
+    check(&[
+        ("8.1.1 it fits", joined(&[declared("4"), data(0, "mi"), data(1, "lk")]), Status(200)),
+        ("8.1.1 too little", joined(&[declared("5"), data(1, "milk")]), malformed),
+        ("8.1.1 too much", joined(&[declared("3"), data(1, "milk")]), malformed),
+        ("8.1.1 none, but some declared", with(&[("content-length", "1")]), malformed),
+        ("8.1.1 none, as declared", with(&[("content-length", "0")]), Status(200)),
+        ("8.6 a length is a number", joined(&[declared("+4"), data(1, "milk")]), malformed),
+        ("8.6 there is one", with(&[("content-length", "0"), ("content-length", "1")]), malformed),
+        ("an empty end", joined(&[post(1), data(1, "")]), Status(200)),
+        ("padding is no body", joined(&[declared("1"), frame(DATA, END_STREAM | PADDED, 1, [2, b'x', 0, 0])]), Status(200)),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip] // A row is a line.
+fn limits_are_answered_or_end_the_connection() {
+    let many: Vec<_> = (0..101).map(|n| (format!("x{n}"), "y")).collect();
+    let many: Vec<_> = many
+        .iter()
+        .map(|(name, value)| (name.as_str(), *value))
+        .collect();
+    let long = "x".repeat(9_000);
+    let large = literal("x", vec![b'y'; 12_000]);
+    let oversized = joined(&[
+        frame(HEADERS, END_STREAM, 1, get_block()),
+        frame(CONTINUATION, 0, 1, &large),
+        frame(CONTINUATION, 0, 1, &large),
+        frame(CONTINUATION, 0, 1, &large),
+        frame(CONTINUATION, 0, 1, &large),
+        frame(CONTINUATION, 0, 1, &large),
+        frame(CONTINUATION, END_HEADERS, 1, &large),
+    ]);
+    let endless = joined(&[
+        frame(HEADERS, 1, 1, get_block()),
+        frame(CONTINUATION, 0, 1, [0x82]).repeat(2_000),
+    ]);
+    check(&[
+        ("a hundred fields", with(&many), Status(431)),
+        ("8 KiB of target", of(&[(":method", "GET"), (":scheme", "http"), (":path", &format!("/{long}")), (":authority", "x")]), Status(414)),
+        ("64 KiB of fields", oversized, Status(431)),
+        ("CONTINUATION without end", endless, Ended),
+        ("pings", frame(PING, 0, 0, [0; 8]).repeat(1_100), GoAway(ENHANCE_YOUR_CALM)),
+        ("settings", frame(SETTINGS, 0, 0, []).repeat(1_100), GoAway(ENHANCE_YOUR_CALM)),
+        ("priorities", frame(PRIORITY, 0, 3, [0, 0, 0, 0, 1]).repeat(1_100), GoAway(ENHANCE_YOUR_CALM)),
+        ("empty data", joined(&[post(1), frame(DATA, 0, 1, []).repeat(1_100)]), GoAway(ENHANCE_YOUR_CALM)),
+    ]);
+}

@@ -1,0 +1,12 @@
+//! HTTP/2 from clients: by an ordinary client, by the letter of frames, and by those who mean no good.
+
+mod asked;
+mod backend;
+mod client;
+mod floods;
+mod grpc;
+mod messages;
+mod policies;
+mod raw;
+mod rules;
+mod served;

@@ -1,0 +1,287 @@
+//! What RFC 9113 has a server do with frames that break its rules, and with odd ones that keep them.
+//!
+//! Where the code of an error is the h2 crate's own choice (it says PROTOCOL_ERROR for all that it cannot decode, and
+//! ends the connection where its stream would do), a table asks for the end only.
+
+use super::messages::request;
+use super::raw::*;
+use crate::proxy::tests::harness::*;
+
+use Outcome::{Closed, Ended, GoAway, Reset, Status};
+
+const PROTOCOL_ERROR: u32 = 1;
+const FLOW_CONTROL_ERROR: u32 = 3;
+const STREAM_CLOSED: u32 = 5;
+const FRAME_SIZE_ERROR: u32 = 6;
+const ENHANCE_YOUR_CALM: u32 = 11;
+
+/// The rule, the bytes behind the preface and the settings, and what they come to.
+pub(super) type Case = (&'static str, Vec<u8>, Outcome);
+
+pub(super) fn check(cases: &[Case]) {
+    let backend = Scripted::new(|peer, _| {
+        // Whatever follows the head is no business of the rules.
+        while peer.try_until("\r\n\r\n").is_some() {
+            if !peer.try_send(ok("hello")) {
+                return;
+            }
+        }
+    });
+    let proxy = Harness::to(&[backend.address]);
+    let mut faults = Vec::new();
+    for (rule, bytes, expected) in cases {
+        let mut raw = Raw::connect(&proxy);
+        raw.send(bytes);
+        let outcome = raw.outcome();
+        if !outcome.is(*expected) {
+            faults.push(format!("{rule}: {outcome:?} instead of {expected:?}"));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    // It is well after all that.
+    assert_eq!(status(&proxy.get("/").0), 200);
+}
+
+pub(super) fn joined(parts: &[Vec<u8>]) -> Vec<u8> {
+    parts.concat()
+}
+
+fn setting(id: u16, value: u32) -> Vec<u8> {
+    let payload = [&id.to_be_bytes()[..], &value.to_be_bytes()[..]].concat();
+    joined(&[frame(SETTINGS, 0, 0, payload), get(1)])
+}
+
+#[test]
+#[rustfmt::skip] // A row is a line.
+fn frames_are_held_to_their_size_and_their_stream() {
+    let priority = [0, 0, 0, 0, 15];
+    check(&[
+        ("4.1 unknown frames are ignored", joined(&[frame(0xFA, 0xFF, 1, "x"), get(1)]), Status(200)),
+        ("4.1 the reserved bit is ignored", frame(HEADERS, 5, 1 | 1 << 31, get_block()), Status(200)),
+        ("4.1 unknown flags are ignored", frame(HEADERS, 5 | 0x52 & !0x20, 1, get_block()), Status(200)),
+        ("4.2 a frame has at most 16,384 bytes", joined(&[post(1), frame(DATA, 0, 1, vec![0; 16_385])]), GoAway(FRAME_SIZE_ERROR)),
+        ("4.2 a header frame too", frame(HEADERS, 5, 1, vec![0; 16_385]), GoAway(FRAME_SIZE_ERROR)),
+        ("6.1 DATA has a stream", frame(DATA, 0, 0, "x"), GoAway(PROTOCOL_ERROR)),
+        ("6.1 padding is shorter than its frame", joined(&[post(1), frame(DATA, PADDED, 1, [2, 0])]), GoAway(PROTOCOL_ERROR)),
+        ("6.1 padded DATA has its length", joined(&[post(1), frame(DATA, PADDED, 1, [])]), Ended),
+        ("6.2 HEADERS has a stream", frame(HEADERS, 5, 0, get_block()), GoAway(PROTOCOL_ERROR)),
+        ("6.2 its padding is shorter than it", frame(HEADERS, 5 | PADDED, 1, [9, 0x82]), GoAway(PROTOCOL_ERROR)),
+        ("6.2 padding is not read", frame(HEADERS, 5 | PADDED, 1, joined(&[vec![3], get_block(), vec![0xFF; 3]])), Status(200)),
+        ("6.2 priority in front is passed over", frame(HEADERS, 5 | 0x20, 1, joined(&[priority.to_vec(), get_block()])), Status(200)),
+        ("6.3 PRIORITY has a stream", frame(PRIORITY, 0, 0, priority), GoAway(PROTOCOL_ERROR)),
+        ("6.3 PRIORITY has five bytes", joined(&[post(1), frame(PRIORITY, 0, 1, [0; 4])]), GoAway(FRAME_SIZE_ERROR)),
+        ("6.3 PRIORITY may come for an idle stream", joined(&[frame(PRIORITY, 0, 7, priority), get(1)]), Status(200)),
+        ("6.4 RST_STREAM has a stream", frame(RST_STREAM, 0, 0, [0; 4]), GoAway(PROTOCOL_ERROR)),
+        ("6.4 RST_STREAM has four bytes", joined(&[post(1), frame(RST_STREAM, 0, 1, [0; 3])]), GoAway(FRAME_SIZE_ERROR)),
+        ("6.6 a client pushes nothing", joined(&[post(1), frame(PUSH_PROMISE, END_HEADERS, 1, [0, 0, 0, 2])]), GoAway(PROTOCOL_ERROR)),
+        ("6.7 PING has no stream", frame(PING, 0, 1, [0; 8]), GoAway(PROTOCOL_ERROR)),
+        ("6.7 PING has eight bytes", frame(PING, 0, 0, [0; 6]), GoAway(FRAME_SIZE_ERROR)),
+        ("6.8 GOAWAY has no stream", frame(GOAWAY, 0, 1, [0; 8]), GoAway(PROTOCOL_ERROR)),
+        ("6.9 WINDOW_UPDATE has four bytes", frame(WINDOW_UPDATE, 0, 0, [0; 3]), GoAway(FRAME_SIZE_ERROR)),
+        ("6.9 an update adds something", frame(WINDOW_UPDATE, 0, 0, [0; 4]), GoAway(PROTOCOL_ERROR)),
+        ("6.9 to a stream too", joined(&[post(1), frame(WINDOW_UPDATE, 0, 1, [0; 4])]), Ended),
+        ("6.9.1 a window ends at 2^31-1", frame(WINDOW_UPDATE, 0, 0, [0x7F, 0xFF, 0xFF, 0xFF]), GoAway(FLOW_CONTROL_ERROR)),
+        ("6.9.1 a stream's too", joined(&[post(1), frame(WINDOW_UPDATE, 0, 1, [0x7F, 0xFF, 0xFF, 0xFF])]), Reset(FLOW_CONTROL_ERROR)),
+        ("6.10 CONTINUATION has a stream", joined(&[frame(HEADERS, 1, 1, get_block()), frame(CONTINUATION, 4, 0, [])]), GoAway(PROTOCOL_ERROR)),
+        ("6.10 CONTINUATION follows a block's start", frame(CONTINUATION, 4, 1, get_block()), GoAway(PROTOCOL_ERROR)),
+        ("6.10 and no ended block", joined(&[post(1), frame(CONTINUATION, 4, 1, [])]), GoAway(PROTOCOL_ERROR)),
+        ("6.10 it is of the same stream", joined(&[frame(HEADERS, 1, 1, get_block()), frame(CONTINUATION, 4, 3, [])]), GoAway(PROTOCOL_ERROR)),
+        ("6.10 nothing comes between", joined(&[frame(HEADERS, 1, 1, get_block()), frame(PING, 0, 0, [0; 8])]), GoAway(PROTOCOL_ERROR)),
+        ("6.10 nothing unknown either", joined(&[frame(HEADERS, 1, 1, get_block()), frame(0xFA, 0, 1, [])]), GoAway(PROTOCOL_ERROR)),
+        ("6.10 no other HEADERS", joined(&[frame(HEADERS, 1, 1, get_block()), get(3)]), GoAway(PROTOCOL_ERROR)),
+        ("6.10 a block may have pieces", joined(&[frame(HEADERS, 1, 1, &get_block()[..5]), frame(CONTINUATION, 0, 1, &get_block()[5..9]), frame(CONTINUATION, 4, 1, &get_block()[9..])]), Status(200)),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip] // A row is a line.
+fn settings_are_held_to_their_range() {
+    check(&[
+        ("6.5 SETTINGS has no stream", frame(SETTINGS, 0, 1, []), GoAway(PROTOCOL_ERROR)),
+        ("6.5 an ACK is empty", frame(SETTINGS, 1, 0, [0; 6]), Ended),
+        ("6.5 settings have six bytes each", frame(SETTINGS, 0, 0, [0; 5]), Ended),
+        ("6.5.2 ENABLE_PUSH is 0 or 1", setting(2, 2), GoAway(PROTOCOL_ERROR)),
+        ("6.5.2 INITIAL_WINDOW_SIZE is below 2^31", setting(4, 1 << 31), Ended),
+        ("6.5.2 MAX_FRAME_SIZE is not below 16,384", setting(5, 16_383), GoAway(PROTOCOL_ERROR)),
+        ("6.5.2 MAX_FRAME_SIZE is below 2^24", setting(5, 1 << 24), GoAway(PROTOCOL_ERROR)),
+        ("6.5.2 unknown settings are ignored", setting(0xFFFF, 7), Status(200)),
+        ("6.5.2 HEADER_TABLE_SIZE may be 0", setting(1, 0), Status(200)),
+        ("RFC 8441 ENABLE_CONNECT_PROTOCOL is 0 or 1", setting(8, 2), GoAway(PROTOCOL_ERROR)),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip] // A row is a line.
+fn streams_follow_their_states() {
+    let reset = |stream| frame(RST_STREAM, 0, stream, [0, 0, 0, 8]);
+    check(&[
+        ("5.1 no DATA on an idle stream", frame(DATA, 1, 1, "x"), GoAway(PROTOCOL_ERROR)),
+        ("5.1 no RST_STREAM on an idle stream", reset(1), GoAway(PROTOCOL_ERROR)),
+        ("5.1 no WINDOW_UPDATE on an idle stream", frame(WINDOW_UPDATE, 0, 1, [0, 0, 0, 1]), GoAway(PROTOCOL_ERROR)),
+        ("5.1 no DATA behind the end", joined(&[get(1), frame(DATA, 1, 1, "x")]), Ended),
+        ("5.1 no HEADERS behind the end", joined(&[get(1), get(1)]), Ended),
+        ("5.1 DATA may cross a reset of a stream", joined(&[post(1), reset(1), frame(DATA, 1, 1, "x"), get(3)]), Reset(STREAM_CLOSED)),
+        ("5.1 no HEADERS behind a reset", joined(&[post(1), reset(1), get(1)]), Ended),
+        ("5.1 RST_STREAM may follow the end", joined(&[get(1), reset(1), get(3)]), Status(200)),
+        ("5.1 WINDOW_UPDATE may follow the end", joined(&[get(1), frame(WINDOW_UPDATE, 0, 1, [0, 0, 0, 1])]), Status(200)),
+        ("5.1.1 a client's streams are odd", get(2), GoAway(PROTOCOL_ERROR)),
+        ("5.1.1 and grow", joined(&[post(5), get(3)]), GoAway(PROTOCOL_ERROR)),
+        ("5.1.1 they may leave some out", get(4_711), Status(200)),
+        ("8.1 trailers end the stream", joined(&[post(1), frame(HEADERS, END_HEADERS, 1, block(&[("x", "y")]))]), Reset(PROTOCOL_ERROR)),
+    ]);
+}
+
+#[test]
+#[rustfmt::skip] // A row is a line.
+fn compression_is_decoded_by_the_letter() {
+    let spoilt = |bytes: &[u8]| request([&get_block(), bytes].concat());
+    check(&[
+        ("7541 2.3.3 there is no index 0", spoilt(&[0x80]), Ended),
+        ("7541 2.3.3 an index is within the tables", spoilt(&[0xFF, 0x20]), Ended),
+        ("7541 2.3.3 of a name too", spoilt(&[0x7F, 0x20, 1, b'x']), Ended),
+        ("7541 4.2 the table's size is within SETTINGS", request([&[0x3F, 0xE2, 0x1F], &get_block()[..]].concat()), Ended),
+        ("7541 4.2 it changes in front of the fields", spoilt(&[0x20]), Ended),
+        ("7541 4.2 it may become 0", request([&[0x20], &get_block()[..]].concat()), Status(200)),
+        ("7541 5.1 a number fits", spoilt(&[0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F]), Ended),
+        ("7541 5.1 a number is whole", spoilt(&[0xFF, 0x80]), Ended),
+        ("7541 5.2 a string is whole", spoilt(&[0, 1, b'x', 5, b'y']), Ended),
+        ("7541 5.2 padding is ones", spoilt(&[0, 1, b'x', 0x81, 0b0000_0000]), Ended),
+        ("7541 5.2 padding is shorter than a byte", spoilt(&[0, 1, b'x', 0x82, 0b0000_0111, 0xFF]), Ended),
+        ("7541 5.2 EOS is never coded", spoilt(&[0, 1, b'x', 0x84, 0xFF, 0xFF, 0xFF, 0xFF]), Ended),
+        ("7541 6.1 static fields by index", request([&[0x82, 0x86, 0x84][..], &literal(":authority", "x")].concat()), Status(200)),
+        ("7541 6.2.1 a field is remembered", request([&get_block(), &[0x40, 1, b'x', 1, b'y', 0xBE][..]].concat()), Status(200)),
+        ("7541 6.2.3 one never indexed is a field", request([&get_block(), &[0x10, 1, b'x', 1, b'y'][..]].concat()), Status(200)),
+    ]);
+}
+
+#[test]
+fn the_preface_is_held_to_the_letter() {
+    let backend = Scripted::named("hello");
+    let proxy = Harness::to(&[backend.address]);
+    for (bytes, expected) in [
+        (b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n".to_vec(), Closed),
+        ([PREFACE, &get(1)].concat(), GoAway(PROTOCOL_ERROR)),
+        (
+            [PREFACE, &frame(PING, 0, 0, [0; 8])].concat(),
+            GoAway(PROTOCOL_ERROR),
+        ),
+    ] {
+        let mut raw = Raw::silent(&proxy);
+        raw.send(&bytes);
+        assert_eq!(raw.outcome(), expected, "{}", bytes.escape_ascii());
+    }
+    // In pieces, and with everything behind it in one.
+    let mut raw = Raw::silent(&proxy);
+    for byte in PREFACE {
+        raw.send([*byte]);
+    }
+    raw.send(frame(SETTINGS, 0, 0, []));
+    raw.send(get(1));
+    assert_eq!(raw.outcome(), Status(200));
+    let mut raw = Raw::silent(&proxy);
+    raw.send([PREFACE, &frame(SETTINGS, 0, 0, []), &get(1)].concat());
+    assert_eq!(raw.outcome(), Status(200));
+    // Behind a request it is none.
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(status(&client.response().0), 200);
+    client.send(PREFACE);
+    assert_eq!(status(&client.head()), 505);
+}
+
+#[test]
+fn pings_and_settings_are_acknowledged() {
+    let proxy = Harness::to(&[nobody()]);
+    let mut raw = Raw::connect(&proxy);
+    let settings = raw.frame().unwrap();
+    assert_eq!((settings.0, settings.1, settings.3.len()), (SETTINGS, 1, 0));
+    raw.send(frame(PING, 0, 0, b"12345678"));
+    let mut frames = std::iter::from_fn(|| raw.frame());
+    let pong = frames.find(|frame| frame.0 == PING).unwrap();
+    assert_eq!((pong.1, &pong.3[..]), (1, &b"12345678"[..]));
+}
+
+#[test]
+fn no_more_is_sent_than_the_clients_window_holds() {
+    let backend = Scripted::named("hello");
+    let proxy = Harness::to(&[backend.address]);
+    let mut raw = Raw::connect(&proxy);
+    raw.send(frame(SETTINGS, 0, 0, [0, 4, 0, 0, 0, 2]));
+    raw.send(get(1));
+    let data = |raw: &mut Raw| loop {
+        let (kind, flags, _, payload) = raw.frame().unwrap();
+        if kind == DATA {
+            return (flags, String::from_utf8(payload).unwrap());
+        }
+    };
+    assert_eq!(data(&mut raw), (0, "he".into()));
+    raw.send(frame(WINDOW_UPDATE, 0, 1, [0, 0, 0, 1]));
+    assert_eq!(data(&mut raw), (0, "l".into()));
+    raw.send(frame(WINDOW_UPDATE, 0, 1, [0, 0, 0, 9]));
+    assert_eq!(data(&mut raw), (1, "lo".into()));
+}
+
+#[test]
+fn more_than_the_proxys_window_is_an_error() {
+    let backend = Scripted::new(|peer, _| {
+        peer.head();
+        // It reads no more.
+        std::thread::park_timeout(std::time::Duration::from_secs(20));
+    });
+    let proxy = Harness::to(&[backend.address]);
+    let mut raw = Raw::connect(&proxy);
+    raw.send(post(1));
+    for _ in 0..80 {
+        raw.send(frame(DATA, 0, 1, vec![0; 16_384]));
+    }
+    let mut outcome = raw.outcome();
+    if outcome == Status(504) {
+        outcome = raw.outcome();
+    }
+    assert!(
+        matches!(
+            outcome,
+            GoAway(FLOW_CONTROL_ERROR) | Reset(FLOW_CONTROL_ERROR)
+        ),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn a_hundred_streams_are_open_at_a_time() {
+    const REFUSED_STREAM: u32 = 7;
+    let backend = Scripted::new(|peer, _| {
+        peer.head();
+        peer.rest();
+    });
+    let proxy = Harness::to(&[backend.address]);
+    let mut raw = Raw::connect(&proxy);
+    for n in 0..101 {
+        raw.send(get(2 * n + 1));
+    }
+    let mut frames = std::iter::from_fn(|| raw.frame());
+    let reset = frames.find(|frame| frame.0 == RST_STREAM).unwrap();
+    assert_eq!(reset.2, 201);
+    assert_eq!(reset.3, REFUSED_STREAM.to_be_bytes());
+}
+
+#[test]
+fn requests_taken_back_at_once_are_a_flood() {
+    let backend = Scripted::named("hello");
+    let proxy = Harness::to(&[backend.address]);
+    let mut raw = Raw::connect(&proxy);
+    for n in 0..400 {
+        raw.send(get(2 * n + 1));
+        raw.send(frame(RST_STREAM, 0, 2 * n + 1, [0, 0, 0, 8]));
+    }
+    loop {
+        match raw.outcome() {
+            Status(_) | Reset(_) => {}
+            ended => {
+                assert_eq!(ended, GoAway(ENHANCE_YOUR_CALM));
+                break;
+            }
+        }
+    }
+    wait_until(|| proxy.metrics.listener().open() == 0);
+}

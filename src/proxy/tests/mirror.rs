@@ -1,0 +1,117 @@
+//! Copies of requests, and what they must not do to the requests.
+
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+
+use super::harness::*;
+
+/// Pool `web` of the one backend, pool `copy` of the other, and a route to `web` that mirrors.
+fn mirrored(web_at: SocketAddr, copy_at: SocketAddr, percent: u32) -> Value {
+    let mut config = web(&[web_at], json!({}));
+    let copy = json!({"name": "copy", "timeouts": {"connect": "1h", "response_headers": "1h"},
+        "backends": [{"id": "c1", "address": copy_at.to_string()}]});
+    config["pools"].as_array_mut().unwrap().push(copy);
+    config["routes"][0]["mirror"] = json!({"pool": "copy", "percent": percent});
+    config["routes"][0]["rewrite"] = json!({"path": {"full": "/rewritten"}});
+    config
+}
+
+/// A backend that tells each request it reads, of a known length or chunked, and answers it.
+fn told() -> (Scripted, std::sync::mpsc::Receiver<(String, String)>) {
+    let (sender, requests) = std::sync::mpsc::channel();
+    let backend = Scripted::new(move |peer, _| {
+        while let Some(head) = peer.try_until("\r\n\r\n") {
+            let body = match field(&head, "transfer-encoding") {
+                Some(_) => peer.until("0\r\n\r\n"),
+                None => {
+                    let length = field(&head, "content-length").map_or(0, |n| n.parse().unwrap());
+                    String::from_utf8(peer.exactly(length)).unwrap()
+                }
+            };
+            sender.send((head, body)).unwrap();
+            if !peer.try_send(ok("copied")) {
+                return;
+            }
+        }
+    });
+    (backend, requests)
+}
+
+#[test]
+fn a_copy_is_the_request_as_the_backend_gets_it_and_its_answer_is_dropped() {
+    let (backend, requests) = told();
+    let (copies, copied) = told();
+    let harness = Harness::new(options(), &mirrored(backend.address, copies.address, 100));
+    let mut client = harness.client();
+    for (pieces, body) in [
+        (vec!["GET / HTTP/1.1\r\nHost: x\r\nX-A: 1\r\n\r\n"], ""),
+        (
+            vec!["POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"],
+            "hi",
+        ),
+        // The body comes later than the head.
+        (
+            vec![
+                "PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+                "2\r\nhi\r\n",
+                "0\r\n\r\n",
+            ],
+            "2\r\nhi\r\n0\r\n\r\n",
+        ),
+    ] {
+        for piece in pieces {
+            client.send(piece);
+            harness.settle();
+        }
+        assert_eq!(client.response().1, "copied");
+        let request = requests.recv().unwrap();
+        assert_eq!(request.1, body);
+        assert!(request.0.contains(" /rewritten "), "{}", request.0);
+        assert_eq!(copied.recv().unwrap(), request);
+    }
+    assert_eq!(harness.metrics.route("all").mirrors(), (3, 0));
+    harness.publish(&mirrored(backend.address, copies.address, 0));
+    for _ in 0..20 {
+        harness.get("/");
+    }
+    assert_eq!(harness.metrics.route("all").mirrors(), (3, 0));
+}
+
+#[test]
+fn a_body_that_is_not_kept_whole_is_not_copied() {
+    let (backend, requests) = told();
+    let (copies, _copied) = told();
+    let harness = Harness::new(options(), &mirrored(backend.address, copies.address, 100));
+    let body = "x".repeat(100_000);
+    let length = body.len();
+    let request = format!("PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}");
+    assert_eq!(harness.once(&request).1, "copied");
+    assert_eq!(requests.recv().unwrap().1, body);
+    harness.settle();
+    assert_eq!(harness.metrics.route("all").mirrors(), (0, 1));
+    assert_eq!(copies.connections(), 0);
+}
+
+#[test]
+fn a_mirror_that_cannot_be_reached_or_does_not_answer_holds_up_nothing() {
+    let backend = Scripted::named("web");
+    let silent = Scripted::new(|peer, _| while peer.try_until("\r\n\r\n").is_some() {});
+    let held_up = HeldUp::new();
+    for copies in [nobody(), held_up.address, silent.address] {
+        let harness = Harness::new(options(), &mirrored(backend.address, copies, 100));
+        let mut client = harness.client();
+        for _ in 0..400 {
+            client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+            assert_eq!(client.response().1, "web");
+        }
+        let (made, dropped) = harness.metrics.route("all").mirrors();
+        assert_eq!(made + dropped, 400);
+        if copies != held_up.address && copies != silent.address {
+            continue;
+        }
+        // As many are under way as there may be, and the end of the proxy does not wait for them.
+        assert_eq!(made, 256);
+        harness.drain();
+    }
+}

@@ -1,0 +1,318 @@
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use serde_json::json;
+
+use super::harness::*;
+use crate::proxy::ProxyOptions;
+use crate::tls::testing::{Authority, Issued};
+use crate::tls::{ClientCertificates, Hot as _, MinVersion, ServerOptions, ServerTls};
+
+/// A listener that speaks TLS as `shop.example`.
+struct Site {
+    ca: Authority,
+    directory: tempfile::TempDir,
+    tls: Arc<ServerTls>,
+}
+
+impl Site {
+    fn new(clients: Option<&Authority>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let ca = Authority::new("ca");
+        let files = ca.issue(&["shop.example"]).write(directory.path(), "shop");
+        let authorities = directory.path().join("clients.pem");
+        let clients = clients.map_or(ClientCertificates::None, |clients| {
+            std::fs::write(&authorities, &clients.pem).unwrap();
+            ClientCertificates::Required(authorities)
+        });
+        let tls = ServerTls::load(ServerOptions {
+            certificates: vec![files],
+            min_version: MinVersion::default(),
+            clients,
+            alpn: vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        });
+        Self {
+            ca,
+            directory,
+            tls: tls.unwrap(),
+        }
+    }
+
+    fn options(&self) -> ProxyOptions {
+        let mut options = options();
+        options.listeners[0].tls = Some(self.tls.clone());
+        options
+    }
+
+    fn proxy(&self, to: &Scripted) -> Harness {
+        Harness::new(self.options(), &web(&[to.address], json!({})))
+    }
+
+    fn client(&self, proxy: &Harness) -> Encrypted {
+        Encrypted::connect(proxy, Arc::new(self.ca.client())).unwrap()
+    }
+}
+
+struct Encrypted(StreamOwned<ClientConnection, TcpStream>);
+
+impl Encrypted {
+    /// Behind the handshake, as far as the client can tell.
+    fn connect(proxy: &Harness, config: Arc<ClientConfig>) -> std::io::Result<Self> {
+        let mut socket = TcpStream::connect(proxy.address())?;
+        socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+        let name = ServerName::try_from("shop.example").unwrap();
+        let mut session = ClientConnection::new(config, name).map_err(std::io::Error::other)?;
+        while session.is_handshaking() {
+            session.complete_io(&mut socket)?;
+        }
+        Ok(Self(StreamOwned::new(session, socket)))
+    }
+
+    fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.write_all(bytes.as_ref()).unwrap();
+        self.0.flush().unwrap();
+    }
+
+    fn head(&mut self) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            self.0.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        String::from_utf8(head).unwrap()
+    }
+
+    fn response(&mut self) -> (String, Vec<u8>) {
+        let head = self.head();
+        let length = field(&head, "content-length").map_or(0, |length| length.parse().unwrap());
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).unwrap();
+        (head, body)
+    }
+
+    fn get(&mut self) -> (String, Vec<u8>) {
+        self.send("GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n");
+        self.response()
+    }
+}
+
+#[test]
+fn requests_over_tls_are_served_and_told_to_be_https() {
+    let (backend, heads) = recording();
+    let site = Site::new(None);
+    let proxy = site.proxy(&backend);
+    let mut config = site.ca.client();
+    config.alpn_protocols = vec![b"spdy/3".to_vec(), b"http/1.1".to_vec()];
+    let mut client = Encrypted::connect(&proxy, Arc::new(config)).unwrap();
+    for _ in 0..3 {
+        let (head, _) = client.get();
+        assert_eq!(status(&head), 200);
+        let seen = heads.recv().unwrap();
+        assert_eq!(field(&seen, "x-forwarded-proto"), Some("https"), "{seen}");
+    }
+    assert_eq!(client.0.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
+    assert_eq!(backend.connections(), 1);
+}
+
+#[test]
+fn http2_is_spoken_where_alpn_agreed_on_it() {
+    let (backend, heads) = recording();
+    let site = Site::new(None);
+    let proxy = site.proxy(&backend);
+    let mut config = site.ca.client();
+    config.alpn_protocols = vec![b"http/1.1".to_vec(), b"h2".to_vec()];
+    proxy.runtime.block_on(async {
+        let socket = tokio::net::TcpStream::connect(proxy.address()).await;
+        let name = ServerName::try_from("shop.example").unwrap();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let stream = connector.connect(name, socket.unwrap()).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+        let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        let request = http::Request::get("https://shop.example/")
+            .body(())
+            .unwrap();
+        let (answer, _) = send.send_request(request, true).unwrap();
+        assert_eq!(answer.await.unwrap().status(), 200);
+    });
+    let seen = heads.recv().unwrap();
+    assert_eq!(field(&seen, "x-forwarded-proto"), Some("https"), "{seen}");
+    // The preface alone agrees on nothing.
+    let mut client = site.client(&proxy);
+    client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    assert_eq!(status(&client.head()), 505);
+}
+
+#[test]
+fn pipelined_requests_in_one_record_are_all_answered() {
+    let backend = Scripted::named("a");
+    let site = Site::new(None);
+    let proxy = site.proxy(&backend);
+    let mut client = site.client(&proxy);
+    client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(40));
+    for _ in 0..40 {
+        assert_eq!(client.response().1, b"a");
+    }
+}
+
+#[test]
+fn large_bodies_pass_both_ways_over_tls() {
+    const SIZE: usize = 20 << 20;
+    let backend = Scripted::new(|peer, _| {
+        while let Some(head) = peer.try_until("\r\n\r\n") {
+            let length: usize = field(&head, "content-length").unwrap().parse().unwrap();
+            let body = peer.exactly(length);
+            peer.send(format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"
+            ));
+            peer.send(body);
+        }
+    });
+    let site = Site::new(None);
+    let proxy = site.proxy(&backend);
+    let mut client = site.client(&proxy);
+    let body: Vec<u8> = (0..SIZE).map(|i| (i / 3) as u8).collect();
+    for _ in 0..2 {
+        client.send(format!(
+            "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {SIZE}\r\n\r\n"
+        ));
+        client.send(&body);
+        let (head, answer) = client.response();
+        assert_eq!(status(&head), 200);
+        assert!(answer == body);
+    }
+    assert_eq!(backend.connections(), 1);
+}
+
+#[test]
+fn the_end_of_an_answer_without_length_is_announced_and_a_cut_is_not() {
+    for (length, whole) in [("", true), ("Content-Length: 9\r\n", false)] {
+        let backend = Scripted::new(move |peer, _| {
+            peer.head();
+            peer.send(format!("HTTP/1.1 200 OK\r\n{length}\r\nhalf"));
+        });
+        let site = Site::new(None);
+        let proxy = site.proxy(&backend);
+        let mut client = site.client(&proxy);
+        client.send("GET / HTTP/1.0\r\n\r\n");
+        client.head();
+        let mut body = Vec::new();
+        let end = client.0.read_to_end(&mut body);
+        // With a length the client sees the cut by itself, so its end may be announced.
+        assert_eq!(body, b"half");
+        assert!(!whole || end.is_ok(), "{end:?}");
+    }
+}
+
+#[test]
+fn plaintext_where_tls_is_spoken_is_told_so() {
+    let backend = Scripted::named("a");
+    let site = Site::new(None);
+    let proxy = site.proxy(&backend);
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    let answer = client.rest();
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(answer.contains("https"), "{answer}");
+    assert_eq!(backend.connections(), 0);
+    // What is neither gets an alert and the end.
+    let mut client = proxy.client();
+    client.send([0; 64]);
+    client.rest();
+    assert_eq!(site.client(&proxy).get().1, b"a");
+}
+
+#[test]
+fn a_client_without_the_demanded_certificate_gets_nothing() {
+    let backend = Scripted::named("a");
+    let clients = Authority::new("clients");
+    let site = Site::new(Some(&clients));
+    let proxy = site.proxy(&backend);
+    let own: Issued = clients.issue(&["someone"]);
+    let known = Arc::new(site.ca.client_with(&own));
+    let mut client = Encrypted::connect(&proxy, known).unwrap();
+    assert_eq!(client.get().1, b"a");
+    // In TLS 1.3 a client learns of it behind its own handshake.
+    let refused = match Encrypted::connect(&proxy, Arc::new(site.ca.client())) {
+        Err(error) => error,
+        Ok(mut client) => {
+            let _ = client.0.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+            let _ = client.0.flush();
+            client.0.read(&mut [0]).unwrap_err()
+        }
+    };
+    assert!(
+        matches!(
+            refused.kind(),
+            ErrorKind::InvalidData | ErrorKind::ConnectionReset
+        ),
+        "{refused}"
+    );
+    assert_eq!(backend.connections(), 1);
+}
+
+#[test]
+fn a_handshake_that_does_not_come_ends_with_the_time_for_the_head() {
+    let backend = Scripted::named("a");
+    let site = Site::new(None);
+    let mut options = site.options();
+    options.timeouts.client_headers = Duration::from_millis(200);
+    let proxy = Harness::new(options, &web(&[backend.address], json!({})));
+    let mut silent = proxy.client();
+    let mut half = proxy.client();
+    half.send([0x16, 0x03, 0x01]);
+    assert!(silent.is_closed());
+    assert!(half.is_closed());
+}
+
+#[test]
+fn certificates_change_under_load_without_a_failed_request() {
+    let backend = Scripted::named("a");
+    let site = Site::new(None);
+    let proxy = site.proxy(&backend);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // One connection that outlives all changes, and new ones all the time.
+        let kept = scope.spawn(|| {
+            let mut client = site.client(&proxy);
+            while !done.load(Ordering::Relaxed) {
+                assert_eq!(client.get().1, b"a");
+            }
+        });
+        let fresh = scope.spawn(|| {
+            let mut served = 0;
+            while !done.load(Ordering::Relaxed) {
+                assert_eq!(site.client(&proxy).get().1, b"a");
+                served += 1;
+            }
+            served
+        });
+        for _ in 0..20 {
+            let next = site.ca.issue(&["shop.example"]);
+            next.write(site.directory.path(), "shop");
+            assert!(site.tls.reload().unwrap());
+            let seen = site.client(&proxy).0.conn.peer_certificates().unwrap()[0].clone();
+            assert_eq!(seen, next.der);
+        }
+        done.store(true, Ordering::Relaxed);
+        kept.join().unwrap();
+        assert!(fresh.join().unwrap() > 0);
+    });
+}
+
+#[test]
+fn a_drain_announces_the_end_to_idle_clients() {
+    let backend = Scripted::named("a");
+    let site = Site::new(None);
+    let proxy = site.proxy(&backend);
+    let mut client = site.client(&proxy);
+    client.get();
+    proxy.drain();
+    assert_eq!(client.0.read(&mut [0]).unwrap(), 0);
+}

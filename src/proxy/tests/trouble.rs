@@ -1,0 +1,231 @@
+//! One table of what backends do wrong: what the client sees, whether another backend is asked, what is counted, and
+//! whether who does it five times in a row is ejected.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::harness::*;
+use crate::telemetry::metrics::BackendError;
+
+/// What comes of a request of which the bad backend is asked first.
+struct Row {
+    what: &'static str,
+    /// The status where nobody else is asked; none if the connection breaks within the answer.
+    alone: Option<u16>,
+    /// Whether a GET and a POST are given to the good backend after it.
+    again: (bool, bool),
+    counted: Option<BackendError>,
+    ejected: bool,
+}
+
+const fn row(
+    what: &'static str,
+    alone: Option<u16>,
+    again: (bool, bool),
+    counted: Option<BackendError>,
+    ejected: bool,
+) -> Row {
+    Row {
+        what,
+        alone,
+        again,
+        counted,
+        ejected,
+    }
+}
+
+const NEVER: (bool, bool) = (false, false);
+const IF_IDEMPOTENT: (bool, bool) = (true, false);
+const ALWAYS: (bool, bool) = (true, true);
+
+const TABLE: [Row; 11] = [
+    row(
+        "is not there",
+        Some(502),
+        ALWAYS,
+        Some(BackendError::Connect),
+        true,
+    ),
+    row(
+        "dies before it answers",
+        Some(502),
+        IF_IDEMPOTENT,
+        Some(BackendError::Reset),
+        true,
+    ),
+    row(
+        "resets",
+        Some(502),
+        IF_IDEMPOTENT,
+        Some(BackendError::Reset),
+        true,
+    ),
+    row(
+        "dies within the head",
+        Some(502),
+        IF_IDEMPOTENT,
+        Some(BackendError::Reset),
+        true,
+    ),
+    row(
+        "hangs before the head",
+        Some(504),
+        IF_IDEMPOTENT,
+        Some(BackendError::Timeout),
+        true,
+    ),
+    row(
+        "sends garbage",
+        Some(502),
+        IF_IDEMPOTENT,
+        Some(BackendError::Malformed),
+        true,
+    ),
+    row("answers with a failure", Some(500), NEVER, None, true),
+    row(
+        "dies within the body",
+        None,
+        NEVER,
+        Some(BackendError::Reset),
+        true,
+    ),
+    // A stream may be quiet and well.
+    row("hangs within the body", None, NEVER, None, false),
+    row("answers slowly", Some(200), NEVER, None, false),
+    // What it then does with a new connection is fine.
+    row("closes what was idle", Some(200), NEVER, None, false),
+];
+
+fn bad(what: &'static str) -> SocketAddr {
+    if what == "is not there" {
+        return nobody();
+    }
+    let backend = Scripted::new(move |peer, _| {
+        let mut answered = 0;
+        while let Some(head) = peer.try_until("\r\n\r\n") {
+            peer.exactly(field(&head, "content-length").map_or(0, |n| n.parse().unwrap()));
+            match what {
+                "dies before it answers" => return,
+                "resets" => {
+                    let socket = socket2::SockRef::from(&peer.stream);
+                    return socket.set_linger(Some(Duration::ZERO)).unwrap();
+                }
+                "dies within the head" => return peer.send("HTTP/1.1 200 O"),
+                "hangs before the head" => drop(peer.rest()),
+                "sends garbage" => return peer.send("220 smtp ready\r\n\r\n"),
+                "answers with a failure" => {
+                    peer.send("HTTP/1.1 500 No\r\nContent-Length: 3\r\n\r\nbad");
+                }
+                "dies within the body" => {
+                    return peer.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart");
+                }
+                "hangs within the body" => {
+                    peer.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart");
+                    drop(peer.rest());
+                }
+                "answers slowly" => {
+                    std::thread::sleep(Duration::from_millis(100));
+                    peer.send(ok("bad"));
+                }
+                // The second request on a connection meets its end.
+                "closes what was idle" if answered == 1 => return,
+                "closes what was idle" => peer.send(ok("bad")),
+                other => panic!("{other}"),
+            }
+            answered += 1;
+        }
+    });
+    backend.address
+}
+
+fn harness(backends: &[SocketAddr]) -> Harness {
+    let times = json!({"response_headers": "400ms", "stream_idle": "400ms", "connect": "400ms"});
+    Harness::with_pool(backends, json!({ "timeouts": times }))
+}
+
+/// The status and the body, if the answer is whole.
+fn asked(harness: &Harness, method: &str) -> Option<(u16, String)> {
+    let mut client = harness.client();
+    client.send(format!(
+        "{method} / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+    ));
+    let head = client.head();
+    let end = match field(&head, "content-length")? {
+        "3" => "bad",
+        "4" => "good",
+        "9" => "part-body",
+        _ => "\n",
+    };
+    let body = client.try_until(end)?;
+    Some((status(&head), body))
+}
+
+#[test]
+fn a_client_sees_what_the_table_says_of_a_backend_alone() {
+    for Row {
+        what,
+        alone,
+        counted,
+        ..
+    } in TABLE
+    {
+        let harness = harness(&[bad(what)]);
+        for method in ["GET", "GET", "GET"] {
+            let seen = asked(&harness, method);
+            assert_eq!(seen.map(|(status, _)| status), alone, "{what}");
+        }
+        harness.settle();
+        let metrics = harness.metrics.backend("web", "b1");
+        for error in BackendError::ALL {
+            let expected = if counted == Some(error) { 3 } else { 0 };
+            assert_eq!(metrics.errors(error), expected, "{what}: {error:?}");
+        }
+        assert_eq!(metrics.in_flight(), 0, "{what}");
+    }
+}
+
+#[test]
+fn another_backend_is_asked_as_the_table_says() {
+    for Row { what, again, .. } in TABLE {
+        let good = Scripted::named("good");
+        for (method, again) in [("GET", again.0), ("POST", again.1)] {
+            let harness = harness(&[bad(what), good.address]);
+            let answers: Vec<_> = (0..4).map(|_| asked(&harness, method)).collect();
+            let whole = |answer: &&Option<(u16, String)>| {
+                answer.as_ref().is_some_and(|(status, _)| *status < 500)
+            };
+            let all = answers.iter().filter(whole).count() == 4;
+            let harmless = what == "answers slowly" || (what.contains("idle") && method == "GET");
+            if again || harmless {
+                assert!(all, "{method}, {what}: {answers:?}");
+            } else if !what.contains("idle") {
+                assert!(!all, "{method}, {what}: {answers:?}");
+            }
+            harness.settle();
+            let retries = harness.metrics.route("all").retries();
+            assert_eq!(retries > 0, again, "{method}, {what}");
+        }
+    }
+}
+
+#[test]
+fn who_goes_on_is_ejected_as_the_table_says() {
+    for Row { what, ejected, .. } in TABLE {
+        let good = Scripted::named("good");
+        let harness = harness(&[bad(what), good.address]);
+        let first = harness.backend(0);
+        for _ in 0..16 {
+            if first.is_ejected() {
+                break;
+            }
+            asked(&harness, "POST");
+        }
+        if ejected {
+            wait_until(|| first.is_ejected());
+            assert!((0..4).all(|_| asked(&harness, "GET") == Some((200, "good".into()))));
+        }
+        assert_eq!(first.is_ejected(), ejected, "{what}");
+    }
+}

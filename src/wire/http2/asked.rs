@@ -1,0 +1,215 @@
+//! One request to a backend over HTTP/2: as a connection of HTTP/1.1, to which a request is written and from which its
+//! answer is read.
+//!
+//! What is dropped before both are whole is reset, which costs the other requests of the connection nothing.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{Reason, RecvStream};
+use http::Response;
+use tokio::io::ReadBuf;
+
+use super::incoming::Incoming;
+use super::outgoing::Outgoing;
+use super::request::interpret_request;
+use super::response::write_head;
+use super::start::Start;
+use crate::wire::body::BodyKind;
+use crate::wire::head::RequestHead;
+use crate::wire::http1::{BodyReader, Scan, parse_request};
+
+/// A place for one request on a connection to a backend.
+#[derive(Debug)]
+pub struct Asked {
+    writing: RefCell<Writing>,
+    reading: RefCell<Reading>,
+    /// Whether the request was a HEAD.
+    head_only: Cell<bool>,
+    /// Whether it goes over TLS.
+    encrypted: bool,
+    /// Counts it on its connection.
+    _place: Arc<()>,
+}
+
+#[derive(Debug)]
+enum Writing {
+    Head(SendRequest<Bytes>, Start),
+    Body(Box<Outgoing>),
+    Done,
+}
+
+#[derive(Debug)]
+enum Reading {
+    /// The request's head was not sent yet.
+    Unasked,
+    Head(ResponseFuture),
+    /// An interim head was read of it, in these bytes.
+    Interim(ResponseFuture, Vec<u8>, usize),
+    Message(Box<Incoming>),
+}
+
+impl Asked {
+    /// Through `connection`, which is ready for one more. `place` is kept as long as this is.
+    pub fn new(connection: SendRequest<Bytes>, encrypted: bool, place: Arc<()>) -> Self {
+        Self {
+            writing: RefCell::new(Writing::Head(connection, Start::default())),
+            reading: RefCell::new(Reading::Unasked),
+            head_only: Cell::new(false),
+            encrypted,
+            _place: place,
+        }
+    }
+
+    /// Whether the connection beneath is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.encrypted
+    }
+
+    /// Writes the request's bytes. One that is pending is to be repeated with the same bytes.
+    pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let mut writing = self.writing.borrow_mut();
+        match &mut *writing {
+            Writing::Head(..) => Poll::Ready(self.write_head(&mut writing, bytes)),
+            Writing::Body(body) => {
+                let taken = ready!(body.poll_write(cx, bytes))?;
+                if body.is_done() {
+                    *writing = Writing::Done;
+                }
+                Poll::Ready(Ok(taken))
+            }
+            Writing::Done => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    /// Takes what belongs to the head, and sends it once it is whole.
+    fn write_head(&self, writing: &mut Writing, bytes: &[u8]) -> io::Result<usize> {
+        let Writing::Head(connection, start) = writing else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
+        let mut head = RequestHead::new();
+        let (taken, whole) = start.take(bytes, |bytes| {
+            parse_request(bytes, &mut Scan::default(), &mut head)
+        })?;
+        if !whole {
+            return Ok(taken);
+        }
+        let ends = head.body() == BodyKind::None;
+        self.head_only.set(head.method() == "HEAD");
+        let request = interpret_request(&head, self.encrypted).map_err(io::Error::other)?;
+        let sent = connection.send_request(request, ends);
+        let (answer, stream) = sent.map_err(io::Error::other)?;
+        *self.reading.borrow_mut() = Reading::Head(answer);
+        *writing = match ends {
+            true => Writing::Done,
+            false => {
+                let reader = BodyReader::request(head.body());
+                Writing::Body(Box::new(Outgoing::new(stream, reader)))
+            }
+        };
+        Ok(taken)
+    }
+
+    /// Whether bytes of a write that has not ended may have reached the backend already.
+    pub fn is_writing(&self) -> bool {
+        matches!(&*self.writing.borrow(), Writing::Body(body) if body.is_pending())
+    }
+
+    /// As [`Stream::poll_read_ready`](crate::wire::stream::Stream::poll_read_ready).
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut reading = self.reading.borrow_mut();
+        ready!(self.poll_head(&mut reading, cx))?;
+        match &mut *reading {
+            Reading::Message(message) => message.poll_ready(cx),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Reads the answer's bytes.
+    pub fn poll_read(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut reading = self.reading.borrow_mut();
+        ready!(self.poll_head(&mut reading, cx))?;
+        match &mut *reading {
+            Reading::Message(message) => message.poll_read(cx, buffer),
+            Reading::Interim(_, bytes, given) => {
+                let left = &bytes[*given..];
+                let n = left.len().min(buffer.remaining());
+                buffer.put_slice(&left[..n]);
+                *given += n;
+                Poll::Ready(Ok(()))
+            }
+            Reading::Unasked | Reading::Head(_) => Poll::Pending,
+        }
+    }
+
+    /// Goes on to the next head, unless one is there whose bytes are not all read.
+    fn poll_head(&self, reading: &mut Reading, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match reading {
+            Reading::Unasked => return Poll::Pending,
+            Reading::Message(_) => return Poll::Ready(Ok(())),
+            Reading::Interim(_, bytes, given) if *given < bytes.len() => {
+                return Poll::Ready(Ok(()));
+            }
+            Reading::Interim(..) => {
+                if let Reading::Interim(answer, ..) = std::mem::replace(reading, Reading::Unasked) {
+                    *reading = Reading::Head(answer);
+                }
+            }
+            Reading::Head(_) => {}
+        }
+        let Reading::Head(answer) = reading else {
+            return Poll::Pending;
+        };
+        if let Poll::Ready(Some(interim)) = answer.poll_informational(cx) {
+            let (parts, ()) = interim.map_err(io::Error::other)?.into_parts();
+            let mut bytes = Vec::with_capacity(128);
+            write_head(&parts, true, true, &mut bytes);
+            if let Reading::Head(answer) = std::mem::replace(reading, Reading::Unasked) {
+                *reading = Reading::Interim(answer, bytes, 0);
+            }
+            return Poll::Ready(Ok(()));
+        }
+        let response = ready!(std::pin::Pin::new(answer).poll(cx)).map_err(io::Error::other)?;
+        *reading = Reading::Message(Box::new(self.message(response)));
+        Poll::Ready(Ok(()))
+    }
+
+    fn message(&self, response: Response<RecvStream>) -> Incoming {
+        let (parts, body) = response.into_parts();
+        let mut head = Vec::with_capacity(512);
+        let shape = write_head(
+            &parts,
+            body.is_end_stream(),
+            self.head_only.get(),
+            &mut head,
+        );
+        Incoming::new(head, shape, body)
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if let Writing::Body(body) = self.writing.get_mut() {
+            body.reset(Reason::CANCEL);
+        }
+    }
+}
+
+/// Whether `error`, met by a request to a backend, says that the backend did not act on it: it may go elsewhere,
+/// whatever its method (RFC 9113, 8.7).
+pub fn was_turned_away(error: &io::Error) -> bool {
+    let inner = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<h2::Error>());
+    inner.is_some_and(|error| {
+        error.is_remote() && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM))
+    })
+}

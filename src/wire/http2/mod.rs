@@ -1,0 +1,20 @@
+//! HTTP/2 as a carrier of HTTP/1.1 messages.
+//!
+//! One request path knows one form of message. A stream of an HTTP/2 connection reads as the bytes of one HTTP/1.1
+//! request, and takes the bytes of its answer; so whatever HTTP/2 lets into a field, a path or a trailer is held to
+//! the rules of [`http1`](super::http1) before anything acts on it, and no backend sees what that codec would refuse.
+//! Framing, flow control and HPACK are the h2 crate's. What RFC 9113 asks of a message, and neither of the two
+//! checks, is checked here. On the other side [`Asked`] is a stream to a backend, which takes a request's bytes and
+//! reads as those of its answer.
+
+mod asked;
+mod incoming;
+mod outgoing;
+mod request;
+mod response;
+mod served;
+mod start;
+mod trailers;
+
+pub use asked::{Asked, was_turned_away};
+pub use served::{Ends, Served};

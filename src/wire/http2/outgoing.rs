@@ -1,0 +1,109 @@
+//! From the bytes of a body to the frames of a stream.
+
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use h2::{Reason, SendStream};
+
+use super::trailers;
+use crate::wire::http1::{BodyReader, Part};
+
+/// A body on its way out. Its head was sent.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    stream: SendStream<Bytes>,
+    reader: BodyReader,
+    /// Data of the write under way that found no room yet.
+    pending: Bytes,
+    /// Bytes of that write.
+    taken: usize,
+    /// The trailer section as far as it has come.
+    trailers: Vec<u8>,
+}
+
+impl Outgoing {
+    /// `reader` follows the body's framing.
+    pub(super) fn new(stream: SendStream<Bytes>, reader: BodyReader) -> Self {
+        Self {
+            stream,
+            reader,
+            pending: Bytes::new(),
+            taken: 0,
+            trailers: Vec::new(),
+        }
+    }
+
+    /// Whether a write has not ended that may have reached the peer already.
+    pub(super) fn is_pending(&self) -> bool {
+        self.taken > 0
+    }
+
+    /// Whether all of the message was sent.
+    pub(super) fn is_done(&self) -> bool {
+        self.taken == 0 && self.reader.is_done()
+    }
+
+    pub(super) fn reset(&mut self, reason: Reason) {
+        self.stream.send_reset(reason);
+    }
+
+    /// Ready when the peer takes no more.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.stream.poll_reset(cx).map(|_| ())
+    }
+
+    /// Ready when the peer's window had room for all of it. One that is pending is to be repeated with the same bytes.
+    pub(super) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.taken == 0 {
+            self.take(bytes)?;
+        }
+        let done = self.reader.is_done();
+        // A section without fields is its blank line.
+        let trailing = self.trailers.len() > b"\r\n".len();
+        while !self.pending.is_empty() {
+            self.stream.reserve_capacity(self.pending.len());
+            let room = match self.stream.capacity() {
+                0 => match ready!(self.stream.poll_capacity(cx)) {
+                    Some(room) => room.map_err(io::Error::other)?,
+                    None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+                },
+                room => room,
+            };
+            let piece = self.pending.split_to(room.min(self.pending.len()));
+            let last = done && !trailing && self.pending.is_empty();
+            self.send(piece, last)?;
+            if last {
+                return Poll::Ready(Ok(std::mem::take(&mut self.taken)));
+            }
+        }
+        if done && trailing {
+            let sent = self.stream.send_trailers(trailers::read(&self.trailers));
+            sent.map_err(io::Error::other)?;
+        } else if done {
+            self.send(Bytes::new(), true)?;
+        }
+        Poll::Ready(Ok(std::mem::take(&mut self.taken)))
+    }
+
+    /// Takes the framing off what is written.
+    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut data = BytesMut::with_capacity(bytes.len());
+        let trailers = &mut self.trailers;
+        let step = self.reader.advance_parts(bytes, |part| match part {
+            Part::Data(run) => data.extend_from_slice(run),
+            Part::Trailers(piece) => trailers.extend_from_slice(piece),
+        });
+        self.taken = step.map_err(io::Error::other)?.consumed;
+        self.pending = data.freeze();
+        Ok(())
+    }
+
+    fn send(&mut self, piece: Bytes, last: bool) -> io::Result<()> {
+        self.stream.send_data(piece, last).map_err(io::Error::other)
+    }
+}

@@ -1,0 +1,247 @@
+//! The head of a request, from HTTP/2 to HTTP/1.1 and back.
+
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Uri, header};
+
+use super::incoming::Shape;
+use super::response::{OF_CONNECTION, fields};
+use crate::wire::field::{Known, KnownSet};
+use crate::wire::head::RequestHead;
+
+/// A message that is to be answered by resetting its stream (RFC 9113, 8.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Malformed {
+    /// No path, or one that is neither absolute nor the `*` of OPTIONS (8.3.1).
+    #[error("no path that begins with a slash")]
+    Path,
+    /// A value with white space at its start or end (8.2.1).
+    #[error("a field with white space around its value")]
+    Value,
+}
+
+/// Appends the head. `ended` tells that neither body nor trailers follow.
+///
+/// # Errors
+/// When the request breaks a rule of HTTP/2 that no one else checks. Those it shares with HTTP/1.1 are left to the
+/// parser that reads `out`: its refusal answers the client.
+pub(super) fn write_head(
+    request: &Parts,
+    ended: bool,
+    out: &mut Vec<u8>,
+) -> Result<Shape, Malformed> {
+    let fields = &request.headers;
+    let hosts = fields.get_all(header::HOST);
+    let authority = request.uri.authority().map(|authority| authority.as_str());
+    let told_twice = authority.filter(|authority| hosts.iter().all(|host| host == authority));
+    out.extend_from_slice(request.method.as_str().as_bytes());
+    out.push(b' ');
+    write_target(&request.method, &request.uri, told_twice.is_none(), out)?;
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    if let Some(authority) = told_twice {
+        write_line(out, "host", authority.as_bytes());
+    }
+    for (name, value) in fields {
+        if !is_trimmed(value) {
+            return Err(Malformed::Value);
+        }
+        if name != header::COOKIE && !(name == header::HOST && told_twice.is_some()) {
+            write_line(out, name.as_str(), value.as_bytes());
+        }
+    }
+    write_cookie(request, out);
+    let shape = match (ended, fields.contains_key(header::CONTENT_LENGTH)) {
+        (true, _) => Shape::Empty,
+        (false, true) => Shape::Plain,
+        (false, false) => {
+            out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+            Shape::Chunked
+        }
+    };
+    out.extend_from_slice(b"\r\n");
+    Ok(shape)
+}
+
+/// The same head for HTTP/2, as it goes to a backend.
+///
+/// # Errors
+/// When its target is none that the http crate takes.
+pub(super) fn interpret_request(
+    head: &RequestHead,
+    encrypted: bool,
+) -> Result<Request<()>, http::Error> {
+    let scheme = if encrypted { "https" } else { "http" };
+    let uri = Uri::builder()
+        .scheme(scheme)
+        .authority(head.authority())
+        .path_and_query(head.target())
+        .build()?;
+    let mut request = Request::builder().method(head.method()).uri(uri).body(())?;
+    let dropped = OF_CONNECTION.with(KnownSet::of(&[Known::Host]));
+    *request.headers_mut() = fields(head.fields(), dropped);
+    Ok(request)
+}
+
+/// With its authority where Host says something else: then the parser compares the two.
+fn write_target(
+    method: &Method,
+    uri: &Uri,
+    with_authority: bool,
+    out: &mut Vec<u8>,
+) -> Result<(), Malformed> {
+    // `path_and_query` has a slash where nothing was said, `path` has not.
+    let path = match uri.path() {
+        "" => "",
+        _ => uri.path_and_query().map_or("", |path| path.as_str()),
+    };
+    if method == Method::CONNECT {
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
+        out.extend_from_slice(authority.as_bytes());
+        return Ok(());
+    }
+    let of_server = path == "*" && method == Method::OPTIONS;
+    if !path.starts_with('/') && !of_server {
+        return Err(Malformed::Path);
+    }
+    if let (true, Some(authority)) = (with_authority, uri.authority()) {
+        let scheme = uri.scheme_str().unwrap_or("http");
+        out.extend_from_slice(scheme.as_bytes());
+        out.extend_from_slice(b"://");
+        out.extend_from_slice(authority.as_str().as_bytes());
+    }
+    out.extend_from_slice(path.as_bytes());
+    Ok(())
+}
+
+/// One line for all crumbs (8.2.3).
+fn write_cookie(request: &Parts, out: &mut Vec<u8>) {
+    let mut crumbs = request.headers.get_all(header::COOKIE).iter();
+    let Some(first) = crumbs.next() else {
+        return;
+    };
+    out.extend_from_slice(b"cookie: ");
+    out.extend_from_slice(first.as_bytes());
+    for crumb in crumbs {
+        out.extend_from_slice(b"; ");
+        out.extend_from_slice(crumb.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+pub(super) fn write_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Whether a value has no white space around it (8.2.1).
+pub(super) fn is_trimmed(value: &HeaderValue) -> bool {
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let value = value.as_bytes();
+    !blank(value.first()) && !blank(value.last())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(
+        method: &str,
+        uri: &str,
+        fields: &[(&str, &str)],
+        ended: bool,
+    ) -> Result<(String, Shape), Malformed> {
+        let mut request = http::Request::builder().method(method).uri(uri);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let mut out = Vec::new();
+        let shape = write_head(&parts, ended, &mut out)?;
+        Ok((String::from_utf8(out).unwrap(), shape))
+    }
+
+    /// Method, target, fields, whether that is all, the head, and how the body follows.
+    type Case = (
+        &'static str,
+        &'static str,
+        &'static [(&'static str, &'static str)],
+        bool,
+        &'static str,
+        Shape,
+    );
+
+    #[test]
+    fn a_head_reads_as_http1() {
+        let table: &[Case] = &[
+            (
+                "GET",
+                "https://shop.example/cart?id=7",
+                &[("accept", "*/*")],
+                true,
+                "GET /cart?id=7 HTTP/1.1\r\nhost: shop.example\r\naccept: */*\r\n\r\n",
+                Shape::Empty,
+            ),
+            (
+                "POST",
+                "/",
+                &[("host", "x"), ("content-length", "4")],
+                false,
+                "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n",
+                Shape::Plain,
+            ),
+            (
+                "POST",
+                "http://x/",
+                &[("host", "x"), ("te", "trailers")],
+                false,
+                "POST / HTTP/1.1\r\nhost: x\r\nte: trailers\r\ntransfer-encoding: chunked\r\n\r\n",
+                Shape::Chunked,
+            ),
+            (
+                "GET",
+                "http://x/",
+                &[("host", "y")],
+                true,
+                "GET http://x/ HTTP/1.1\r\nhost: y\r\n\r\n",
+                Shape::Empty,
+            ),
+            (
+                "GET",
+                "ftp://x/",
+                &[("host", "x"), ("host", "x")],
+                true,
+                "GET / HTTP/1.1\r\nhost: x\r\n\r\n",
+                Shape::Empty,
+            ),
+            (
+                "GET",
+                "http://x/",
+                &[("cookie", "a=1"), ("accept", "*/*"), ("cookie", "b=2")],
+                true,
+                "GET / HTTP/1.1\r\nhost: x\r\naccept: */*\r\ncookie: a=1; b=2\r\n\r\n",
+                Shape::Empty,
+            ),
+        ];
+        for (method, uri, fields, ended, head, shape) in table {
+            let expected = Ok(((*head).to_owned(), *shape));
+            assert_eq!(written(method, uri, fields, *ended), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn what_neither_h2_nor_http1_refuses_is_malformed() {
+        for (method, uri, field, expected) in [
+            ("GET", "*", "", Malformed::Path),
+            ("GET", "/", " a", Malformed::Value),
+            ("GET", "/", "a\t", Malformed::Value),
+        ] {
+            let result = written(method, uri, &[("x", field)], true);
+            assert_eq!(result.unwrap_err(), expected, "{uri} {field:?}");
+        }
+        let (mut parts, ()) = http::Request::new(()).into_parts();
+        parts.uri = Uri::from_parts(http::uri::Parts::default()).unwrap();
+        let result = write_head(&parts, true, &mut Vec::new());
+        assert_eq!(result.unwrap_err(), Malformed::Path, "nothing at all");
+    }
+}

@@ -1,0 +1,179 @@
+//! The two directions of one connection.
+//!
+//! Over TLS both need the one session: each poll borrows it, and none holds it across an await. Both directions are
+//! polled by one task, so it does not matter which of them the socket wakes.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{tcp, unix};
+
+use super::tls::Tls;
+use crate::wire::http2::{Asked, Served};
+
+/// The direction towards us.
+#[derive(Debug)]
+pub struct ReadHalf<'a>(Reading<'a>);
+
+/// The direction from us.
+#[derive(Debug)]
+pub struct WriteHalf<'a>(Writing<'a>);
+
+#[derive(Debug)]
+enum Reading<'a> {
+    Plain(tcp::ReadHalf<'a>),
+    Unix(unix::ReadHalf<'a>),
+    Tls(&'a Tls),
+    Served(&'a Served),
+    Asked(&'a Asked),
+}
+
+#[derive(Debug)]
+enum Writing<'a> {
+    Plain(tcp::WriteHalf<'a>),
+    Unix(unix::WriteHalf<'a>),
+    Tls(&'a Tls),
+    Served(&'a Served),
+    Asked(&'a Asked),
+}
+
+impl<'a> ReadHalf<'a> {
+    pub(super) fn plain(half: tcp::ReadHalf<'a>) -> Self {
+        Self(Reading::Plain(half))
+    }
+
+    pub(super) fn unix(half: unix::ReadHalf<'a>) -> Self {
+        Self(Reading::Unix(half))
+    }
+
+    pub(super) fn tls(tls: &'a Tls) -> Self {
+        Self(Reading::Tls(tls))
+    }
+
+    pub(super) fn served(stream: &'a Served) -> Self {
+        Self(Reading::Served(stream))
+    }
+
+    pub(super) fn asked(stream: &'a Asked) -> Self {
+        Self(Reading::Asked(stream))
+    }
+
+    /// As [`super::Stream::is_http2`].
+    pub fn is_http2(&self) -> bool {
+        matches!(self.0, Reading::Served(_) | Reading::Asked(_))
+    }
+
+    /// As [`super::Stream::poll_read_ready`].
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.0 {
+            Reading::Plain(half) => half.as_ref().poll_read_ready(cx),
+            Reading::Unix(half) => half.as_ref().poll_read_ready(cx),
+            Reading::Tls(tls) => tls.poll_read_ready(cx),
+            Reading::Served(stream) => stream.poll_read_ready(cx),
+            Reading::Asked(stream) => stream.poll_read_ready(cx),
+        }
+    }
+}
+
+impl<'a> WriteHalf<'a> {
+    pub(super) fn plain(half: tcp::WriteHalf<'a>) -> Self {
+        Self(Writing::Plain(half))
+    }
+
+    pub(super) fn unix(half: unix::WriteHalf<'a>) -> Self {
+        Self(Writing::Unix(half))
+    }
+
+    pub(super) fn tls(tls: &'a Tls) -> Self {
+        Self(Writing::Tls(tls))
+    }
+
+    pub(super) fn served(stream: &'a Served) -> Self {
+        Self(Writing::Served(stream))
+    }
+
+    pub(super) fn asked(stream: &'a Asked) -> Self {
+        Self(Writing::Asked(stream))
+    }
+
+    /// Ready when the peer no longer wants what is written here, as far as it can say so without being written to.
+    pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.0 {
+            Writing::Plain(_) | Writing::Unix(_) | Writing::Tls(_) | Writing::Asked(_) => {
+                Poll::Pending
+            }
+            Writing::Served(stream) => stream.poll_gone(cx),
+        }
+    }
+}
+
+impl AsyncRead for ReadHalf<'_> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().0 {
+            Reading::Plain(half) => Pin::new(half).poll_read(cx, buffer),
+            Reading::Unix(half) => Pin::new(half).poll_read(cx, buffer),
+            Reading::Tls(tls) => tls.poll_read(cx, buffer),
+            Reading::Served(stream) => stream.poll_read(cx, buffer),
+            Reading::Asked(stream) => stream.poll_read(cx, buffer),
+        }
+    }
+}
+
+/// As those of [`super::Stream`].
+impl AsyncWrite for WriteHalf<'_> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().0 {
+            Writing::Plain(half) => Pin::new(half).poll_write(cx, bytes),
+            Writing::Unix(half) => Pin::new(half).poll_write(cx, bytes),
+            Writing::Tls(tls) => tls.poll_write(cx, &[IoSlice::new(bytes)]),
+            Writing::Served(stream) => stream.poll_write(cx, bytes),
+            Writing::Asked(stream) => stream.poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().0 {
+            Writing::Plain(half) => Pin::new(half).poll_write_vectored(cx, pieces),
+            Writing::Unix(half) => Pin::new(half).poll_write_vectored(cx, pieces),
+            Writing::Tls(tls) => tls.poll_write(cx, pieces),
+            Writing::Served(stream) => stream.poll_write(cx, super::first(pieces)),
+            Writing::Asked(stream) => stream.poll_write(cx, super::first(pieces)),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().0 {
+            Writing::Plain(half) => Pin::new(half).poll_flush(cx),
+            Writing::Unix(half) => Pin::new(half).poll_flush(cx),
+            Writing::Tls(tls) => tls.poll_flush(cx),
+            Writing::Served(_) | Writing::Asked(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().0 {
+            Writing::Plain(half) => Pin::new(half).poll_shutdown(cx),
+            Writing::Unix(half) => Pin::new(half).poll_shutdown(cx),
+            Writing::Tls(tls) => tls.poll_shutdown(cx),
+            Writing::Served(_) | Writing::Asked(_) => Poll::Ready(Ok(())),
+        }
+    }
+}
