@@ -40,7 +40,7 @@ struct Ring {
     /// The number of the first item.
     head: u64,
     bytes: usize,
-    /// The last slot pushed: entries in the ring follow each other.
+    /// The last slot pushed or passed over: entries in the ring follow each other.
     through: Slot,
 }
 
@@ -86,6 +86,17 @@ impl Feed {
             first = last.next();
         }
         self.pushed.notify_one();
+    }
+
+    /// All through `slot` came by a checkpoint, and is in no frame: whoever reads has missed it.
+    pub(super) fn pass_over(&self, slot: Slot) {
+        let mut ring = self.lock();
+        ring.clear();
+        // No reader is at the next frame.
+        ring.head += 1;
+        ring.through = slot;
+        drop(ring);
+        self.wake();
     }
 
     /// A frame for everybody that carries no entries.
@@ -140,14 +151,13 @@ impl Feed {
 }
 
 impl Reader<'_> {
-    /// Goes to where the entries behind `slot` are. False where some of them were dropped. `decided` is known not to
-    /// be below any slot of what was pushed before the replica said so.
+    /// Goes to where the entries behind `slot` are. False where some of them were dropped or passed over.
     pub(super) fn seek(&mut self, slot: Slot) -> bool {
         let ring = self.feed.lock();
         let at = ring.items.iter().position(|item| item.last > slot);
-        let behind = at.is_some_and(|at| ring.items[at].first > slot.next());
+        let kept = at.map_or(ring.through.next(), |at| ring.items[at].first);
         self.next = ring.head + at.unwrap_or(ring.items.len()) as u64;
-        !behind
+        kept <= slot.next()
     }
 
     /// The next frames.
@@ -286,6 +296,27 @@ mod tests {
         assert!(!stalled.seek(Slot(3)), "what it lacks is gone");
         assert!(stalled.seek(Slot(39)));
         assert_eq!(count(stalled.take()), 1);
+    }
+
+    #[test]
+    fn what_came_by_a_checkpoint_is_missed_by_all_who_read() {
+        let feed = Feed::default();
+        let (mut idle, mut read) = (feed.reader(), feed.reader());
+        feed.decide(Slot(1), &entries(1, 10));
+        assert_eq!(count(read.take()), 1);
+        assert_eq!(count(idle.take()), 1);
+        let number = *feed.moved.borrow();
+        feed.pass_over(Slot(7));
+        assert_ne!(*feed.moved.borrow(), number, "nobody is woken");
+        feed.decide(Slot(8), &entries(1, 10));
+        assert_eq!(idle.take(), Found::Behind);
+        assert_eq!(read.take(), Found::Behind);
+        assert!(!read.seek(Slot(1)), "it would miss 2 to 7");
+        assert!(read.seek(Slot(7)));
+        assert_eq!(count(read.take()), 1);
+        feed.pass_over(Slot(20));
+        assert!(!read.seek(Slot(8)), "it would miss 9 to 20");
+        assert!(read.seek(Slot(20)));
     }
 
     #[test]

@@ -158,9 +158,11 @@ impl Feeding {
         loop {
             let frames = match reader.take() {
                 Found::Frames(frames) => frames,
-                // What its socket did not take in time would now have to be kept for it.
+                // What its socket did not take in time would have to be kept for it; and what came here by a checkpoint
+                // must come there by one.
                 Found::Behind => {
-                    return Err(Ended::Refused("it is too slow, and is cut off".to_owned()));
+                    let why = "what it lacks is not kept for it: it must come again";
+                    return Err(Ended::Refused(why.to_owned()));
                 }
             };
             if !frames.is_empty() {

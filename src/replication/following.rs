@@ -111,7 +111,11 @@ impl Following {
 
     /// Follows the voter at `address` as long as it can be followed.
     async fn follow(&self, address: &str) -> Result<(), Ended> {
-        let welcomed = self.stop.run_until_cancelled(self.call(address)).await;
+        let slot = *self.shared.decided.borrow();
+        let welcomed = self
+            .stop
+            .run_until_cancelled(self.call(address, slot))
+            .await;
         let Some(welcomed) = welcomed else {
             return Ok(());
         };
@@ -135,15 +139,15 @@ impl Following {
         shared.links.send(voter, shared.reports.frame(shared));
         // Whichever ends first ends the other: the connection is of no use without either.
         let ended = tokio::select! {
-            ended = self.listen(reader) => ended,
+            ended = self.listen(reader, slot) => ended,
             ended = self.tell(outbound, writer) => ended.map_err(Ended::Broken),
         };
         drop(link);
         ended
     }
 
-    /// Says who this node is and what it wants; gives what the voter answers to it.
-    async fn call(&self, address: &str) -> Result<(Welcome, Reader, Writer), Ended> {
+    /// Says who this node is, and that it wants what is behind `slot`; gives what the voter answers to it.
+    async fn call(&self, address: &str, slot: Slot) -> Result<(Welcome, Reader, Writer), Ended> {
         let connected = connection::connect(self.shared.tls.as_deref(), address);
         let (mut reader, mut writer) = within(CONNECT, connected).await?;
         let group = self.shared.group();
@@ -153,7 +157,7 @@ impl Following {
             name: own.name,
             instance: own.instance,
             cluster: group.cluster.clone(),
-            slot: self.shared.decided.borrow().0,
+            slot: slot.0,
             epoch: group.epoch,
             peer: self.peer.map(|peer| peer.to_string()).unwrap_or_default(),
         };
@@ -180,8 +184,8 @@ impl Following {
         taken.map_err(io::Error::other)?.map_err(Ended::Refused)
     }
 
-    /// Takes what the voter says.
-    async fn listen(&self, mut reader: Reader) -> Result<(), Ended> {
+    /// Takes what the voter says, whose entries are those behind `through`.
+    async fn listen(&self, mut reader: Reader, mut through: Slot) -> Result<(), Ended> {
         let shared = &self.shared;
         let room = Arc::new(Semaphore::new(ROOM));
         let mut led = Instant::now();
@@ -193,6 +197,12 @@ impl Following {
                     let Message::Chunk { first, entries, .. } = message else {
                         return Err(Ended::Refused("it sends what no follower takes".to_owned()));
                     };
+                    if first > through.next() {
+                        let why =
+                            format!("it has left out what is between slots {through} and {first}");
+                        return Err(Ended::Refused(why));
+                    }
+                    through = through.max(first.plus(entries.len()).previous());
                     // The semaphore is never closed.
                     let Ok(room) = room.clone().acquire_many_owned(weight).await else {
                         return Ok(());

@@ -264,6 +264,7 @@ impl Shared {
         self.applied.send_replace(slot);
         self.locked.send_replace(locked);
         self.checkpoint.store(slot, Relaxed);
+        self.feed.pass_over(Slot(slot));
     }
 
     /// Short looks at the state machine.
