@@ -20,17 +20,9 @@ pub enum Target<'a> {
 /// The addresses of a name, as they were last told.
 #[derive(Debug)]
 pub(super) struct Resolved {
-    told: watch::Sender<Told>,
+    /// `None` until a lookup has ended; empty while all have failed, and never empty again.
+    told: watch::Sender<Option<Arc<[IpAddr]>>>,
     turn: AtomicUsize,
-}
-
-/// What lookups have told.
-#[derive(Debug, Default)]
-struct Told {
-    /// None until the first answer, and never none again.
-    addresses: Arc<[IpAddr]>,
-    /// Whether a lookup has failed while there was none.
-    failed: bool,
 }
 
 impl Resolved {
@@ -43,23 +35,25 @@ impl Resolved {
     }
 
     pub(super) fn set(&self, addresses: Arc<[IpAddr]>) {
-        self.told.send_modify(|told| match addresses.is_empty() {
-            // The last answer is better than none.
-            true => told.failed = told.addresses.is_empty(),
-            false => (told.addresses, told.failed) = (addresses, false),
+        // The last answer is better than none.
+        self.told.send_if_modified(|told| {
+            let news = told.is_none() || !addresses.is_empty();
+            if news {
+                *told = Some(addresses);
+            }
+            news
         });
     }
 
     pub(super) fn addresses(&self) -> Arc<[IpAddr]> {
-        self.told.borrow().addresses.clone()
+        self.told.borrow().clone().unwrap_or_default()
     }
 
     /// The next one in turn, once a lookup has ended; `None` while all have failed.
     pub(super) async fn next(&self) -> Option<IpAddr> {
         let mut told = self.told.subscribe();
-        let asked = told.wait_for(|told| told.failed || !told.addresses.is_empty());
         // The sender is in `self`, so the wait does not fail.
-        let addresses = asked.await.map(|told| told.addresses.clone()).ok()?;
+        let addresses = told.wait_for(Option::is_some).await.ok()?.clone()?;
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let turn = turn.checked_rem(addresses.len())?;
         addresses.get(turn).copied()

@@ -1,7 +1,8 @@
 //! Resolves the backends that are host names, on the control plane, for as long as the snapshots have them.
 //!
 //! One task a name: it asks, tells every backend of that name, and asks again when the answer has expired, within
-//! bounds. A failed lookup changes nothing: the last answer stays in force. The data plane only reads what was told.
+//! bounds. After a failed lookup the last answer stays in force; where there was none yet, requests no longer wait for
+//! it. The data plane only reads what was told.
 
 mod system;
 

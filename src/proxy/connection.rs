@@ -6,7 +6,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -62,6 +62,19 @@ impl Client {
     pub(crate) fn poll_gone<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Failure>> {
         let (_, back) = self.stream.split();
         back.poll_gone(cx).map(|()| Err(Failure::ClientGone))
+    }
+
+    /// What `work` comes to, as long as the client is there.
+    pub(crate) async fn while_there<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Failure> {
+        let mut work = pin!(work);
+        poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(value) => Poll::Ready(Ok(value)),
+            Poll::Pending => self.poll_gone(cx),
+        })
+        .await
     }
 
     /// What `poll` comes to within the deadline, as long as the client is there.

@@ -1,9 +1,6 @@
 //! Asks another service whether a request may go on, and does as it says.
 
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 use super::aside::{Aside, Listener};
 use super::failure::Failure;
@@ -77,14 +74,9 @@ pub(crate) async fn ask(
 ) -> Result<(), Failure> {
     let question = question(auth, pool, job).ok_or(Failure::AuthUnavailable)?;
     let mut verdict = Verdict::default();
-    {
-        let mut asking = pin!(question.ask(&mut verdict, auth.timeout));
-        let asked = poll_fn(|cx| match asking.as_mut().poll(cx) {
-            Poll::Ready(asked) => Poll::Ready(asked.map_err(|_| Failure::AuthUnavailable)),
-            Poll::Pending => job.client.poll_gone(cx),
-        });
-        asked.await?;
-    }
+    let asking = question.ask(&mut verdict, auth.timeout);
+    let asked = job.client.while_there(asking).await?;
+    asked.map_err(|_| Failure::AuthUnavailable)?;
     if verdict.lets_pass() {
         take_over(auth, &verdict, job);
         return Ok(());

@@ -1,8 +1,5 @@
 //! Faults that a route makes on purpose, to see how its clients bear them.
 
-use std::future::poll_fn;
-use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use super::connection::Client;
@@ -19,12 +16,8 @@ pub(crate) async fn inject(
         && drawn(delay.percent)
     {
         let late = total.filter(|total| *total < delay.time);
-        let mut held = pin!(tokio::time::sleep(late.unwrap_or(delay.time)));
-        let held = poll_fn(|cx| match held.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Ok(())),
-            Poll::Pending => client.poll_gone(cx),
-        });
-        held.await?;
+        let held = tokio::time::sleep(late.unwrap_or(delay.time));
+        client.while_there(held).await?;
         if late.is_some() {
             return Err(Failure::AnswerTimeout);
         }

@@ -6,9 +6,6 @@
 //! goes to a backend not yet tried, out of the pool's budget.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
-use std::pin::pin;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::affinity;
@@ -153,12 +150,8 @@ async fn tries(
             return Err(last);
         }
         route.metrics.retried();
-        let mut paused = pin!(tokio::time::sleep(pause));
-        let waited = poll_fn(|cx| match paused.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Ok(())),
-            Poll::Pending => job.client.poll_gone(cx),
-        });
-        waited.await.map_err(Unanswered::unasked)?;
+        let paused = job.client.while_there(tokio::time::sleep(pause)).await;
+        paused.map_err(Unanswered::unasked)?;
         job.record.try_again();
     }
 }

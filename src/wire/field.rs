@@ -183,23 +183,21 @@ enum Alike {
     Different,
 }
 
-/// Compares a name with a lower-case one of the same length, taking `_` for `-`.
-fn alike(name: &[u8], lower: &[u8]) -> Alike {
-    if name.eq_ignore_ascii_case(lower) {
-        return Alike::Same;
+/// Compares a name with another of the same length.
+fn alike(name: &[u8], wanted: &[u8]) -> Alike {
+    match name.eq_ignore_ascii_case(wanted) {
+        true => Alike::Same,
+        false if is_alike(name, wanted) => Alike::Underscored,
+        false => Alike::Different,
     }
-    let pairs = || {
-        name.iter()
-            .map(u8::to_ascii_lowercase)
-            .zip(lower.iter().copied())
+}
+
+/// Whether a name is another of the same length, in any case, for one who takes `_` for `-`.
+pub(super) fn is_alike(name: &[u8], wanted: &[u8]) -> bool {
+    let same = |(byte, wanted): (&u8, &u8)| {
+        byte.eq_ignore_ascii_case(wanted) || (*byte == b'_' && *wanted == b'-')
     };
-    let underscored =
-        pairs().all(|(byte, wanted)| byte == wanted || (byte == b'_' && wanted == b'-'));
-    if underscored {
-        Alike::Underscored
-    } else {
-        Alike::Different
-    }
+    name.iter().zip(wanted).all(same)
 }
 
 /// A set of [`Known`] fields, one bit each.

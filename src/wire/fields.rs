@@ -4,7 +4,7 @@
 //! takes whole runs of kept lines, so names keep their case and fields their order. The buffers survive
 //! [`Fields::clear`]: a reused value allocates nothing.
 
-use super::field::{Known, KnownSet};
+use super::field::{Known, KnownSet, is_alike};
 
 /// Bytes that a cleared value holds at most.
 const KEPT: usize = 8 * 1024;
@@ -157,10 +157,9 @@ impl Fields {
     /// As [`remove`](Self::remove), with every name that one would be to a backend that takes `_` for `-`, as those like
     /// CGI do.
     pub fn remove_alike(&mut self, name: &str) {
-        let alike = |(a, b): (&u8, &u8)| a.eq_ignore_ascii_case(b) || (*a == b'_' && *b == b'-');
         for at in 0..self.lines.len() {
             let given = self.field(&self.lines[at]).name;
-            if given.len() == name.len() && given.iter().zip(name.as_bytes()).all(alike) {
+            if given.len() == name.len() && is_alike(given, name.as_bytes()) {
                 self.lines[at].removed = true;
             }
         }

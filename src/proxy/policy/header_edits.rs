@@ -5,7 +5,6 @@ use crate::wire::fields::Fields;
 
 /// Edits the fields received.
 pub(super) fn edit(fields: &mut Fields, edits: &Edits) {
-    fields.begin_edits();
     edits.remove.iter().for_each(|name| fields.remove(name));
     edits.set.keys().for_each(|name| fields.remove(name));
     for (name, value) in edits.set.iter().chain(&edits.add) {
