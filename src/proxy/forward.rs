@@ -214,9 +214,10 @@ async fn converse(
         ambiguous: progress.ambiguous.get(),
     })?;
     // A body cut off: neither side's next message would begin where it is looked for.
+    let apart = uploaded && !job.exchange.request.has_unexpected_content();
     Ok(Answered {
         switched: answered.switched && uploaded,
-        reusable: answered.reusable && uploaded,
+        reusable: answered.reusable && apart,
         close: answered.close || !uploaded,
         ..answered
     })

@@ -166,6 +166,13 @@ impl RequestHead {
         self.body
     }
 
+    /// Whether there is content where the method gives it no meaning (RFC 9110, 9.3.1, 9.3.2 and 9.3.5). A backend that
+    /// does not read it takes it for the next request.
+    pub fn has_unexpected_content(&self) -> bool {
+        !matches!(self.body, BodyKind::None | BodyKind::Length(0))
+            && matches!(self.method(), "GET" | "HEAD" | "DELETE")
+    }
+
     /// Whether the client means to send another request on this connection.
     pub fn keep_alive(&self) -> bool {
         self.keep_alive

@@ -42,6 +42,28 @@ fn max_forwards_counts_down_for_options_and_trace() {
 }
 
 #[test]
+fn content_without_meaning_is_never_taken_for_another_request() {
+    let (backend, heads) = recording();
+    let harness = Harness::to(&[backend.address]);
+    let mut client = harness.client();
+    let mut ask = |method: &str, more: &str| {
+        client.send(format!("{method} / HTTP/1.1\r\nHost: x\r\n{more}"));
+        let (head, _) = client.response();
+        assert_eq!(status(&head), 200, "{method}");
+        heads.recv().unwrap();
+        backend.connections()
+    };
+    let of_two = "Content-Length: 2\r\n\r\nab";
+    assert_eq!(ask("POST", of_two), 1);
+    assert_eq!(ask("GET", "Content-Length: 0\r\n\r\n"), 1);
+    assert_eq!(ask("GET", of_two), 1);
+    assert_eq!(ask("DELETE", of_two), 2);
+    assert_eq!(ask("GET", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), 3);
+    assert_eq!(ask("GET", "\r\n"), 4, "what came before may lie there");
+    assert_eq!(ask("GET", "\r\n"), 4);
+}
+
+#[test]
 fn at_zero_the_proxy_answers_itself_and_keeps_the_connection() {
     let (backend, heads) = recording();
     let harness = Harness::to(&[backend.address]);
