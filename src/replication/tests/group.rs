@@ -67,10 +67,7 @@ async fn without_a_majority_writes_end_in_time_and_the_config_stays() {
     let result = c
         .propose(put_pool("late"), Duration::from_millis(700))
         .await;
-    assert!(
-        result.is_err() && began.elapsed() < Duration::from_secs(3),
-        "{result:?}"
-    );
+    assert!(result.is_err() && began.elapsed() < LONG / 2, "{result:?}");
     assert!(c.read_barrier(Duration::from_millis(100)).await.is_err());
 
     nodes.stop("c").await;
