@@ -13,6 +13,8 @@
 
 pub mod codec;
 pub mod offline;
+#[cfg(any(test, fuzzing))]
+pub mod oracle;
 pub mod storage;
 
 mod apply;
