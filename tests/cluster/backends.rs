@@ -48,7 +48,8 @@ impl Backends {
     }
 }
 
-async fn answer(mut stream: TcpStream, body: String, count: Arc<AtomicU64>) {
+/// Answers every request of a connection alike, and counts them.
+pub(crate) async fn answer(mut stream: TcpStream, body: String, count: Arc<AtomicU64>) {
     let answer = format!(
         "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()

@@ -17,6 +17,11 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
+/// Held by the test that runs nodes.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// One node's process and addresses.
 pub(crate) struct Node {
     pub name: String,
@@ -58,7 +63,7 @@ impl Cluster {
 
     /// The same, each with arguments of its own: by the directory of all data, and its name.
     pub(crate) fn start_with(count: usize, more: impl Fn(&Path, &str) -> Vec<String>) -> Self {
-        let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = alone();
         let data = TempDir::new().unwrap();
         let addresses = free_addresses(3 * count);
         let names: Vec<String> = (0..count).map(|index| format!("n{}", index + 1)).collect();

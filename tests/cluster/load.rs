@@ -115,7 +115,8 @@ impl Load {
     }
 }
 
-enum Lost {
+/// How a request got no whole answer.
+pub(crate) enum Lost {
     /// No byte of an answer came.
     Before(String),
     /// The answer broke off, or is not a 200.
@@ -175,7 +176,8 @@ async fn exchange(connection: &mut Option<TcpStream>, address: SocketAddr) -> Re
     }
 }
 
-async fn converse(stream: &mut TcpStream, address: SocketAddr) -> Result<String, Lost> {
+/// One GET on a connection, and its whole answer.
+pub(crate) async fn converse(stream: &mut TcpStream, address: SocketAddr) -> Result<String, Lost> {
     let request = format!("GET /some/path HTTP/1.1\r\nHost: {address}\r\nUser-Agent: load\r\n\r\n");
     let lost = |answer: &[u8], why: String| match answer {
         [] => Lost::Before(why),

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
 mod backends;
+mod chaos;
 mod checkpoints;
 mod commands;
 mod edit;
