@@ -11,6 +11,7 @@ mod watch;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -28,6 +29,8 @@ pub use watch::{Event, Interest, Watch};
 #[derive(Clone, Debug)]
 pub struct Client {
     admins: Vec<Admin>,
+    /// Which of them answered last; clones share it.
+    answering: Arc<AtomicUsize>,
     timeout: Duration,
     /// There is one if any address is `https://`.
     tls: Option<Arc<ClientTls>>,
@@ -129,7 +132,7 @@ pub enum Error {
 }
 
 impl Client {
-    /// A client of the nodes at these addresses, tried in this order. An address is `http://host:port`, or `https`.
+    /// A client of the nodes at these addresses, tried in this order from the one that answered last. An address is `http://host:port`, or `https`.
     pub fn new<S: AsRef<str>>(
         urls: impl IntoIterator<Item = S>,
         timeout: Duration,
@@ -152,6 +155,7 @@ impl Client {
             tls: secure.then(|| credentials.tls()).transpose()?,
             authorization: credentials.authorization()?,
             admins,
+            answering: Arc::default(),
             timeout,
         })
     }
@@ -170,13 +174,19 @@ impl Client {
         let key = call.ensure_key();
         let mut tried = Vec::new();
         let mut refused = None;
-        for admin in &self.admins {
+        // One that stands still costs its time once, not at every call.
+        let first = self.answering.load(Relaxed);
+        for at in (first..self.admins.len()).chain(0..first) {
+            let admin = &self.admins[at];
             match tokio::time::timeout(self.timeout, connection::exchange(self, admin, &call)).await
             {
                 Ok(Ok(reply)) => match reply.into_answer() {
                     Err(problem) if problem.not_proposed() => refused = Some(problem),
                     Err(problem) => return Err(Error::Refused(Box::new(problem))),
-                    Ok(answer) => return Ok(answer),
+                    Ok(answer) => {
+                        self.answering.store(at, Relaxed);
+                        return Ok(answer);
+                    }
                 },
                 Ok(Err(connection::Broken::Unfit(error))) => {
                     return Err(call.unfit(&error));
@@ -379,6 +389,8 @@ impl Reply {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
 
     #[test]
@@ -407,5 +419,27 @@ mod tests {
         assert_eq!(write.ensure_key(), key);
         let mut named = Call::new(Method::PUT, "/v1/pools/web").header("idempotency-key", "mine");
         assert_eq!(named.ensure_key().as_deref(), Some("mine"));
+    }
+
+    #[tokio::test]
+    async fn a_node_that_stands_still_is_asked_once_and_then_the_one_that_answered() {
+        let still = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let answers = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addresses = [&still, &answers].map(|it| it.local_addr().unwrap().to_string());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = answers.accept().await {
+                let _ = stream.read(&mut [0; 1024]).await;
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+                stream.write_all(answer).await.unwrap();
+            }
+        });
+        let client = Client::new(&addresses, Duration::from_millis(300)).unwrap();
+        for _ in 0..3 {
+            let post = || Call::new(Method::POST, "/v1/sessions").moving_on();
+            client.clone().call(post()).await.unwrap();
+        }
+        still.accept().await.unwrap();
+        let again = tokio::time::timeout(Duration::ZERO, still.accept()).await;
+        assert!(again.is_err(), "it was asked again");
     }
 }

@@ -100,8 +100,9 @@ impl Session {
     pub async fn open(client: &Client, lease: Duration, grace: Duration) -> Result<Self, Error> {
         let sent = Instant::now();
         let body = json!({"lease": format!("{}ms", lease.as_millis())});
+        // A node that stands still is passed over: under one key no second session is opened.
         let call = Call::new(Method::POST, "/v1/sessions").json(body);
-        let answer = client.call(call).await?;
+        let answer = client.within(ONE_NODE).call(call.moving_on()).await?;
         let id = number(&answer, "session")?;
         let (sender, receiver) = watch::channel(Lease::Safe);
         let keeper = Keeper {
@@ -200,13 +201,15 @@ impl Session {
     pub async fn release(&self, held: &Held) -> Result<(), Error> {
         let path = format!("/v1/locks/{}/release", held.lock);
         let call = Call::new(Method::POST, path).json(json!({"session": self.id}));
-        self.client.call(call).await.map(drop)
+        let client = self.client.within(ONE_NODE);
+        client.call(call.moving_on()).await.map(drop)
     }
 
     /// Ends the session: what it holds is free at once.
     pub async fn close(self) -> Result<(), Error> {
         let call = Call::new(Method::DELETE, format!("/v1/sessions/{}", self.id));
-        self.client.within(ONE_NODE).call(call).await.map(drop)
+        let client = self.client.within(ONE_NODE);
+        client.call(call.moving_on()).await.map(drop)
     }
 }
 
