@@ -151,7 +151,7 @@ pub const LOCKS_PER_SESSION: usize = 100;
 pub const CLAIMS: usize = 20_000;
 /// Largest content of a lock.
 pub const CONTENT_BYTES: usize = 1_024;
-/// Events of sessions and locks that are kept to be told.
+/// Events of sessions and locks that are kept to be told, beside those of the newest slot.
 pub const LOCK_EVENTS: usize = 10_000;
 /// Deadlines that end by one command.
 pub const SUBJECTS: usize = 1_000;

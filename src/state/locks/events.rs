@@ -153,7 +153,10 @@ impl Events {
                 events: vec![event],
             })),
         }
+        // What this slot does is kept whole, however much it is: it may not be told in part, nor otherwise by a node
+        // that reads it from a checkpoint. (`a_slot_of_more_events_than_are_kept_is_told_whole`)
         while self.count > limits::LOCK_EVENTS
+            && self.slots.len() > 1
             && let Some(oldest) = self.slots.pop_front()
         {
             self.count -= oldest.events.len();

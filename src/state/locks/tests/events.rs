@@ -110,3 +110,41 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_slot_of_more_events_than_are_kept_is_told_whole() {
+    let mut m = led();
+    let sessions: Vec<SessionId> = (0..200).map(|_| open(&mut m)).collect();
+    for (session, lock) in sessions
+        .iter()
+        .flat_map(|it| (0..60).map(move |lock| (*it, lock)))
+    {
+        let mut claim = acquire(session, Shared, 0, 0);
+        if let Operation::Acquire(acquire) = &mut claim {
+            acquire.lock = name(&format!("l{lock}"));
+        }
+        ask(&mut m, claim);
+    }
+    let all = sessions.iter().map(|it| Subject::Session(*it)).collect();
+    expire(&mut m, TERM, all);
+    for m in [&m, &restore(&checkpoint(&m)).unwrap()] {
+        let events = m.locks().events();
+        let kept: Vec<_> = events
+            .after(0)
+            .map(|it| (it.slot, it.events.len()))
+            .collect();
+        assert_eq!(kept, [(m.applied(), 200 + 200 * 60)]);
+        assert!(events.compacted() < m.applied());
+    }
+    ask(
+        &mut m,
+        Operation::Open {
+            lease: limits::LEASE,
+        },
+    );
+    assert_eq!(
+        m.locks().events().after(0).count(),
+        1,
+        "the bound is kept again"
+    );
+}
