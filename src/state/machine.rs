@@ -138,13 +138,23 @@ impl Machine {
         }
         let body = command.digest();
         if let Some(outcome) = self.keys.answer(&command.key, &body, self.now) {
-            return outcome;
+            return self.again(command, outcome);
         }
         let outcome = self.run(command).unwrap_or_else(Outcome::Rejected);
         self.keys
             .remember(command.key.clone(), body, self.now, &outcome);
         self.keys.forget(self.now);
         outcome
+    }
+
+    /// What a retry is told: what the command came to when it ran, unless that would promise what is no longer so.
+    fn again(&self, command: &Envelope, outcome: Outcome) -> Outcome {
+        match (outcome, command.body()) {
+            (Outcome::Locks(answer), Ok(Body::Locks(operation))) => {
+                Outcome::Locks(self.locks.again(&operation, answer))
+            }
+            (outcome, _) => outcome,
+        }
     }
 
     fn run(&mut self, command: &Envelope) -> Result<Outcome, Rejection> {

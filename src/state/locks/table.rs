@@ -217,6 +217,28 @@ impl Locks {
         done.unwrap_or_else(Answer::Refused)
     }
 
+    /// What is told to who asks once more for what was answered before. A session that has ended since is none to use,
+    /// and a lock that was let go or lost is not held. (`a_retry_is_not_told_that_it_holds_what_it_has_lost`)
+    pub(in crate::state) fn again(&self, operation: &Operation, before: Answer) -> Answer {
+        match (operation, before) {
+            (_, Answer::Opened { session }) if !self.sessions.contains_key(&session) => {
+                Answer::Refused(Refusal::NoSession { session })
+            }
+            (Operation::Acquire(acquire), Answer::Granted { token }) => {
+                let (session, lock) = (acquire.session, &acquire.lock);
+                let claim = self.locks.get(lock).and_then(|it| it.claim(session));
+                match claim {
+                    Some((_, held)) if held == Some(token) => Answer::Granted { token },
+                    _ if self.sessions.contains_key(&session) => {
+                        Answer::Refused(Refusal::not_held(session, lock))
+                    }
+                    _ => Answer::Refused(Refusal::NoSession { session }),
+                }
+            }
+            (_, before) => before,
+        }
+    }
+
     /// These deadlines have passed, unless a later leadership has begun to measure them anew.
     pub(in crate::state) fn expire(&mut self, slot: u64, now: Stamp, expiry: &Expiry) -> Answer {
         if expiry.term != self.term {

@@ -1,6 +1,7 @@
 //! The rules of sessions and locks, as transcripts and over random logs.
 
 mod events;
+mod retries;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -31,9 +32,14 @@ fn name(text: &str) -> Name {
 }
 
 fn apply(machine: &mut Machine, body: Body) -> Answer {
+    let key = format!("k{}", machine.applied() + 1);
+    apply_under(machine, &key, body)
+}
+
+fn apply_under(machine: &mut Machine, key: &str, body: Body) -> Answer {
     let slot = machine.applied() + 1;
     let command = Command {
-        key: Key::new(&format!("k{slot}")).unwrap(),
+        key: Key::new(key).unwrap(),
         stamp: Stamp(slot),
         level: LEVEL,
         sticky_key: None,
