@@ -1,18 +1,20 @@
 //! `synod lock NAME -- COMMAND`: holds a lock while the command runs.
 //!
 //! The command finds its fencing token in `SYNOD_LOCK_TOKEN`: whatever it changes can refuse an older one. When the
-//! session is lost the command is ended, for somebody else may hold the lock. SIGTERM goes on to the command, and so
-//! does SIGINT where no terminal has sent it there already.
+//! session is lost the command is ended, for somebody else may hold the lock. Signals that ask for the end go on to the
+//! command, and its end is this one's; else it would go on with nobody keeping the lock for it.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::future::poll_fn;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
+use std::task::Poll;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind};
 use tokio::time::timeout;
 
 use super::Failure;
@@ -67,16 +69,28 @@ pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
 
 async fn hold(remote: &Remote, args: Args) -> Result<ExitStatus, Failure> {
     let client = remote.client()?;
-    let session = Session::open(&client, args.lease, args.grace).await?;
+    let mut signals = Signals::listen()?;
+    // Cancelled half-way it may leave a session, which ends when its lease does.
+    let session = tokio::select! {
+        session = Session::open(&client, args.lease, args.grace) => session?,
+        signal = signals.next() => return Err(ended_by(signal)),
+    };
     let claim = Claim {
         shared: args.shared,
         wait: args.wait.unwrap_or(limits::LOCK_WAIT),
         lock_delay: args.lock_delay,
         content: args.content,
     };
-    let held = acquire(&session, args.name.as_str(), &claim).await;
+    // Cancelling the claim leaves it with the session, which is closed next.
+    let held = tokio::select! {
+        held = session.acquire(args.name.as_str(), &claim) => held.map_err(|error| match error {
+            LockError::TimedOut { .. } => Failure::TimedOut(error.into()),
+            error => Failure::Failed(error.into()),
+        }),
+        signal = signals.next() => Err(ended_by(signal)),
+    };
     let ended = match held {
-        Ok(held) => supervise(&session, &held, &args.command).await,
+        Ok(held) => supervise(&session, &held, &args.command, &mut signals).await,
         Err(error) => Err(error),
     };
     // The lock is free at once; where nobody answers the lease ends it.
@@ -84,20 +98,9 @@ async fn hold(remote: &Remote, args: Args) -> Result<ExitStatus, Failure> {
     ended
 }
 
-/// Waits for the lock, or for a signal that says not to.
-async fn acquire(session: &Session, name: &str, claim: &Claim) -> Result<Held, Failure> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let failed = |error: LockError| match error {
-        LockError::TimedOut { .. } => Failure::TimedOut(error.into()),
-        error => Failure::Failed(error.into()),
-    };
-    // Cancelling the claim leaves it with the session, which is closed next.
-    tokio::select! {
-        held = session.acquire(name, claim) => held.map_err(failed),
-        _ = terminate.recv() => Err(Failure::Command(143)),
-        _ = interrupt.recv() => Err(Failure::Command(130)),
-    }
+/// As a shell tells it.
+fn ended_by(signal: Signal) -> Failure {
+    Failure::Command(u8::try_from(128 + signal.as_raw()).unwrap_or(1))
 }
 
 /// Runs the command until it ends, or the session does.
@@ -105,9 +108,8 @@ async fn supervise(
     session: &Session,
     held: &Held,
     command: &[String],
+    signals: &mut Signals,
 ) -> Result<ExitStatus, Failure> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     let (program, arguments) = command.split_first().context("there is no command")?;
     let mut child = Command::new(program)
         .args(arguments)
@@ -116,20 +118,21 @@ async fn supervise(
         .env("SYNOD_LOCK_SESSION", session.id().to_string())
         .spawn()
         .with_context(|| format!("cannot run `{program}`"))?;
-    let terminal = std::io::stdin().is_terminal();
+    let terminal = io::stdin().is_terminal();
     loop {
         // Cancelling any of these loses nothing: a signal or an end that comes later is kept.
         tokio::select! {
             status = child.wait() => return Ok(status?),
             () = session.expired() => break,
-            _ = terminate.recv() => send(&child, Signal::TERM),
-            _ = interrupt.recv() => if !terminal {
-                send(&child, Signal::INT);
+            signal = signals.next() => match signal {
+                // The terminal has sent it there already.
+                Signal::INT | Signal::QUIT if terminal => {}
+                signal => send(&child, signal),
             },
         }
     }
     let lost = format!("the lock {} was lost: its session has ended", held.lock);
-    let _ = writeln!(std::io::stderr(), "{lost}; ending `{program}`");
+    let _ = writeln!(io::stderr(), "{lost}; ending `{program}`");
     send(&child, Signal::TERM);
     if timeout(PARTING, child.wait()).await.is_err() {
         child.kill().await?;
@@ -137,6 +140,45 @@ async fn supervise(
     Err(Failure::Failed(anyhow::anyhow!(
         "{lost}; `{program}` was ended before it was done"
     )))
+}
+
+/// The signals that ask for the end, but those that were ignored when this began, as under `nohup`: the command
+/// ignores them too.
+struct Signals(Vec<(Signal, unix::Signal)>);
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        let ignored = ignored();
+        let ends = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
+        let heard = ends.into_iter().filter(|signal| !ignored(*signal));
+        let listen = |signal: Signal| {
+            let kind = SignalKind::from_raw(signal.as_raw());
+            Ok((signal, unix::signal(kind)?))
+        };
+        heard.map(listen).collect::<io::Result<_>>().map(Self)
+    }
+
+    /// The next one; dropping it loses none.
+    async fn next(&mut self) -> Signal {
+        poll_fn(|cx| {
+            for (signal, stream) in &mut self.0 {
+                if stream.poll_recv(cx).is_ready() {
+                    return Poll::Ready(*signal);
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+/// Whether this process was told to ignore a signal by who started it; where the system does not tell, it was not.
+fn ignored() -> impl Fn(Signal) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let mask = mask.unwrap_or(0);
+    move |signal| mask >> (signal.as_raw() - 1) & 1 == 1
 }
 
 /// It may have ended already.

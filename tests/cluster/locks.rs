@@ -5,10 +5,12 @@ use std::process::{Child, Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use synod::client::Call;
+
 use crate::counter::{Counter, at_store};
 use crate::harness::{Cluster, DEADLINE, synod, wait_until};
 
-/// `synod lock` with all nodes to ask, and what else is said.
+/// `synod lock` with all nodes to ask, and what else is said; the shortest lease unless that is said.
 pub(crate) fn lock(cluster: &Cluster, args: &[&str], script: &str) -> Command {
     let admins: Vec<String> = cluster
         .nodes
@@ -18,9 +20,12 @@ pub(crate) fn lock(cluster: &Cluster, args: &[&str], script: &str) -> Command {
     let mut command = synod();
     command
         .env("SYNOD_ADMIN", admins.join(","))
-        .args(["lock", "deploy", "--lease=2s", "--lock-delay=0s"])
-        .args(args)
-        .args(["--", "bash", "-c", script]);
+        .args(["lock", "deploy", "--lock-delay=0s"])
+        .args(args);
+    if !args.iter().any(|given| given.starts_with("--lease")) {
+        command.arg("--lease=2s");
+    }
+    command.args(["--", "bash", "-c", script]);
     command
 }
 
@@ -57,6 +62,55 @@ fn a_command_gets_a_token_and_its_exit_code_is_passed_on() {
     signal(&holder, Signal::TERM);
     assert_eq!(holder.wait().unwrap().code(), Some(143), "it went on");
     assert_eq!(run(&[], "true").status.code(), Some(0));
+}
+
+#[test]
+fn a_signal_that_asks_for_the_end_ends_the_command_and_frees_the_lock() {
+    let cluster = Cluster::start(1);
+    let holder = |script: &str| -> Child {
+        let mut holder = lock(&cluster, &["--lease=1h"], script)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut held = String::new();
+        let mut out = BufReader::new(holder.stdout.as_mut().unwrap());
+        out.read_line(&mut held).unwrap();
+        assert_eq!(held, "held\n");
+        holder
+    };
+    for (sent, code) in [
+        (Signal::HUP, 129),
+        (Signal::INT, 130),
+        (Signal::QUIT, 131),
+        (Signal::TERM, 143),
+    ] {
+        let holder = holder("echo held; exec cat");
+        // One that waits lets go of its place too.
+        let waiting = lock(&cluster, &["--lease=1h"], "true").spawn().unwrap();
+        wait_until("the waiter", DEADLINE, || {
+            let got = cluster.call(0, Call::get("/v1/locks/deploy"));
+            (got.body["queue"].as_array()?.len() == 1).then_some(())
+        });
+        for mut child in [waiting, holder] {
+            signal(&child, sent);
+            assert_eq!(child.wait().unwrap().code(), Some(code));
+        }
+        let free = lock(&cluster, &["--wait=0s"], "true").status().unwrap();
+        assert_eq!(free.code(), Some(0), "nobody holds it any more");
+    }
+    // The command may go on: it is not left alone.
+    let mut holder =
+        holder("trap 'echo asked' TERM; echo held; while read -t 9 || [ $? -gt 128 ]; do :; done");
+    signal(&holder, Signal::TERM);
+    let mut asked = String::new();
+    let mut out = BufReader::new(holder.stdout.as_mut().unwrap());
+    out.read_line(&mut asked).unwrap();
+    assert_eq!(asked, "asked\n");
+    let busy = lock(&cluster, &["--wait=0s"], "true").status().unwrap();
+    assert_eq!(busy.code(), Some(1), "it is held");
+    holder.stdin.take();
+    assert!(holder.wait().unwrap().code().is_some());
 }
 
 #[test]
