@@ -125,7 +125,8 @@ function draw() {
   const used = locks.items.filter(isUsed);
   const owners = new Map(sessions.items.map((session) => [session.session, session.owner]));
   $("free").textContent = `${count(used.length)} held or waited for, ${count(locks.items.length - used.length)} free, ${count(sessions.items.length)} sessions`;
-  keyed($("locks"), used.filter((lock) => wanted(lock.name, ...lock.holders.map((it) => it.content))),
+  const claimed = (lock) => [...lock.holders, ...lock.queue].flatMap((it) => [it.content, owners.get(it.session) ?? ""]);
+  keyed($("locks"), used.filter((lock) => wanted(lock.name, ...claimed(lock))),
     (lock) => lock.name, row(6), (tr, lock) => fill(tr, lockCells(lock, owners)));
   keyed($("history"), revisions.items, (entry) => String(entry.revision), createRevision, updateRevision);
 }

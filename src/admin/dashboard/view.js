@@ -71,20 +71,27 @@ export function routeCells({ spec, status }) {
 // A lock that nobody holds, waits for or is kept from is only remembered.
 export const isUsed = (lock) => lock.holders.length > 0 || lock.queue.length > 0 || lock.delay !== null;
 
-// Who has or wants it, and why.
+// Who has or wants it, and why. What somebody writes there must not push the rest out of sight.
+const SHOWN = 3;
+const LETTERS = 60;
 const claimText = (claim, owners) => {
   const who = owners.get(claim.session);
-  return `session ${claim.session}${who ? ` of ${who}` : ""}${claim.content ? `: ${claim.content}` : ""}`;
+  const content = claim.content.length > LETTERS ? `${claim.content.slice(0, LETTERS)}…` : claim.content;
+  return `session ${claim.session}${who ? ` of ${who}` : ""}${content ? `: ${content}` : ""}`;
+};
+const claimsText = (claims, owners) => {
+  const more = claims.length - SHOWN;
+  const texts = claims.slice(0, SHOWN).map((claim) => claimText(claim, owners));
+  return [...texts, ...(more > 0 ? [`and ${count(more)} more`] : [])].join("; ");
 };
 
 export function lockCells(lock, owners) {
   const [holder] = lock.holders;
-  const held = lock.holders.map((it) => claimText(it, owners)).join("; ");
-  const kept = lock.delay ? "kept back after its holder failed" : "";
-  return [lock.name, [held || kept || "nobody", holder ? "good" : "warn"],
+  const kept = lock.delay ? "kept back after its holder failed" : "nobody";
+  return [[lock.name, "long"], [claimsText(lock.holders, owners) || kept, `long ${holder ? "good" : "warn"}`],
     holder ? holder.mode : "", [String(lock.newest), "n"],
     holder?.since ? new Date(holder.since).toLocaleString() : "",
-    lock.queue.map((it) => claimText(it, owners)).join("; ")];
+    [claimsText(lock.queue, owners), "long"]];
 }
 
 export function diffElements(changes) {
