@@ -3,10 +3,13 @@
 #
 #   config/deploy-race.sh [path of synod, default: synod]
 #
-# It runs a node of its own in a temporary directory, on ports 18080, 19900 and 19901, and needs python3 and curl.
+# It runs a node of its own in a temporary directory, on ports 18080, 18081, 19900 and 19901, and needs python3 and curl.
 set -euo pipefail
 
 synod=${1:-synod}
+for needed in "$synod" python3 curl; do
+    command -v "$needed" >/dev/null || { echo "$needed is not there; this needs it" >&2; exit 1; }
+done
 home=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$home"' EXIT
 export SYNOD_ADMIN=http://127.0.0.1:19900
@@ -15,8 +18,12 @@ url=http://127.0.0.1:18080
 # What is deployed to: it only says that it was reached.
 mkdir "$home/www" && echo "deployed" > "$home/www/index.html"
 python3 -m http.server 18081 --bind 127.0.0.1 --directory "$home/www" >/dev/null 2>&1 &
-"$synod" serve --data "$home/node" --listen 127.0.0.1:18080 --admin 127.0.0.1:19900 --peer 127.0.0.1:19901 >/dev/null 2>&1 &
-until "$synod" get config >/dev/null 2>&1; do sleep 0.1; done
+"$synod" serve --data "$home/node" --listen 127.0.0.1:18080 --admin 127.0.0.1:19900 --peer 127.0.0.1:19901 >"$home/log" 2>&1 &
+node=$!
+until kill -0 "$node" 2>/dev/null && "$synod" get config >/dev/null 2>&1; do
+    kill -0 "$node" 2>/dev/null || { cat "$home/log" >&2; exit 1; }
+    sleep 0.1
+done
 
 cat > "$home/routes.yaml" <<'YAML'
 pools: [{name: web, backends: [{id: b1, address: "127.0.0.1:18081"}]}]
