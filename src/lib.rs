@@ -45,9 +45,10 @@
 //! | `shutdown` | - |
 //! | `tls` | - |
 //! | `config` | - |
-//! | `paxos` | - |
-//! | `state` | config |
-//! | `replication` | paxos, state, config, tls |
+//! | `bugs` | - |
+//! | `paxos` | bugs |
+//! | `state` | config, bugs |
+//! | `replication` | paxos, state, config, tls, bugs |
 //! | `wire` | - |
 //! | `backend` | config, wire, tls |
 //! | `routing` | config, backend, tls |
@@ -68,6 +69,8 @@ pub mod telemetry;
 pub mod tls;
 
 pub mod config;
+
+pub mod bugs;
 
 pub mod paxos;
 

@@ -12,6 +12,7 @@ use super::{
     Ballot, Batch, Entry, Epoch, LogChange, Message, NodeId, Payload, PersistId, Position,
     Recovered, Slot, Summary, SyncId,
 };
+use crate::bugs::{Bug, broken};
 
 mod adoption;
 mod fetched;
@@ -141,6 +142,13 @@ impl Acceptor {
         )
     }
 
+    /// Somebody has promised this: of no meaning here.
+    pub(super) fn met(&mut self, promised: Ballot) {
+        if broken(Bug::OpenRaft1220) {
+            self.promised = self.promised.max(promised);
+        }
+    }
+
     /// The log without its entries. It stays as it is until the leader of the ballot promised has synced it.
     pub(super) fn summary(&self) -> Summary {
         Summary {
@@ -182,8 +190,8 @@ impl Acceptor {
     ) {
         let next = self.log.last().next();
         if self.promised != ballot
-            || self.synced != Some(ballot)
-            || first > next
+            || (self.synced != Some(ballot) && !broken(Bug::UnsyncedAccept))
+            || (first > next && !broken(Bug::ZooKeeper4925))
             || first < self.log.start()
         {
             return;

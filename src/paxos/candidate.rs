@@ -10,6 +10,7 @@ use super::{
     Ballot, Base, Entry, Epoch, Membership, Message, NodeId, Output, Payload, PersistId, Slot,
     Summary, Time,
 };
+use crate::bugs::{Bug, broken};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Candidate {
@@ -210,7 +211,10 @@ impl Candidate {
     /// the leader of that ballot had it, by the same argument. Picking slot by slot instead would put a dead leader's
     /// tail behind newer entries. (`phase_one_takes_the_best_log_whole`, `random_schedules_agree`)
     fn best(&self, id: NodeId) -> (NodeId, &Promise) {
-        let rank = |node: NodeId, promise: &Promise| (promise.synced, promise.log.last, node == id);
+        let rank = |node: NodeId, promise: &Promise| {
+            let synced = Some(promise.synced).filter(|_| !broken(Bug::LongestLog));
+            (synced, promise.log.last, node == id)
+        };
         let (&source, best) = self
             .promises
             .iter()
@@ -229,6 +233,9 @@ impl Candidate {
     /// beyond where they are known to be the same.
     fn pull_best(&mut self, id: NodeId, acceptor: &Acceptor, out: &mut Outbox) -> Option<Pull> {
         let (source, best) = self.best(id);
+        if broken(Bug::ConstrainedElection) && source != id {
+            return None;
+        }
         let (start, through) = (best.log.start, best.log.last);
         let decided = acceptor.journal().decided();
         let joins = match source == id {

@@ -15,6 +15,7 @@ use super::{
     Ballot, Entry, Epoch, Message, NodeId, Options, Output, Payload, Position, ProposalId, ReadId,
     Refusal, Round, Seal, SealRefusal, Slot, Summary, SyncId, Time,
 };
+use crate::bugs::{Bug, broken};
 
 /// One leadership. It ends with the process at the latest, for its ballot is never led twice.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -117,7 +118,11 @@ impl Leader {
 
     /// Whether commands are proposed and reads taken now; else they wait.
     fn admits(&self, learner: &Learner) -> bool {
-        self.ready(learner) && self.transfer.is_none() && !self.sealed
+        self.ready(learner) && self.transfer.is_none() && !self.is_sealed()
+    }
+
+    fn is_sealed(&self) -> bool {
+        self.sealed && !broken(Bug::Ongaro2015)
     }
 
     /// Takes a change of the membership, one an epoch, once the barrier is decided: then no other is on its way.
@@ -125,7 +130,7 @@ impl Leader {
         let refused = match () {
             () if epoch != self.ballot.epoch => Some(SealRefusal::OtherEpoch),
             () if !self.ready(node.learner) => Some(SealRefusal::NotReady),
-            () if self.sealed || self.seal.is_some() || self.transfer.is_some() => {
+            () if self.is_sealed() || self.seal.is_some() || self.transfer.is_some() => {
                 Some(SealRefusal::Busy)
             }
             () => None,
@@ -157,9 +162,9 @@ impl Leader {
                 id,
                 leader: Some(node.options.id),
             });
-        } else if self.admits(node.learner) {
+        } else if self.admits(node.learner) || broken(Bug::Etcd7331) {
             self.reads
-                .add(id, node.learner.decided(), self.next_round());
+                .add(id, node.learner.decided(), self.round_of_reads());
         } else {
             self.reads.add_early(id);
         }
@@ -205,6 +210,14 @@ impl Leader {
         Round(self.round.0 + 1)
     }
 
+    /// What reads wait for that come in now.
+    fn round_of_reads(&self) -> Round {
+        match broken(Bug::Raft397) {
+            true => self.round,
+            false => self.next_round(),
+        }
+    }
+
     pub(super) fn begin_round(&mut self, node: &mut Node) {
         self.round = self.next_round();
         self.heartbeat_at = node.now + node.options.heartbeat;
@@ -228,7 +241,7 @@ impl Leader {
         self.count_votes(node);
         if self.admits(node.learner) {
             self.reads
-                .release_early(node.learner.decided(), self.next_round());
+                .release_early(node.learner.decided(), self.round_of_reads());
             self.propose_queued(node);
         }
         let led = led(self.ballot, self.round, node.learner, node.acceptor);
@@ -246,7 +259,10 @@ impl Leader {
     /// (`acks_of_another_ballot_are_never_counted`, `a_single_voter_decides_only_what_is_durable`)
     fn count_votes(&mut self, node: &mut Node) {
         let held = node.acceptor.journal().held();
-        let own = if held.synced == Some(self.ballot) {
+        let alone = node.options.membership.voters.len() == 1;
+        let own = if broken(Bug::Etcd14370) && alone {
+            node.acceptor.log().last()
+        } else if held.synced == Some(self.ballot) {
             held.last
         } else {
             Slot::ZERO
@@ -292,7 +308,7 @@ impl Leader {
             self.sealed = true;
             return Some(Payload::Seal(seal));
         }
-        if self.sealed {
+        if self.is_sealed() {
             return None;
         }
         let (_, command) = self.queue.pop_front()?;
@@ -312,6 +328,9 @@ impl Leader {
     }
 
     fn confirmed(&self, options: &Options) -> Round {
+        if broken(Bug::Etcd741) {
+            return self.next_round();
+        }
         let answered = self
             .voters
             .values()

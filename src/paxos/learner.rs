@@ -3,6 +3,7 @@
 use super::acceptor::Acceptor;
 use super::outbox::Outbox;
 use super::{Ballot, Output, Slot};
+use crate::bugs::{Bug, broken};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Learner {
@@ -55,7 +56,10 @@ impl Learner {
             decided <= acceptor.log().last(),
             "decided {decided} beyond the log"
         );
-        self.decided = self.decided.max(decided);
+        self.decided = match broken(Bug::OmniPaxos024) {
+            true => decided,
+            false => self.decided.max(decided),
+        };
         acceptor.journal_mut().note_decided(self.decided);
         self.deliver(acceptor, out);
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::{Ballot, Epoch, MAX_CHUNK_BYTES, MAX_RUNS, Membership, NodeId, Run, Slot, Summary};
+use crate::bugs::{Bug, broken};
 
 /// What is agreed on in one slot.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -156,7 +157,8 @@ impl Recovered {
     /// The checkpoint may know of a later one: a damaged log has lost that it was entered.
     pub fn entered_by(&self) -> Option<Succession> {
         let entered = self.promised.epoch;
-        if let Some(known) = self.succession.as_ref().filter(|it| it.epoch >= entered) {
+        let known = self.succession.as_ref().filter(|it| it.epoch >= entered);
+        if let Some(known) = known.filter(|_| !broken(Bug::Etcd19557)) {
             return Some(known.clone());
         }
         let decided = self.decided.next().since(self.start) as usize;
@@ -369,6 +371,9 @@ impl Log {
     /// logs, which then are the same before it. (Guarded by `a_sync_starts_at_the_first_difference`.)
     pub(super) fn first_difference(&self, other: &Summary) -> Slot {
         let start = self.start.max(other.start);
+        if broken(Bug::Neon295) {
+            return self.last().min(other.last).next().max(start);
+        }
         let Some(oldest) = other.runs.first() else {
             return start;
         };

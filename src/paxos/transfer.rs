@@ -8,6 +8,7 @@ use super::leader::{Leader, Node};
 use super::outbox::Outbox;
 use super::progress::Progress;
 use super::{Ballot, Message, NodeId, Options, Output, Round, Time, TransferFailure};
+use crate::bugs::{Bug, broken};
 
 /// A leadership on its way to another voter.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -68,7 +69,7 @@ impl Leader {
     pub(super) fn resume(&mut self, now: Time, out: &mut Outbox) {
         if self
             .transfer
-            .take_if(|transfer| transfer.until <= now)
+            .take_if(|transfer| transfer.until <= now && !broken(Bug::OpenRaft1747))
             .is_some()
         {
             let reason = TransferFailure::TimedOut;

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::bugs::{Bug, broken};
 use crate::config::limits;
 use crate::state::{Expiry, Locks, SessionId, Subject, Term};
 
@@ -69,24 +70,20 @@ impl Leases {
         let Some(lease) = locks.session(session).map(|session| session.lease) else {
             return Kept::Ended;
         };
-        match self
-            .due
-            .entry(Subject::Session(session))
-            .or_insert(Due::At(now))
-        {
-            Due::Proposed => Kept::Undecided,
-            Due::At(due) => {
-                *due = now + lease;
-                Kept::Alive(lease)
-            }
+        let subject = Subject::Session(session);
+        let due = self.due.entry(subject).or_insert(Due::At(now));
+        if *due == Due::Proposed && !broken(Bug::RenewedWhileEnding) {
+            return Kept::Undecided;
         }
+        *due = Due::At(now + lease);
+        Kept::Alive(lease)
     }
 
     /// What has ended by now, to be proposed; nothing of it is promised to anybody from here on.
     pub fn look(&mut self, now: Duration, locks: &Locks) -> Option<Expiry> {
         let late = now.saturating_sub(self.looked);
         self.looked = now;
-        if late >= STOOD_STILL {
+        if late >= STOOD_STILL && !broken(Bug::StalledLeader) {
             // What was sent to it meanwhile waits in its sockets. (`a_leader_that_stood_still_ends_nobody_for_it`)
             for due in self.due.values_mut() {
                 if let Due::At(at) = due {

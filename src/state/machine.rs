@@ -8,6 +8,7 @@ use twox_hash::XxHash3_64;
 use super::command::{Envelope, FIRST_LEVEL, LEVEL};
 use super::keys::Keys;
 use super::{Body, DecodeError, History, Key, Locks, Outcome, Stamp, Term};
+use crate::bugs::{Bug, broken};
 use crate::config::{Config, Rejection, Revision, Transaction};
 
 /// What applying one entry of the log came to.
@@ -137,7 +138,9 @@ impl Machine {
             return self.run(command).unwrap_or_else(Outcome::Rejected);
         }
         let body = command.digest();
-        if let Some(outcome) = self.keys.answer(&command.key, &body, self.now) {
+        if let Some(outcome) = self.keys.answer(&command.key, &body, self.now)
+            && !broken(Bug::Jetcd082)
+        {
             return self.again(command, outcome);
         }
         let outcome = self.run(command).unwrap_or_else(Outcome::Rejected);

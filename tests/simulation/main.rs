@@ -46,9 +46,15 @@ mod oracle;
 mod shadow;
 
 mod exhaustive;
+#[cfg(feature = "bugs")]
+mod gate;
 
 use summary::Summary;
 use world::World;
+
+/// How to see that every planted bug is caught.
+#[cfg(not(feature = "bugs"))]
+const HUNT: &str = "SYNOD_SIM_BUGS=1 cargo test --profile quick --features bugs --test simulation";
 
 /// What went wrong, and how to see it again.
 struct Failure {
@@ -65,6 +71,9 @@ fn main() -> ExitCode {
     let printed = std::env::var_os("SYNOD_SIM_TRACE").is_some();
     if std::env::var_os("SYNOD_SIM_STATES").is_some() {
         return exhaustive::run(&exhaustive::LARGE);
+    }
+    if let Ok(name) = std::env::var("SYNOD_SIM_BUGS") {
+        return hunt(&name);
     }
     let (first, count) = match number("SYNOD_SIM_SEED") {
         Some(seed) => (seed, 1),
@@ -138,6 +147,16 @@ fn run(seed: u64, twice: bool, printed: bool) -> Result<Summary, String> {
         return Err("the same seed gave two traces".to_owned());
     }
     Ok(summary)
+}
+
+#[cfg(feature = "bugs")]
+use gate::hunt;
+
+#[cfg(not(feature = "bugs"))]
+fn hunt(_: &str) -> ExitCode {
+    println!("no bug can be planted in this build; say:");
+    println!("{HUNT}");
+    ExitCode::FAILURE
 }
 
 fn number(variable: &str) -> Option<u64> {

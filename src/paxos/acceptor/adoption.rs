@@ -1,6 +1,7 @@
 //! How a voter's log becomes a leader's: staged part by part, adopted whole in one batch.
 
 use super::Acceptor;
+use crate::bugs::{Bug, broken};
 use crate::paxos::log::Log;
 use crate::paxos::outbox::Outbox;
 use crate::paxos::random::Random;
@@ -65,7 +66,8 @@ impl Acceptor {
         match self.collect(part) {
             Some(Collected::Whole((base, first, entries))) => {
                 let id = self.adopt(base, first, entries, out);
-                out.send_after(leader, Message::Accepted { ballot, last }, Some(id));
+                let durable = Some(id).filter(|_| !broken(Bug::ZooKeeper4646));
+                out.send_after(leader, Message::Accepted { ballot, last }, durable);
             }
             Some(Collected::Next(next)) => {
                 out.send(leader, Message::Staged { ballot, sync, next });
@@ -209,11 +211,16 @@ impl Acceptor {
         &mut self,
         base: Option<Base>,
         first: Slot,
-        entries: Vec<Entry>,
+        mut entries: Vec<Entry>,
         out: &mut Outbox,
     ) -> PersistId {
         match base {
             Some(base) => {
+                if broken(Bug::OpenRaft559) {
+                    let mut kept = self.log.range(first, self.log.last()).to_vec();
+                    kept.extend(entries.into_iter().skip(kept.len()));
+                    entries = kept;
+                }
                 self.log = Log::new(first, base.ballot, Vec::new());
                 self.fetched = None;
             }

@@ -1,6 +1,7 @@
 //! What a voter does on each message.
 
 use super::{Replica, State};
+use crate::bugs::{Bug, broken};
 use crate::paxos::acceptor::Part;
 use crate::paxos::candidate::Promise;
 use crate::paxos::leader::Report;
@@ -194,7 +195,8 @@ impl Replica {
     /// A report counts only for the leadership it names. (`acks_of_another_ballot_are_never_counted`)
     fn report(&mut self, from: NodeId, ballot: Ballot, report: Report, out: &mut Outbox) {
         self.lead(out, |leader, node| {
-            if leader.ballot() == ballot {
+            let old = broken(Bug::LogCabin44) && matches!(report, Report::Accepted(_));
+            if leader.ballot() == ballot || old {
                 leader.on_report(from, report, node);
             }
         });
@@ -244,8 +246,14 @@ impl Replica {
         let Some(synced) = self.acceptor.synced() else {
             return;
         };
+        let before = self.acceptor.promised();
         self.promise(from, ballot, out);
         self.election.hear(from, self.now, &mut self.random);
+        let synced = if broken(Bug::Sutra2020) && before < ballot {
+            before
+        } else {
+            synced
+        };
         // A repeated question of one who has won and synced this voter since has had its answer.
         if synced < ballot {
             let promise = Message::Promise {
@@ -253,7 +261,9 @@ impl Replica {
                 synced,
                 log: self.acceptor.summary(),
             };
-            out.send_after(from, promise, self.acceptor.journal().barrier());
+            let durable = self.acceptor.journal().barrier();
+            let durable = durable.filter(|_| !broken(Bug::UnsyncedPromise));
+            out.send_after(from, promise, durable);
         }
     }
 
@@ -333,6 +343,7 @@ impl Replica {
         if mine == Some(ballot) && promised > ballot {
             self.resign(None, out);
             self.election.wait_briefly(self.now, &mut self.random);
+            self.acceptor.met(promised);
         }
     }
 }

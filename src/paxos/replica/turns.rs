@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::{Replica, State};
+use crate::bugs::{Bug, broken};
 use crate::paxos::candidate::{Candidate, Won};
 use crate::paxos::leader::{Leader, Node};
 use crate::paxos::outbox::Outbox;
@@ -95,6 +96,11 @@ impl Replica {
             State::Removed => self.tell_of_removal(out),
             State::Follower { .. } if self.acceptor.synced().is_none() => {}
             State::Follower { .. } if self.options.membership.voters.len() == 1 => self.stand(out),
+            State::Follower { .. }
+                if broken(Bug::Cloudflare2020) && self.election.patient_until() <= now =>
+            {
+                self.stand(out);
+            }
             State::Follower { leader } => {
                 if self
                     .election
@@ -123,7 +129,7 @@ impl Replica {
                 }
             }
             State::Leader(leader) => {
-                if !leader.in_reach(now, &self.options) {
+                if !leader.in_reach(now, &self.options) && !broken(Bug::QuorumLoss) {
                     self.resign(None, out);
                     self.election.wait(now, &mut self.random);
                 } else if leader.heartbeat_at() <= now {

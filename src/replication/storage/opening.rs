@@ -11,6 +11,7 @@ use super::recovery::{self, Found};
 use super::segment::{self, Header};
 use super::wal::WalOptions;
 use super::{Disk, Error, File};
+use crate::bugs::{Bug, broken};
 use crate::paxos::{Base, Slot};
 
 /// A log that is ready to be written to.
@@ -42,7 +43,7 @@ pub(super) fn open<D: Disk, T>(
     let promised = match known {
         Some(promise) => promise.ballot,
         // A start that was cut short before the promise was made left at most an empty log.
-        None if options.create
+        None if (options.create || broken(Bug::AtlasDb1504))
             && !found.open
             && found.newest <= 1
             && found.replay.entries.is_empty() =>

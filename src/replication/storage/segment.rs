@@ -11,6 +11,7 @@ use super::document::{TEMPORARY, seal, unseal};
 use super::error::out_of_space;
 use super::record::{Position, SECTOR};
 use super::{Disk, Error, File};
+use crate::bugs::{Bug, broken};
 use crate::paxos::{Ballot, Slot};
 use crate::replication::codec::WireBallot;
 
@@ -92,8 +93,10 @@ pub(super) fn create<D: Disk>(
     };
     disk.rename(&temporary, &name)
         .map_err(Error::io("rename", &temporary))?;
-    disk.sync_directory()
-        .map_err(Error::io("sync the directory of", &name))?;
+    if !broken(Bug::Etcd6368) {
+        disk.sync_directory()
+            .map_err(Error::io("sync the directory of", &name))?;
+    }
     *syncs += 2;
     Ok(file)
 }

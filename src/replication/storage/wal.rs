@@ -15,6 +15,7 @@ use super::record::{self, Position};
 use super::recovery::Found;
 use super::segment::{self, Header};
 use super::{Disk, Error, File, Storage};
+use crate::bugs::{Bug, broken};
 use crate::paxos::{Ballot, Base, Batch, Entry, LogChange, Recovered, Slot};
 
 /// Checkpoints kept: one may rot, then the log still goes on from the other.
@@ -177,11 +178,23 @@ impl<D: Disk> Wal<D> {
         if let Some(promised) = batches.iter().filter_map(|batch| batch.promised).max() {
             self.promise(promised)?;
         }
-        let installed = self.name_installed(batches)?;
+        let mut installed = None;
+        if !broken(Bug::UnnamedCheckpoint) {
+            installed = self.name_installed(batches)?;
+        }
         if payload.is_empty() {
             return Ok(());
         }
+        if broken(Bug::ZooKeeper4643) {
+            self.append(&batch::encode(&stamps(batches)))?;
+        }
         self.append(&payload)?;
+        if broken(Bug::UnnamedCheckpoint) {
+            installed = self.name_installed(batches)?;
+        }
+        if broken(Bug::OpenRaftIoOrder) {
+            self.mark()?;
+        }
         self.last = last;
         for batch in batches {
             if let Some(LogChange::Adopt { synced, .. }) = &batch.log {
@@ -210,7 +223,9 @@ impl<D: Disk> Wal<D> {
         assert!(promised >= self.promised, "a promise never falls");
         if promised > self.promised {
             self.promised = promised;
-            self.mark()?;
+            if !broken(Bug::OpenRaftIoOrder) {
+                self.mark()?;
+            }
         }
         Ok(())
     }
@@ -258,6 +273,9 @@ impl<D: Disk> Wal<D> {
             let summed_up = |(_, last): &&(u64, Slot)| *last <= older.slot;
             let first = self.segments.iter().rev().find(summed_up);
             self.base = first.map_or(self.base, |(index, _)| *index);
+        }
+        if broken(Bug::EarlyRemoval) {
+            self.tidy()?;
         }
         self.mark()?;
         self.tidy()
@@ -335,15 +353,40 @@ impl<D: Disk> Wal<D> {
     fn append(&mut self, payload: &[u8]) -> Result<(), Error> {
         let name = segment::name(self.end.segment);
         let (sectors, chain) = record::encode(self.end, self.chain, payload);
-        self.file
-            .write_at(self.end.offset, &sectors)
-            .map_err(Error::io("write", &name))?;
-        self.file.sync().map_err(Error::io("sync", &name))?;
+        let mut written = self.file.write_at(self.end.offset, &sectors);
+        if broken(Bug::ZooKeeper4882) {
+            written = Ok(());
+        }
+        written.map_err(Error::io("write", &name))?;
+        let mut synced = match broken(Bug::OmniPaxos022) {
+            true => Ok(()),
+            false => self.file.sync(),
+        };
+        if broken(Bug::Fsyncgate2018) && synced.is_err() {
+            synced = self.file.sync();
+        }
+        synced.map_err(Error::io("sync", &name))?;
         self.syncs += 1;
         self.chain = chain;
         self.end.offset += sectors.len() as u64;
         Ok(())
     }
+}
+
+/// What adopting a log changes but for its entries.
+fn stamps(batches: &[Batch]) -> Vec<Batch> {
+    let mut stamps = Vec::new();
+    if let [batch] = batches
+        && let Some(LogChange::Adopt { base: None, .. }) = &batch.log
+    {
+        let mut stamp = batch.clone();
+        stamp.decided = None;
+        if let Some(LogChange::Adopt { entries, .. }) = &mut stamp.log {
+            entries.clear();
+        }
+        stamps.push(stamp);
+    }
+    stamps
 }
 
 /// The checkpoint that a batch begins behind.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Acquire, Mode, SessionId, Token};
+use crate::bugs::{Bug, broken};
 use crate::state::Stamp;
 
 /// A lock that somebody holds or waits for, or that was held not long ago.
@@ -127,7 +128,10 @@ impl Lock {
             .queue
             .pop_front_if(|next| admits(holders, delay, next.mode))
         {
-            self.newest = Token(slot);
+            self.newest = Token(match broken(Bug::RequestToken) {
+                true => claim.ticket,
+                false => slot,
+            });
             if holders.is_empty() {
                 self.fence = self.newest;
             }
@@ -142,7 +146,9 @@ impl Lock {
 
     /// Takes the session's claim away; its token if it held the lock. Where it failed then, its lock-delay begins.
     pub(super) fn withdraw(&mut self, session: SessionId, failed: bool) -> Option<Token> {
-        self.queue.retain(|claim| claim.session != session);
+        if !(failed && broken(Bug::Etcd11456)) {
+            self.queue.retain(|claim| claim.session != session);
+        }
         let mut holders = self.holders.iter();
         let at = holders.position(|holder| holder.claim.session == session)?;
         let holder = self.holders.remove(at);

@@ -10,6 +10,7 @@ use super::{
     Acquire, Answer, Events, Expiry, Lock, LockEvent, LocksImage, Operation, Refusal, SessionId,
     Subject, Term, Token,
 };
+use crate::bugs::{Bug, broken};
 use crate::config::{Name, limits};
 use crate::state::Stamp;
 
@@ -241,7 +242,7 @@ impl Locks {
 
     /// These deadlines have passed, unless a later leadership has begun to measure them anew.
     pub(in crate::state) fn expire(&mut self, slot: u64, now: Stamp, expiry: &Expiry) -> Answer {
-        if expiry.term != self.term {
+        if expiry.term != self.term && !broken(Bug::Etcd15247) {
             return Answer::Void;
         }
         let at = Moment { slot, now };
