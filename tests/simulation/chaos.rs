@@ -2,9 +2,10 @@
 
 use rand::RngExt;
 use rand::seq::SliceRandom;
-use synod::paxos::{Ballot, Epoch, Input, Membership, NodeId, Role};
-use synod::replication::storage::{Wal, WalOptions};
+use synod::paxos::{Ballot, Epoch, Input, Membership, NodeId, ProposalId, Role};
+use synod::replication::storage::{Memory, Wal, WalOptions};
 
+use crate::clients::write;
 use crate::mix::{Fault, MS, SECOND};
 use crate::node::Arrived;
 use crate::world::{Event, World};
@@ -50,6 +51,7 @@ impl World {
                 self.end_after(3 * SECOND, Event::Mend(node));
             }
             Fault::Rot => self.rot(node),
+            Fault::Lose => self.lose_disk(node),
             Fault::Change => self.change_members(),
             Fault::Transfer => {
                 let named = self.rng.random_range(0..=self.nodes.len());
@@ -109,21 +111,60 @@ impl World {
         }
         self.links_changed();
         self.end_after(4 * SECOND, Event::Heal);
+        if self.rng.random_bool(0.3) {
+            targets.iter().for_each(|node| self.burst(*node));
+        }
     }
 
-    /// Whether the voter's log is, or may be found, damaged.
+    /// Whoever leads or thinks so has much to propose at once: cut off, it holds what nobody else does.
+    fn burst(&mut self, node: NodeId) {
+        let count = self.rng.random_range(5..40);
+        for _ in 0..count {
+            let Some(process) = self.node(node).process.as_mut() else {
+                return;
+            };
+            if process.replica.role() != Role::Leader {
+                return;
+            }
+            process.next += 1;
+            let id = ProposalId(process.next);
+            self.bursts += 1;
+            let unique = 15_000_000 + self.bursts;
+            let key = format!("burst-{unique}");
+            let command = write(&mut self.rng, 0, &key, unique);
+            self.arrives(node, Arrived::Input(Input::Propose { id, command }));
+        }
+    }
+
+    /// Whether the voter's log is, or may be found, damaged; or is lost.
     pub(crate) fn is_harmed(&self, node: NodeId) -> bool {
-        self.nodes[node.0 as usize - 1].rotten || self.oracle.is_damaged(node)
+        let it = &self.nodes[node.0 as usize - 1];
+        it.rotten || it.lost || self.oracle.is_damaged(node)
     }
 
-    fn rot(&mut self, node: NodeId) {
+    /// Whether the voter's disk may be harmed, so that only a minority ever is at a time.
+    fn may_be_harmed(&self, node: NodeId) -> bool {
         let too_many = |membership: &Membership| {
             let voters = membership.voters.iter();
             let harmed = voters.filter(|voter| **voter == node || self.is_harmed(**voter));
             membership.voters.contains(&node) && harmed.count() > (membership.voters.len() - 1) / 2
         };
         let it = &self.nodes[node.0 as usize - 1];
-        if self.oracle.in_force().iter().any(too_many) || !it.founded || it.newcomer {
+        let any = self.oracle.in_force().iter().any(too_many);
+        !any && it.founded && !it.newcomer && !it.lost
+    }
+
+    fn lose_disk(&mut self, node: NodeId) {
+        if self.may_be_harmed(node) {
+            self.end(node, true);
+            let memory = Memory::new(self.rng.random());
+            let it = self.node(node);
+            (it.memory, it.lost) = (memory, true);
+        }
+    }
+
+    fn rot(&mut self, node: NodeId) {
+        if !self.may_be_harmed(node) {
             return;
         }
         let power = self.rng.random();
@@ -139,7 +180,15 @@ impl World {
         }
         let name = &names[self.rng.random_range(0..names.len())];
         let content = memory.content(name).expect("it was listed");
-        let offset = self.rng.random_range(0..content.len());
+        // Half of it strikes what was written last.
+        let written = content.iter().rposition(|byte| *byte != 0).unwrap_or(0);
+        let from = match self.rng.random() {
+            true => written - written % 512,
+            false => 0,
+        };
+        let offset = self
+            .rng
+            .random_range(from..content.len().min(from.max(written) + 1));
         let changed = [content[offset] ^ 1 << self.rng.random_range(0..8)];
         // What no start can go on from is lost for good, and its node with it: that befalls nobody here.
         let image = memory.image();
@@ -156,7 +205,9 @@ impl World {
     fn pause(&mut self, node: NodeId) {
         let until = self.now + self.rng.random_range(10 * MS..4 * SECOND);
         if self.node(node).is_up() && self.node(node).paused.is_none() {
+            let now = self.now;
             self.node(node).paused = Some(until);
+            self.node(node).stood = (now, until);
             self.after(until - self.now, Event::Resume(node));
         }
     }

@@ -69,6 +69,8 @@ impl World {
             return true;
         };
         process.taking = false;
+        self.endanger(node, 0.05);
+        let process = self.process(node);
         let before = process.wal.removed();
         match process.wal.keep(&meta) {
             Ok(through) => {
@@ -168,6 +170,7 @@ impl World {
         process.machine = machine;
         process.succession = image.succession;
         self.oracle.restored(node, base.slot, digest);
+        self.watch_goes_on(node);
         self.summary.installed += 1;
         self.note(format_args!("{node} goes on from {}", base.slot));
     }

@@ -93,7 +93,8 @@ impl Client {
             What::Read
         } else {
             let key = format!("{me}-{}", self.nth);
-            let body = write(rng, mix, &key, me as u64 * 1_000_000 + self.nth);
+            let bytes = mix.command_bytes;
+            let body = write(rng, bytes, &key, me as u64 * 1_000_000 + self.nth);
             What::Write { key, body }
         };
         self.operation = Some(Operation {
@@ -105,7 +106,7 @@ impl Client {
 }
 
 /// A write to one of three registers, of a value that no other write has.
-fn write(rng: &mut StdRng, mix: &Mix, key: &str, unique: u64) -> Bytes {
+pub(crate) fn write(rng: &mut StdRng, most: usize, key: &str, unique: u64) -> Bytes {
     let register = format!("r{}", rng.random_range(0..3));
     let octets = unique.to_be_bytes();
     let address = format!("10.{}.{}.{}:80", octets[5], octets[6], octets[7]);
@@ -117,7 +118,7 @@ fn write(rng: &mut StdRng, mix: &Mix, key: &str, unique: u64) -> Bytes {
         level: 1,
         sticky_key: None,
         author: "simulation".to_owned(),
-        comment: "c".repeat(rng.random_range(0..=mix.command_bytes)),
+        comment: "c".repeat(rng.random_range(0..=most)),
         body: Body::Config(Transaction::from_json(operations).expect("a valid transaction")),
     };
     command.encode()

@@ -81,15 +81,19 @@ impl World {
             }
             Output::ReadReady { id, slot } => {
                 let process = self.process(node);
-                let call = process
+                let (call, seen) = process
                     .reading
                     .remove(&id.0)
                     .expect("a read is answered once");
+                assert!(
+                    slot >= seen,
+                    "a read is to see slot {slot}, though {seen} had been seen when it came in"
+                );
                 process.ready.push((slot, call));
                 self.answer_reads(node);
             }
             Output::ReadRefused { id, leader } => {
-                let call = self
+                let (call, _) = self
                     .process(node)
                     .reading
                     .remove(&id.0)
@@ -247,12 +251,13 @@ impl World {
     fn call(&mut self, node: NodeId, call: Call) {
         let now = self.now;
         let stamp = Stamp(self.node(node).clock(now).0.as_millis() as u64);
+        let seen = self.oracle.seen();
         let process = self.process(node);
         process.next += 1;
         let id = process.next;
         match call.what.clone() {
             What::Read | What::Keep(_) => {
-                process.reading.insert(id, call);
+                process.reading.insert(id, (call, seen));
                 self.input(node, Input::Read { id: ReadId(id) });
             }
             What::Write { key, body } => {

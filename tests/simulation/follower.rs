@@ -228,7 +228,12 @@ impl World {
         let Some(batch) = process.intake.install(meta.base()) else {
             return;
         };
-        process.machine = machine(&image);
+        let machine = machine(&image);
+        assert!(
+            machine.applied() > process.machine.applied(),
+            "a follower goes back"
+        );
+        process.machine = machine;
         process.waiting.push(batch);
         let digest = process.machine.digest();
         self.oracle.restored(NAME, meta.slot, digest);

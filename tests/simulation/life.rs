@@ -37,6 +37,10 @@ impl World {
         let restore = |bytes: Bytes| restore(&bytes).map_err(|bad| bad.to_string());
         let (wal, mut recovered, machine) = match Wal::open(disk.clone(), options, restore) {
             Ok(opened) => opened,
+            Err(error) if it.lost => {
+                it.memory.kill();
+                return self.note(format_args!("{node} is lost: {error}"));
+            }
             Err(error) => {
                 assert!(!it.spared, "a log does not open: {error}");
                 self.note(format_args!("{node} does not start: {error}"));
@@ -75,6 +79,7 @@ impl World {
         self.summary.damaged += u64::from(recovered.synced.is_none());
         self.oracle.recovered(node, &recovered, &unsure, rotten);
         self.oracle.restored(node, Slot(applied), digest);
+        self.watch_goes_on(node);
         self.summary.restored += u64::from(applied > 0);
         self.note(format_args!(
             "{node} starts at {applied} with {} entries, promised {}",
@@ -148,6 +153,7 @@ impl World {
         {
             return;
         }
+        it.stood.1 = now;
         let Some(process) = &mut it.process else {
             return;
         };

@@ -5,6 +5,7 @@
 //! What happened in a slot is told by every machine alike.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -196,6 +197,27 @@ impl World {
                 claim.session
             );
         }
+    }
+}
+
+impl World {
+    /// A watch of locks that goes on here, from where it had come to elsewhere, is told all that happened since, each
+    /// slot once and in order; or that it is too late.
+    pub(crate) fn watch_goes_on(&mut self, node: NodeId) {
+        let process = self.nodes[node.0 as usize - 1].process.as_ref();
+        let machine = &process.expect("it runs").machine;
+        let (events, applied) = (machine.locks().events(), machine.applied());
+        let since = self.rng.random_range(events.compacted()..=applied);
+        let from = self.grants.events.range(..=since).next_back();
+        let from = from.map_or(0, |(slot, _)| *slot).max(events.compacted());
+        let behind = (Bound::Excluded(from), Bound::Included(applied));
+        let happened = self.grants.events.range(behind);
+        assert!(
+            events
+                .after(from)
+                .eq(happened.map(|(_, happened)| happened)),
+            "a watch that goes on behind slot {from} skips something or goes back"
+        );
     }
 }
 

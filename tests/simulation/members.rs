@@ -14,7 +14,7 @@ use synod::replication::storage::checkpoint::{Checkpoint, Meta};
 use synod::replication::storage::{Memory, Storage, Wal, WalOptions};
 
 use crate::checkpoints::{newest, receive};
-use crate::mix::MS;
+use crate::mix::{MS, SECOND};
 use crate::node::{Arrived, Node};
 use crate::world::{Event, World};
 
@@ -68,7 +68,12 @@ impl World {
             newcomer: true,
             ..node
         });
-        self.after(MS, Event::Join(id));
+        // One that is late finds the Seal that names it in a checkpoint.
+        let late = match self.rng.random_bool(0.3) {
+            true => self.rng.random_range(MS..3 * SECOND),
+            false => MS,
+        };
+        self.after(late, Event::Join(id));
         id
     }
 

@@ -32,13 +32,15 @@ pub(crate) enum Fault {
     FullDisk,
     /// A byte of the log or a checkpoint changes while nobody looks; on a minority only, until those are whole again.
     Rot,
+    /// All that the disk holds is gone, and its voter with it: on a minority only.
+    Lose,
     /// Not a fault: an operator has the leader hand over, to whom luck names.
     Transfer,
     /// Nor is this: an operator changes who votes.
     Change,
 }
 
-const FAULTS: [Fault; 13] = [
+const FAULTS: [Fault; 14] = [
     Fault::Crash,
     Fault::Kill,
     Fault::Pause,
@@ -50,6 +52,7 @@ const FAULTS: [Fault; 13] = [
     Fault::SyncError,
     Fault::FullDisk,
     Fault::Rot,
+    Fault::Lose,
     Fault::Transfer,
     Fault::Change,
 ];
@@ -78,6 +81,8 @@ pub(crate) struct Mix {
     pub(crate) fault_every: u64,
     pub(crate) loss: f64,
     pub(crate) duplication: f64,
+    /// Copies of messages that come seconds later.
+    pub(crate) stray: f64,
     /// Longest delay of a message.
     pub(crate) delay: u64,
     /// Messages overtake each other.
@@ -112,6 +117,15 @@ impl Mix {
             )
         };
         let holders = [0, 0, 1, 3][rng.random_range(0..4)];
+        let mut faults: Vec<Fault> = FAULTS
+            .into_iter()
+            .filter(|fault| voters > 1 || links(fault))
+            .filter(|_| rng.random_bool(often))
+            .collect();
+        // A change on its way may leave a vote to whoever is lost meanwhile, and few others.
+        if voters == 1 || faults.contains(&Fault::Change) {
+            faults.retain(|fault| *fault != Fault::Lose);
+        }
         Mix {
             voters,
             heartbeat: Duration::from_millis(timeout / 10),
@@ -125,11 +139,7 @@ impl Mix {
             holders,
             think: [MS, 20 * MS, 200 * MS][rng.random_range(0..3)],
             safety: rng.random_range(2..12) * SECOND,
-            faults: FAULTS
-                .into_iter()
-                .filter(|fault| voters > 1 || links(fault))
-                .filter(|_| rng.random_bool(often))
-                .collect(),
+            faults,
             // A session ends only under a leader that lasts longer than its lease.
             fault_every: match holders {
                 0 => [100 * MS, 400 * MS, 1500 * MS][rng.random_range(0..3)],
@@ -137,6 +147,7 @@ impl Mix {
             },
             loss: some(rng, 0.2),
             duplication: some(rng, 0.2),
+            stray: some(rng, 0.05),
             delay: [MS, 10 * MS, 100 * MS, 400 * MS][rng.random_range(0..4)],
             reorder: rng.random(),
             noticed_within: [Some(10 * MS), Some(2 * SECOND), None][rng.random_range(0..3)],

@@ -38,6 +38,10 @@ pub(crate) struct Node {
     pub(crate) connected: BTreeMap<NodeId, u64>,
     /// Bytes of its log were changed since its last start.
     pub(crate) rotten: bool,
+    /// Its disk was lost: it never comes back.
+    pub(crate) lost: bool,
+    /// When it stood still last, from and to.
+    pub(crate) stood: (u64, u64),
     /// Left alone by faults.
     pub(crate) spared: bool,
     /// It has no vote yet.
@@ -75,7 +79,8 @@ pub(crate) struct Process {
     /// What came in while it stood still.
     pub(crate) backlog: Vec<Arrived>,
     pub(crate) proposed: BTreeMap<u64, Call>,
-    pub(crate) reading: BTreeMap<u64, Call>,
+    /// Reads, and what had been seen when each came in.
+    pub(crate) reading: BTreeMap<u64, (Call, Slot)>,
     /// Reads that wait for a slot to be applied.
     pub(crate) ready: Vec<(Slot, Call)>,
     /// Clients that wait for a key.
@@ -150,6 +155,8 @@ impl Node {
             sync: mix.sync,
             connected: BTreeMap::new(),
             rotten: false,
+            lost: false,
+            stood: (0, 0),
             spared: false,
             newcomer: false,
             membership: mix.first_members(),

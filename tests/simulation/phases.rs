@@ -4,13 +4,25 @@ use std::collections::BTreeSet;
 
 use rand::RngExt;
 use rand::seq::SliceRandom;
-use synod::paxos::NodeId;
+use synod::paxos::{Input, NodeId};
 
 use crate::follower::Happens;
 use crate::mix::{Fault, MS, SECOND};
-use crate::node::Node;
+use crate::node::{Arrived, Node};
 use crate::summary::Summary;
 use crate::world::{Event, World};
+
+/// What a majority that is left alone still has to do with the others, until all is well.
+#[derive(Clone, Copy, PartialEq)]
+enum Others {
+    /// Links go on failing and healing.
+    Faulty,
+    CutOff,
+    /// They are heard, and hear nothing.
+    Deaf,
+    /// Cut off; and of the majority itself all reach one, and no other.
+    CutOffFromStar,
+}
 
 impl World {
     /// Runs all phases.
@@ -40,8 +52,11 @@ impl World {
         while self.now < self.mix.safety {
             self.step();
         }
-        self.spare_majority();
+        let others = self.spare_majority();
         self.must_progress();
+        if others == Others::Deaf {
+            self.must_keep_leader();
+        }
         self.spare_all();
         self.must_agree();
         self.summary.hash = self.trace.hash();
@@ -50,14 +65,20 @@ impl World {
     }
 
     /// Faults stop on a random majority of each membership in force; the others may be cut off, or go on being faulty.
-    fn spare_majority(&mut self) {
+    fn spare_majority(&mut self) -> Others {
         self.mix.settles = true;
         self.mix.faults.retain(|fault| *fault != Fault::Change);
-        let cut_off = self.rng.random();
-        self.spare_majorities(cut_off);
+        let others = [
+            Others::Faulty,
+            Others::CutOff,
+            Others::Deaf,
+            Others::CutOffFromStar,
+        ][self.rng.random_range(0..4)];
+        self.spare_majorities(others);
+        others
     }
 
-    fn spare_majorities(&mut self, cut_off: bool) {
+    fn spare_majorities(&mut self, others: Others) {
         let mut spared = BTreeSet::new();
         for membership in self.oracle.in_force() {
             let mut voters: Vec<NodeId> = membership.voters.iter().copied().collect();
@@ -70,13 +91,23 @@ impl World {
         let already = self.nodes.iter().filter(|node| node.spared);
         spared.extend(already.map(|node| node.id));
         let spared: Vec<NodeId> = spared.into_iter().collect();
-        let others = self.nodes.iter().map(|node| node.id);
-        let alone: Vec<NodeId> = others.filter(|node| !spared.contains(node)).collect();
+        let all = self.nodes.iter().map(|node| node.id);
+        let alone: Vec<NodeId> = all.filter(|node| !spared.contains(node)).collect();
         self.note(format_args!("faults stop on {spared:?}"));
+        self.links.release();
         self.links.mend(Some(&spared));
-        if cut_off {
-            for (a, b) in spared.iter().flat_map(|a| alone.iter().map(|b| (*a, *b))) {
-                self.links.cut(a, b);
+        for (a, b) in spared.iter().flat_map(|a| alone.iter().map(|b| (*a, *b))) {
+            if others != Others::Faulty {
+                self.links.hold(a, b);
+            }
+            if matches!(others, Others::CutOff | Others::CutOffFromStar) {
+                self.links.hold(b, a);
+            }
+        }
+        if others == Others::CutOffFromStar && self.oracle.in_force().len() == 1 {
+            let leaves = &spared[1..];
+            for (a, b) in leaves.iter().flat_map(|a| leaves.iter().map(|b| (*a, *b))) {
+                self.links.hold(a, b);
             }
         }
         for node in &spared {
@@ -87,6 +118,13 @@ impl World {
     }
 
     fn must_progress(&mut self) {
+        if self.rng.random_bool(0.3) {
+            // An operator names whoever comes to mind, well or not.
+            let to = Some(self.nodes[self.rng.random_range(0..self.nodes.len())].id);
+            for node in self.reachable.clone() {
+                self.arrives(node, Arrived::Input(Input::Transfer { to }));
+            }
+        }
         let (writes, reads) = (self.summary.writes + 5, self.summary.reads + 2);
         let mut bound = self.patience();
         let mut in_force = self.oracle.in_force();
@@ -97,10 +135,25 @@ impl World {
             let now = self.oracle.in_force();
             if now.last() != in_force.last() {
                 in_force = now;
-                self.spare_majorities(false);
+                self.spare_majorities(Others::Faulty);
                 bound = self.patience();
             }
         }
+    }
+
+    /// Who is heard and hears nothing deposes nobody: a majority keeps its leader.
+    fn must_keep_leader(&mut self) {
+        let (in_force, led) = (self.oracle.in_force(), self.summary.leaderships);
+        let until = self.now + 12 * self.mix.election_timeout.as_micros() as u64;
+        while self.now < until {
+            self.step();
+        }
+        let led = self.summary.leaderships - led;
+        // What was on its way as the faults stopped may still depose one or another.
+        assert!(
+            led <= 3 || self.oracle.in_force() != in_force,
+            "a connected majority has had {led} leaders"
+        );
     }
 
     fn patience(&self) -> u64 {
@@ -111,8 +164,10 @@ impl World {
         self.note(format_args!("faults stop"));
         self.mix.faults.clear();
         self.follower.spared = true;
+        self.links.release();
         self.links.mend(None);
-        self.reachable = self.nodes.iter().map(|node| node.id).collect();
+        let well = self.nodes.iter().filter(|node| !node.lost);
+        self.reachable = well.map(|node| node.id).collect();
         for node in self.reachable.clone() {
             self.spare(node);
         }
@@ -133,7 +188,7 @@ impl World {
         while self
             .nodes
             .iter()
-            .any(|node| voters.contains(&node.id) && behind(node))
+            .any(|node| voters.contains(&node.id) && !node.lost && behind(node))
         {
             assert!(self.now < bound, "a connected voter does not catch up");
             self.step();

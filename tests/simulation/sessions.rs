@@ -8,11 +8,11 @@ use rand::RngExt;
 use synod::config::limits::SHORTEST_LEASE;
 use synod::paxos::{Input, NodeId, ProposalId, Role};
 use synod::replication::{Kept, LEASE_TICK, Leases};
-use synod::state::{Body, Command, Expiry, Key, LEVEL, Operation, SessionId, Stamp, Term};
+use synod::state::{Body, Command, Expiry, Key, LEVEL, Operation, SessionId, Stamp, Subject, Term};
 
 use crate::clients::{Answer, Call, PATIENCE, What};
 use crate::locks::Claimer;
-use crate::mix::MS;
+use crate::mix::{MS, SECOND};
 use crate::world::{Event, World};
 
 /// Of true time: clocks run apart by up to 10 %, so a leader's may be fast and the holder's, in truth, slow.
@@ -154,17 +154,38 @@ impl World {
         let Some(expiry) = leases.look(clock, locks) else {
             return;
         };
+        self.ends_nobody_for_its_stall(node, &expiry);
+        let process = self.process(node);
         process.next += 1;
         let id = process.next;
         process.expiries.insert(id, expiry.clone());
         let command = command("expiry", Body::Expiry(expiry), clock.as_millis() as u64);
-        self.input(
-            node,
-            Input::Propose {
-                id: ProposalId(id),
-                command,
-            },
-        );
+        // Whoever proposes it runs beside the replica, and may do so when another leads, or this one again.
+        let delay = match self.rng.random_bool(0.2) {
+            true => self.rng.random_range(0..4 * SECOND),
+            false => 0,
+        };
+        let (id, boot) = (ProposalId(id), self.node(node).boot);
+        let input = Input::Propose { id, command };
+        self.after(delay, Event::Expire { node, boot, input });
+    }
+
+    /// A leader that stood still begins to measure where it stopped: who had time left then has it again.
+    fn ends_nobody_for_its_stall(&self, node: NodeId, expiry: &Expiry) {
+        let (from, to) = self.nodes[node.0 as usize - 1].stood;
+        if to < from + 3 * SECOND / 2 {
+            return;
+        }
+        for holder in &self.holders {
+            let Some(session) = holder.session.map(Subject::Session) else {
+                continue;
+            };
+            let left = holder.until.saturating_sub(from);
+            assert!(
+                !expiry.subjects.contains(&session) || self.now >= to + left * 8 / 10,
+                "a leader ends {session:?} for having stood still itself"
+            );
+        }
     }
 
     /// A proposal was refused; tells whether it was an expiry.

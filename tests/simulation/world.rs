@@ -90,6 +90,12 @@ pub(crate) enum Event {
         holder: usize,
         nth: u64,
     },
+    /// What was due is proposed.
+    Expire {
+        node: NodeId,
+        boot: u64,
+        input: Input,
+    },
     /// A voter looks at what is due.
     Look {
         node: NodeId,
@@ -109,6 +115,8 @@ pub(crate) struct World {
     pub(crate) clients: Vec<Client>,
     pub(crate) holders: Vec<Holder>,
     pub(crate) grants: Grants,
+    /// Counts what was proposed in bursts.
+    pub(crate) bursts: u64,
     pub(crate) oracle: Oracle,
     pub(crate) trace: Trace,
     /// Whom clients may ask; all unless faults have stopped on some.
@@ -144,6 +152,7 @@ impl World {
             clients,
             holders,
             grants: Grants::default(),
+            bursts: 0,
             trace: Trace::new(printed),
             summary: Summary::default(),
         };
@@ -211,6 +220,11 @@ impl World {
             Event::Follower(what) => self.happens(what),
             Event::Holder { holder, nth } => self.hold(holder, nth),
             Event::Claim { holder, nth } => self.claim(holder, nth),
+            Event::Expire { node, boot, input } => {
+                if self.node(node).boot == boot {
+                    self.arrives(node, Arrived::Input(input));
+                }
+            }
             Event::Look { node, boot } => self.look(node, boot),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use rand::RngExt;
-use synod::paxos::{Batch, Input, Message, NodeId, PersistId};
+use synod::paxos::{Batch, Input, LogChange, Message, NodeId, PersistId};
 use synod::replication::storage::Storage;
 
 use crate::mix::MS;
@@ -21,8 +21,31 @@ impl World {
         };
         if process.writing.is_empty() && !process.waiting.is_empty() {
             process.writing = std::mem::take(&mut process.waiting);
+            let adopts = |batch: &Batch| match batch.log {
+                Some(LogChange::Adopt { base, .. }) => Some(base.is_some()),
+                _ => None,
+            };
+            let adopted = process
+                .writing
+                .iter()
+                .filter_map(|(_, batch)| adopts(batch));
+            let chance = match adopted.max() {
+                Some(true) => 0.2,
+                Some(false) => 0.03,
+                None => 0.0,
+            };
             let delay = self.rng.random_range(50..=longest.max(50));
+            self.endanger(node, chance);
             self.after(delay, Event::Written { node, boot });
+        }
+    }
+
+    /// What is about to be done takes several steps: its disk may fail between any two of them.
+    pub(crate) fn endanger(&mut self, node: NodeId, chance: f64) {
+        let (fails, n) = (self.rng.random_bool(chance), self.rng.random_range(0..6));
+        let it = self.node(node);
+        if fails && !it.spared {
+            it.memory.fail_sync_after(n);
         }
     }
 
