@@ -3,7 +3,7 @@
 use rand::RngExt;
 use synod::paxos::NodeId;
 
-use crate::clients::{Answer, Call, PATIENCE, What};
+use crate::clients::{Answer, Call, NOBODY, PATIENCE, What};
 use crate::mix::MS;
 use crate::world::{Event, World};
 
@@ -50,6 +50,9 @@ impl World {
     }
 
     pub(crate) fn answer(&mut self, from: NodeId, call: &Call, answer: Answer) {
+        if call.client == NOBODY {
+            return;
+        }
         let delay = self.rng.random_range(50..MS);
         self.after(
             delay,

@@ -5,7 +5,7 @@ use rand::seq::SliceRandom;
 use synod::paxos::{Ballot, Epoch, Input, Membership, NodeId, ProposalId, Role};
 use synod::replication::storage::{Memory, Wal, WalOptions};
 
-use crate::clients::write;
+use crate::clients::{Call, NOBODY, What, write};
 use crate::mix::{Fault, MS, SECOND};
 use crate::node::Arrived;
 use crate::world::{Event, World};
@@ -57,6 +57,9 @@ impl World {
                 let named = self.rng.random_range(0..=self.nodes.len());
                 let to = self.nodes.get(named).map(|node| node.id);
                 self.arrives(node, Arrived::Input(Input::Transfer { to }));
+                if self.rng.random() {
+                    self.end_after(4 * SECOND, Event::HandBack(node));
+                }
             }
             Fault::Partition | Fault::OneWay | Fault::Chain | Fault::Cut => {
                 self.cut(fault, &targets)
@@ -66,13 +69,7 @@ impl World {
 
     /// Half of the faults seek out who leads or thinks so: there they do most.
     fn victim(&mut self, targets: &[NodeId]) -> NodeId {
-        let leads = |node: &&NodeId| {
-            let process = &self.nodes[node.0 as usize - 1].process;
-            process
-                .as_ref()
-                .is_some_and(|process| process.replica.role() == Role::Leader)
-        };
-        let leaders: Vec<NodeId> = targets.iter().filter(leads).copied().collect();
+        let leaders = self.leaders(targets);
         let from = if leaders.is_empty() || self.rng.random() {
             targets
         } else {
@@ -111,21 +108,53 @@ impl World {
         }
         self.links_changed();
         self.end_after(4 * SECOND, Event::Heal);
-        if self.rng.random_bool(0.3) {
-            targets.iter().for_each(|node| self.burst(*node));
+        let bursts = self.rng.random();
+        for node in self.leaders(targets) {
+            if bursts {
+                self.burst(node);
+            }
+            self.probe(node);
+        }
+    }
+
+    /// Those that lead or think so.
+    fn leaders(&self, of: &[NodeId]) -> Vec<NodeId> {
+        let leads = |node: &NodeId| {
+            let process = self.nodes[node.0 as usize - 1].process.as_ref();
+            process.is_some_and(|process| process.replica.role() == Role::Leader)
+        };
+        of.iter().copied().filter(leads).collect()
+    }
+
+    /// Whoever leads or thinks so hands over to a voter that led before.
+    pub(crate) fn hand_back(&mut self, to: NodeId) {
+        let all: Vec<NodeId> = self.nodes.iter().map(|node| node.id).collect();
+        if self.mix.settles {
+            return;
+        }
+        for node in self.leaders(&all) {
+            let input = Input::Transfer { to: Some(to) };
+            self.arrives(node, Arrived::Input(input));
+        }
+    }
+
+    /// Whoever leads or thinks so is asked to be read from for a while: others may lead by then.
+    fn probe(&mut self, node: NodeId) {
+        for _ in 0..10 {
+            let delay = self.rng.random_range(0..SECOND);
+            let (client, nth, what) = (NOBODY, 0, What::Read);
+            let call = Call { client, nth, what };
+            self.after(delay, Event::Call { node, call });
         }
     }
 
     /// Whoever leads or thinks so has much to propose at once: cut off, it holds what nobody else does.
     fn burst(&mut self, node: NodeId) {
-        let count = self.rng.random_range(5..40);
+        let count = [5, 30, 200][self.rng.random_range(0..3)];
         for _ in 0..count {
             let Some(process) = self.node(node).process.as_mut() else {
                 return;
             };
-            if process.replica.role() != Role::Leader {
-                return;
-            }
             process.next += 1;
             let id = ProposalId(process.next);
             self.bursts += 1;
@@ -209,6 +238,7 @@ impl World {
             self.node(node).paused = Some(until);
             self.node(node).stood = (now, until);
             self.after(until - self.now, Event::Resume(node));
+            self.probe(node);
         }
     }
 

@@ -69,7 +69,7 @@ impl World {
             return true;
         };
         process.taking = false;
-        self.endanger(node, 0.05);
+        self.endanger(node, 0.1, 4);
         let process = self.process(node);
         let before = process.wal.removed();
         match process.wal.keep(&meta) {

@@ -46,6 +46,9 @@ pub(crate) struct Call {
     pub(crate) what: What,
 }
 
+/// Who asks and does not wait for the answer.
+pub(crate) const NOBODY: usize = usize::MAX;
+
 /// What a voter answers.
 #[derive(Debug, Clone)]
 pub(crate) enum Answer {

@@ -90,6 +90,22 @@ impl World {
         self.links_changed();
         let boot = self.node(node).boot;
         self.look(node, boot);
+        self.hears_again(node);
+    }
+
+    /// What reached the process before comes once more, soon or late.
+    fn hears_again(&mut self, node: NodeId) {
+        let it = self.node(node);
+        let heard = std::mem::take(&mut it.heard);
+        if it.spared || self.mix.stray == 0.0 {
+            return;
+        }
+        let longest = [100 * MS, 4 * SECOND][self.rng.random_range(0..2)];
+        for (from, message) in heard {
+            let to = node;
+            let delay = self.rng.random_range(100..longest);
+            self.after(delay, Event::Deliver { from, to, message });
+        }
     }
 
     /// A process ends: the power fails, or it is killed. What it was writing may be there whole, in part, or not.

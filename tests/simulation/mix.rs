@@ -116,7 +116,7 @@ impl Mix {
                 Fault::Partition | Fault::OneWay | Fault::Chain | Fault::Cut
             )
         };
-        let holders = [0, 0, 1, 3][rng.random_range(0..4)];
+        let holders = [0, 1, 3, 6][rng.random_range(0..4)];
         let mut faults: Vec<Fault> = FAULTS
             .into_iter()
             .filter(|fault| voters > 1 || links(fault))

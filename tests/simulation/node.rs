@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use bytes::Bytes;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use synod::paxos::{
@@ -36,6 +37,8 @@ pub(crate) struct Node {
     pub(crate) sync: u64,
     /// Whom it was told it is connected to: the peer's boot.
     pub(crate) connected: BTreeMap<NodeId, u64>,
+    /// What reached it last: the network may bring it again.
+    pub(crate) heard: VecDeque<(NodeId, Bytes)>,
     /// Bytes of its log were changed since its last start.
     pub(crate) rotten: bool,
     /// Its disk was lost: it never comes back.
@@ -154,6 +157,7 @@ impl Node {
             ahead: rng.random_range(0..SECOND),
             sync: mix.sync,
             connected: BTreeMap::new(),
+            heard: VecDeque::new(),
             rotten: false,
             lost: false,
             stood: (0, 0),

@@ -78,6 +78,8 @@ pub(crate) enum Event {
     /// A disk is well again.
     Mend(NodeId),
     Heal,
+    /// An operator has this voter lead again.
+    HandBack(NodeId),
     Chaos,
     Follower(Happens),
     /// A holder of a session begins, or asks again.
@@ -102,6 +104,9 @@ pub(crate) enum Event {
         boot: u64,
     },
 }
+
+/// So many messages to a voter are remembered.
+const HEARD: usize = 20;
 
 pub(crate) struct World {
     pub(crate) rng: StdRng,
@@ -173,6 +178,11 @@ impl World {
                         "{from} to {to} {:x}",
                         crc32c::crc32c(&message)
                     ));
+                    let heard = &mut self.node(to).heard;
+                    heard.push_back((from, message.clone()));
+                    if heard.len() > HEARD {
+                        heard.pop_front();
+                    }
                     let message =
                         synod::replication::codec::decode(message).expect("it was encoded");
                     self.trace
@@ -216,6 +226,7 @@ impl World {
                 self.links.mend(None);
                 self.links_changed();
             }
+            Event::HandBack(node) => self.hand_back(node),
             Event::Chaos => self.strike(),
             Event::Follower(what) => self.happens(what),
             Event::Holder { holder, nth } => self.hold(holder, nth),

@@ -29,20 +29,21 @@ impl World {
                 .writing
                 .iter()
                 .filter_map(|(_, batch)| adopts(batch));
-            let chance = match adopted.max() {
-                Some(true) => 0.2,
-                Some(false) => 0.03,
-                None => 0.0,
+            let (chance, steps) = match adopted.max() {
+                Some(true) => (0.2, 6),
+                Some(false) => (0.1, 2),
+                None => (0.0, 1),
             };
             let delay = self.rng.random_range(50..=longest.max(50));
-            self.endanger(node, chance);
+            self.endanger(node, chance, steps);
             self.after(delay, Event::Written { node, boot });
         }
     }
 
-    /// What is about to be done takes several steps: its disk may fail between any two of them.
-    pub(crate) fn endanger(&mut self, node: NodeId, chance: f64) {
-        let (fails, n) = (self.rng.random_bool(chance), self.rng.random_range(0..6));
+    /// What is about to be done takes so many syncs: its disk may fail between any two of them.
+    pub(crate) fn endanger(&mut self, node: NodeId, chance: f64, syncs: u64) {
+        let fails = self.rng.random_bool(chance);
+        let n = self.rng.random_range(0..syncs);
         let it = self.node(node);
         if fails && !it.spared {
             it.memory.fail_sync_after(n);
