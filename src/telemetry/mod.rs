@@ -1,10 +1,11 @@
-//! What is seen from outside: tracing set-up, metrics, access log.
+//! What is seen from outside: the diagnostic log, metrics, access log, traces of requests.
 //!
 //! Nothing here waits: counters are relaxed adds to a thread's own shard, and an access line that its writer has no
 //! room for is dropped and counted.
 
 pub mod access_log;
 pub mod metrics;
+pub mod traces;
 
 mod histogram;
 mod padded;
