@@ -30,13 +30,17 @@ use crate::shutdown::{self, Trigger};
 use crate::state::LEVEL;
 use crate::telemetry::access_log::{self, Destination};
 use crate::telemetry::metrics::MetricsRegistry;
-use crate::tls::ServerTls;
+use crate::telemetry::traces;
+use crate::tls::{Keyring, ServerTls};
 
 /// How long readiness fails before traffic stops being accepted, for whoever polls it to turn away.
 const NOTICE: Duration = Duration::from_millis(200);
 
 /// How long a leader that stops waits for another to take over.
 const HAND_OVER: Duration = Duration::from_secs(2);
+
+/// How long a stop waits until the last traces are exported.
+const LAST_TRACES: Duration = Duration::from_secs(3);
 
 /// A running node.
 pub struct Node {
@@ -59,6 +63,8 @@ pub struct Node {
     serving: JoinHandle<()>,
     watching: JoinHandle<()>,
     fencing: JoinHandle<()>,
+    /// There if requests are traced.
+    exporter: Option<traces::Exporter>,
 }
 
 /// What of the files that the settings name cannot be used, each with why: what would end a start.
@@ -79,13 +85,15 @@ impl Node {
         let mut spoken = tls::Spoken::default();
         let identities = tls::of_listeners(&settings, &mut spoken)?;
         let keyring = spoken.keyring(&settings.backend_tls)?;
-        let registry = Arc::new(Registry::new(metrics.clone()).with_keyring(keyring));
+        let registry = Arc::new(Registry::new(metrics.clone()).with_keyring(keyring.clone()));
         let admin_tls = spoken.load("admin".into(), settings.admin_tls.as_ref())?;
         let admin_scheme = scheme(admin_tls.is_some());
         let access = Arc::new(access(&settings.access));
         let peers = spoken.peers(&settings)?;
         let schemes = identities.iter().map(|tls| scheme(tls.is_some())).collect();
-        let proxy_options = proxy_options(&settings, identities, &metrics)?;
+        let (tracer, exporter) = traces_of(&settings, &keyring, &metrics)?.unzip();
+        let mut proxy_options = proxy_options(&settings, identities, &metrics)?;
+        proxy_options.tracer = tracer;
         let busy = proxy_options.limits.busy.clone();
 
         let (handle, replica) = replication::start(replication::Options {
@@ -157,6 +165,7 @@ impl Node {
             serving,
             watching,
             fencing,
+            exporter,
         })
     }
 
@@ -206,6 +215,9 @@ impl Node {
         let hand_over = self.handle.hand_over(HAND_OVER);
         tokio::join!(tokio::time::sleep(NOTICE), hand_over);
         self.proxy.drain(self.drain).await;
+        if let Some(exporter) = self.exporter {
+            exporter.finish(LAST_TRACES).await;
+        }
         self.serving.abort();
         self.publishing.abort();
         self.checking.abort();
@@ -280,12 +292,34 @@ fn proxy_options(
             keep_alive: settings.timeouts.keep_alive,
         },
         access_log,
+        tracer: None,
         limits: proxy::NodeLimits {
             requests: settings.limits.requests,
             connections: settings.limits.connections,
             busy: Arc::default(),
         },
     })
+}
+
+/// Starts the exporter of traces, if there is to be one.
+fn traces_of(
+    settings: &Settings,
+    keyring: &Keyring,
+    metrics: &Arc<MetricsRegistry>,
+) -> anyhow::Result<Option<(traces::Tracer, traces::Exporter)>> {
+    let Some(tracing) = &settings.tracing else {
+        return Ok(None);
+    };
+    let tls = tracing.otlp.secure.then(|| tls::of_collector(keyring));
+    let (tracer, exporter) = traces::start(traces::Options {
+        endpoint: tracing.otlp.clone(),
+        tls: tls.transpose()?,
+        share: tracing.sample,
+        service: tracing.service.clone(),
+        instance: settings.node.clone(),
+    });
+    metrics.register(Arc::new(exporter.metrics()));
+    Ok(Some((tracer, exporter)))
 }
 
 /// Puts what the log held in force before the first request; a config that does not compile is told by the publisher.

@@ -9,6 +9,7 @@ mod check;
 mod fault;
 mod reader;
 mod tls;
+mod tracing;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -20,6 +21,7 @@ pub use access::{Access, Certified, Role, Token};
 pub(crate) use check::{NAME, is_name};
 pub use fault::{Fault, SettingsError, Source};
 pub use tls::{BackendTls, CertificateFiles, ClientCertificates, PeerTls, Tls, TlsVersion};
+pub use tracing::Tracing;
 
 /// Everything one node is told about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +65,8 @@ pub struct Settings {
     pub limits: Limits,
     /// What pools that speak TLS to their backends name.
     pub backend_tls: BackendTls,
+    /// Whether and how requests are traced.
+    pub tracing: Option<Tracing>,
 }
 
 /// Where access log lines go.
@@ -165,6 +169,7 @@ impl Default for Settings {
             },
             limits: Limits::default(),
             backend_tls: BackendTls::default(),
+            tracing: None,
         }
     }
 }

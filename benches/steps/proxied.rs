@@ -31,6 +31,7 @@ impl Proxied {
             threads: 1,
             timeouts: Timeouts::default(),
             access_log: None,
+            tracer: None,
             limits: NodeLimits::default(),
         };
         let cell = Arc::clone(&publisher.cell);

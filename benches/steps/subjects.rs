@@ -75,6 +75,7 @@ fn rewrite_its_head() -> Run {
         trusted: false,
         host: "",
         request_id: "019a0000-0000-7000-8000-000000000000",
+        traceparent: "",
         upgrade: false,
         instead: Instead::default(),
     };

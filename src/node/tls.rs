@@ -7,8 +7,8 @@ use anyhow::Context as _;
 use crate::settings::{self, Settings};
 use crate::telemetry::metrics::MetricsRegistry;
 use crate::tls::{
-    self, Hot, Keyring, KeyringOptions, MinVersion, PeerOptions, ServerOptions, ServerTls,
-    TlsMetrics,
+    self, ClientOptions, Hot, Keyring, KeyringOptions, MinVersion, PeerOptions, ServerOptions,
+    ServerTls, TlsMetrics, Trust,
 };
 
 /// All of this node that speaks TLS, by the words that tell it apart.
@@ -78,6 +78,21 @@ impl Spoken {
         }));
         tokio::spawn(tls::watch(self.hot))
     }
+}
+
+/// How a collector of traces is spoken to: it is whom the machine's authorities vouch for.
+pub(super) fn of_collector(keyring: &Keyring) -> anyhow::Result<Arc<rustls::ClientConfig>> {
+    let options = ClientOptions {
+        trust: Trust::System,
+        server_name: None,
+        names: Vec::new(),
+        certificate: None,
+        min_version: MinVersion::Tls12,
+        alpn: Vec::new(),
+    };
+    let client = keyring.client(&options);
+    let client = client.context("TLS with the collector that `tracing.otlp` names")?;
+    Ok(client.config())
 }
 
 /// What of the files that the settings name for TLS cannot be used, each with why.

@@ -44,9 +44,11 @@ pub(super) trait Listener {
     fn body(&mut self, data: &[u8]) -> bool;
 }
 
-/// Wants nothing.
-impl Listener for () {
-    fn head(&mut self, _: &ResponseHead) {}
+/// Wants the status alone.
+impl Listener for u16 {
+    fn head(&mut self, head: &ResponseHead) {
+        *self = head.status();
+    }
 
     fn body(&mut self, _: &[u8]) -> bool {
         true

@@ -18,6 +18,7 @@ use super::policy::Ruling;
 use super::proxied::Telling;
 use super::record::Record;
 use super::retry::Declining;
+use super::trace::{self, Trace};
 use super::transfer::poll_write_two;
 use super::upgrade::{self, Switched};
 use super::upload::{self, Cut, Unsent, Upload};
@@ -231,12 +232,14 @@ pub(super) fn encode(job: &Job<'_>, backend: &Backend, out: &mut Vec<u8>) {
     } else {
         String::new()
     };
+    let trace = job.record.trace.as_deref().map(Trace::field);
     let forward = Forward {
         client: peer,
         https: job.client.stream.is_tls(),
         trusted: job.client.listener.trusts(job.client.peer),
         host: &host,
         request_id: job.request_id,
+        traceparent: trace::text(trace.as_ref()),
         upgrade: upgrade::asks(request),
         instead: job.ruling.instead(),
     };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::aside::{Aside, Listener};
 use super::failure::Failure;
 use super::forward::Job;
+use super::trace::{self, Callee, Trace};
 use crate::config::policy::ForwardAuth;
 use crate::routing::PoolEntry;
 use crate::wire::field::{Known, KnownSet};
@@ -75,8 +76,12 @@ pub(crate) async fn ask(
     let question = question(auth, pool, job).ok_or(Failure::AuthUnavailable)?;
     let mut verdict = Verdict::default();
     let asking = question.ask(&mut verdict, auth.timeout);
-    let asked = job.client.while_there(asking).await?;
-    asked.map_err(|_| Failure::AuthUnavailable)?;
+    let asked = job.client.while_there(asking).await;
+    let asked = asked.and_then(|asked| asked.map_err(|_| Failure::AuthUnavailable));
+    if let Some(trace) = &job.record.trace {
+        trace.called(verdict.status, asked.err(), job.record);
+    }
+    asked?;
     if verdict.lets_pass() {
         take_over(auth, &verdict, job);
         return Ok(());
@@ -90,12 +95,24 @@ pub(crate) async fn ask(
 fn question(auth: &ForwardAuth, pool: Option<&Arc<PoolEntry>>, job: &Job<'_>) -> Option<Aside> {
     let pool = pool?;
     let in_flight = pool.admit(crate::backend::balance::draw(), &[])?;
+    if let Some(trace) = &job.record.trace {
+        let callee = Callee {
+            pool,
+            backend: in_flight.backend(),
+            method: "GET",
+            target: &auth.path,
+            resend: 0,
+        };
+        trace.call(callee, job.record);
+    }
+    let trace = job.record.trace.as_deref().map(Trace::field);
     let forward = Forward {
         client: &job.exchange.peer,
         https: job.client.stream.is_tls(),
         trusted: job.client.listener.trusts(job.client.peer),
         host: &in_flight.backend().address.authority(),
         request_id: job.request_id,
+        traceparent: trace::text(trace.as_ref()),
         upgrade: false,
         instead: Instead::default(),
     };

@@ -6,11 +6,13 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::affinity;
 use super::aside::Aside;
 use super::forward::{Job, encode};
 use super::injection::drawn;
+use super::trace::{self, callee};
 use super::upgrade;
 use crate::routing::{PoolEntry, RouteEntry};
 
@@ -53,15 +55,23 @@ fn copy(job: &Job<'_>, route: &RouteEntry, pool: &Arc<PoolEntry>) {
         return route.metrics.mirror_dropped();
     };
     route.metrics.mirrored();
+    let trace = job.record.trace.as_deref();
+    let traced = trace.and_then(|trace| trace.aside(callee(job, pool, in_flight.backend(), 0)));
     let mut request = Vec::new();
     encode(job, in_flight.backend(), &mut request);
     request.extend_from_slice(job.upload.prefix(&job.exchange.inbound));
     let method = job.exchange.request.method();
     let aside = Aside::new(job, pool, in_flight, method, request);
     let (counted, within) = (worker.mirrors.clone(), pool.timeouts.response_headers);
+    let worker = worker.clone();
     tokio::task::spawn_local(async move {
-        // Nobody hears of it.
-        let _ = aside.ask(&mut (), within).await;
+        let (mut status, began) = (0, Instant::now());
+        // Nobody hears of it, but where requests are traced.
+        let asked = aside.ask(&mut status, within).await;
+        if let (Some(tracer), Some(mut traced)) = (&worker.shared.tracer, traced) {
+            trace::asked(&mut traced, began.elapsed(), status, asked.err());
+            tracer.record(traced);
+        }
         drop(counted);
     });
 }

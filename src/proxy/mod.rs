@@ -39,6 +39,7 @@ mod respond;
 mod retry;
 mod sessions;
 mod sticky;
+mod trace;
 mod transfer;
 mod upgrade;
 mod upload;
@@ -115,6 +116,7 @@ pub fn start(
         overload: Overload::new(&options.limits),
         timeouts: options.timeouts,
         access_log: options.access_log,
+        tracer: options.tracer,
         listener: metrics.listener().clone(),
         cell,
     };

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 pub use crate::config::Network;
 use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::traces::Tracer;
 use crate::tls::ServerTls;
 
 /// Everything the data plane is told at its start.
@@ -20,6 +21,8 @@ pub struct ProxyOptions {
     pub timeouts: Timeouts,
     /// One line a request, if any.
     pub access_log: Option<AccessLog>,
+    /// What is told of requests that are traced, if any are.
+    pub tracer: Option<Tracer>,
     /// What the node takes as a whole.
     pub limits: NodeLimits,
 }

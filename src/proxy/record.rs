@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::forwarded;
+use super::trace::Trace;
 use super::worker::{ListenerState, Worker};
 use crate::config::Name;
 use crate::routing::RouteEntry;
@@ -37,6 +38,8 @@ pub(crate) struct Record {
     pub(crate) sent: Cell<u64>,
     /// Whether any byte of an answer, interim ones too, may have reached the client: then there is no second try.
     pub(crate) answered: Cell<bool>,
+    /// Its place in a trace, if requests are traced.
+    pub(crate) trace: Option<Box<Trace>>,
 }
 
 /// Names for the access log; collected only if there is one.
@@ -69,6 +72,7 @@ impl Record {
             received: Cell::new(0),
             sent: Cell::new(0),
             answered: Cell::new(false),
+            trace: None,
         }
     }
 
@@ -101,10 +105,6 @@ impl Record {
         ending: Ending,
     ) -> Box<Access> {
         let total = self.started.elapsed();
-        let kept = request.fields().value(Known::XRequestId);
-        let request_id = kept
-            .and_then(|id| std::str::from_utf8(id).ok())
-            .unwrap_or(made_id);
         let since_start = |at: Instant| at.saturating_duration_since(self.started);
         Box::new(Access {
             time: SystemTime::now() - total,
@@ -118,7 +118,7 @@ impl Record {
                 Version::Http2 => "HTTP/2.0",
             },
             status: ending.status,
-            request_id: request_id.into(),
+            request_id: request_id(request, made_id).into(),
             referer: "".into(),
             user_agent: "".into(),
             route: route.map(|route| route.name.as_str().into()),
@@ -135,6 +135,13 @@ impl Record {
             reason: ending.reason,
         })
     }
+}
+
+/// The id that a request goes by: its own, or else the one that was made for it.
+pub(crate) fn request_id<'a>(request: &'a RequestHead, made: &'a str) -> &'a str {
+    let kept = request.fields().value(Known::XRequestId);
+    kept.and_then(|id| std::str::from_utf8(id).ok())
+        .unwrap_or(made)
 }
 
 /// The client of a request: the peer, or, where that one is trusted, the last address in X-Forwarded-For, or else in

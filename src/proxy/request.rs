@@ -26,6 +26,7 @@ use super::record::{self, Ending, Path, Record};
 use super::respond::{Addressee, refuse};
 use super::retry::{self, Unanswered};
 use super::sticky;
+use super::trace::{self, Trace};
 use super::upgrade::Tunnel;
 use super::upload::Upload;
 use crate::config::Policy;
@@ -133,8 +134,11 @@ async fn read_head(client: &mut Client, exchange: &mut Exchange) -> Result<(), U
 
 /// Routes the request, has it answered, and records it.
 async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
-    let record = Record::begin();
+    let mut record = Record::begin();
     let worker = client.worker.clone();
+    if let Some(tracer) = &worker.shared.tracer {
+        record.trace = Some(Trace::begin(tracer, client, &mut exchange.request));
+    }
     let request_id = worker.request_ids.next();
     let request_id = std::str::from_utf8(&request_id).unwrap_or_default();
     let mut path = Path::default();
@@ -253,6 +257,7 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
         }
         (log, line)
     });
+    let traced = trace::ended(&mut record, client, exchange, request_id, route, ending);
     match (switched, route) {
         (Some(switched), Some(route)) => After::Tunnel(Box::new(Tunnel {
             switched,
@@ -260,8 +265,12 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
             started: record.started,
             metrics: route.metrics.clone(),
             line: line.map(|(_, line)| line),
+            traced,
         })),
         _ => {
+            if let (Some(tracer), Some(traced)) = (&worker.shared.tracer, traced) {
+                tracer.record(traced);
+            }
             if let Some((log, line)) = line {
                 log.record(line);
             }

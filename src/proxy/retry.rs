@@ -16,6 +16,7 @@ use super::grpc;
 use super::queue;
 use super::record::Path;
 use super::sticky;
+use super::trace;
 use crate::backend::{InFlight, Retry};
 use crate::routing::{PoolEntry, RouteEntry};
 
@@ -120,7 +121,9 @@ async fn tries(
         }
         let left = tried.len() + 1 < most;
         let declining = declining(job, route, pool, &tried, backend.key).filter(|_| left);
+        trace::begin_try(job, pool, backend, tried.len());
         let result = attempt(job, pool, in_flight, declining.as_ref()).await;
+        trace::end_try(job, &result);
         let paid = declining.and_then(|declining| declining.leave.take());
         match result {
             Ok(answered) => return Ok(answered),

@@ -14,10 +14,12 @@ use tokio::io::AsyncWrite;
 
 use super::buffers::{Buffer, FreeList, LargeBuffer};
 use super::connection::Client;
+use super::trace;
 use super::transfer::poll_write_two;
 use crate::backend::InFlight;
 use crate::telemetry::access_log::Access;
 use crate::telemetry::metrics::RouteMetrics;
+use crate::telemetry::traces::Sampled;
 use crate::wire::body::BodyKind;
 use crate::wire::fields::members;
 use crate::wire::head::{RequestHead, ResponseHead};
@@ -42,6 +44,8 @@ pub(crate) struct Tunnel {
     pub(crate) metrics: Arc<RouteMetrics>,
     /// The request's line in the access log, to be finished with the tunnel.
     pub(crate) line: Option<Box<Access>>,
+    /// What is told of the request to a collector of traces, likewise.
+    pub(crate) traced: Option<Box<Sampled>>,
 }
 
 /// Why a tunnel ended.
@@ -85,6 +89,7 @@ pub(crate) async fn run(mut client: Client, tunnel: Box<Tunnel>) {
         started,
         metrics,
         line,
+        traced,
     } = *tunnel;
     let worker = client.worker.clone();
     let (mut up, mut down) = (Flow::starting_with(ahead), Flow::default());
@@ -125,6 +130,10 @@ pub(crate) async fn run(mut client: Client, tunnel: Box<Tunnel>) {
         line.sent += down.moved;
         line.reason = end.name();
         log.record(line);
+    }
+    if let (Some(tracer), Some(mut traced)) = (&worker.shared.tracer, traced) {
+        trace::tunnelled(&mut traced, started.elapsed(), end.name());
+        tracer.record(traced);
     }
 }
 

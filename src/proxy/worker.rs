@@ -30,6 +30,7 @@ use crate::shutdown;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::ListenerMetrics;
 use crate::telemetry::set_worker_index;
+use crate::telemetry::traces::Tracer;
 use crate::tls::ServerTls;
 use crate::wire::stream::Stream;
 
@@ -61,6 +62,7 @@ pub(crate) struct Shared {
     pub(crate) overload: Option<Arc<Overload>>,
     pub(crate) timeouts: Timeouts,
     pub(crate) access_log: Option<AccessLog>,
+    pub(crate) tracer: Option<Tracer>,
     pub(crate) listener: Arc<ListenerMetrics>,
     pub(crate) cell: Arc<SnapshotCell>,
 }

@@ -11,7 +11,9 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{AccessLog, Fault, Listener, Network, Settings, Source, Timeouts, access, tls};
+use super::{
+    AccessLog, Fault, Listener, Network, Settings, Source, Timeouts, access, tls, tracing,
+};
 use crate::telemetry::access_log::Format;
 
 /// Reads the text; the settings are meaningful only when no fault came with them.
@@ -117,6 +119,7 @@ fn read_root(reader: &mut Reader, table: DeTable<'_>, settings: &mut Settings) {
         section.end(reader, &["requests", "connections"]);
     }
     tls::read_backends(reader, &mut root, &mut settings.backend_tls);
+    settings.tracing = tracing::read(reader, &mut root);
     if let Some(section) = root.section(reader, "voters") {
         read_voters(reader, section, settings);
     }
@@ -141,6 +144,7 @@ fn read_root(reader: &mut Reader, table: DeTable<'_>, settings: &mut Settings) {
             "consensus",
             "timeouts",
             "limits",
+            "tracing",
             "voters",
             "join",
             "listeners",

@@ -90,6 +90,11 @@ impl ClientTls {
         self.current.store(Arc::new(config));
     }
 
+    /// As it is now, for those who shake hands themselves.
+    pub fn config(&self) -> Arc<ClientConfig> {
+        self.current.load_full()
+    }
+
     /// Unique in this process, and above 0. A connection made by it serves no request that asks for another.
     pub fn identity(&self) -> u64 {
         self.identity

@@ -51,6 +51,10 @@ pub enum Known {
     SynodMinRevision,
     /// `TE`
     Te,
+    /// `traceparent`
+    Traceparent,
+    /// `tracestate`
+    Tracestate,
     /// `Trailer`
     Trailer,
     /// `Transfer-Encoding`
@@ -91,6 +95,8 @@ impl Known {
             (9, b'f') => Forwarded.or_alike(name, b"forwarded"),
             (10, b'c') => Connection.or_alike(name, b"connection"),
             (10, b'k') => KeepAlive.or_alike(name, b"keep-alive"),
+            (10, b't') => Tracestate.or_alike(name, b"tracestate"),
+            (11, b't') => Traceparent.or_alike(name, b"traceparent"),
             (10, b's') => SetCookie.or_alike(name, b"set-cookie"),
             (12, b'c') => ContentType.or_alike(name, b"content-type"),
             (12, b'x') => XRequestId.or_alike(name, b"x-request-id"),

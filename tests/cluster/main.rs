@@ -23,5 +23,6 @@ mod members;
 mod ordeal;
 mod recovery;
 mod security;
+mod traces;
 mod traffic;
 mod watch;

@@ -323,6 +323,7 @@ pub(super) fn options() -> ProxyOptions {
         threads: 1,
         timeouts: Timeouts::default(),
         access_log: None,
+        tracer: None,
         limits: crate::proxy::NodeLimits::default(),
     }
 }

@@ -26,5 +26,6 @@ mod routes;
 mod sticky;
 mod swap;
 mod tls;
+mod traces;
 mod trouble;
 mod upgrade;

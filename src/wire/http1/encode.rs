@@ -29,6 +29,8 @@ pub struct Forward<'a> {
     pub host: &'a str,
     /// The X-Request-Id for a request that has none; empty for none.
     pub request_id: &'a str,
+    /// The traceparent in place of the one received; empty to leave that as it is.
+    pub traceparent: &'a str,
     /// Whether to pass an [`upgrade`](RequestHead::upgrade) on.
     pub upgrade: bool,
     /// What to ask for instead of the request's own target and Host; both are valid as they are.
@@ -75,6 +77,9 @@ pub fn encode_request(head: &RequestHead, forward: &Forward<'_>, out: &mut Vec<u
     if !forward.request_id.is_empty() && !fields.has(Known::XRequestId) {
         write_field(out, b"X-Request-Id", forward.request_id.as_bytes());
     }
+    if !forward.traceparent.is_empty() {
+        write_field(out, b"traceparent", forward.traceparent.as_bytes());
+    }
     write_via(head.version(), out);
     out.extend_from_slice(b"\r\n");
 }
@@ -88,6 +93,9 @@ fn dropped_from_request(head: &RequestHead, forward: &Forward<'_>) -> KnownSet {
     }
     if forward.instead.authority.is_some() {
         dropped.insert(Known::Host);
+    }
+    if !forward.traceparent.is_empty() {
+        dropped.insert(Known::Traceparent);
     }
     if head.version() == Version::Http10 {
         dropped.insert(Known::Expect);

@@ -25,7 +25,7 @@
 //! let mut out = Vec::new();
 //! let forward = Forward {
 //!     client: "192.0.2.7", https: false, trusted: false,
-//!     host: "10.0.0.7:8080", request_id: "5f2a", upgrade: false,
+//!     host: "10.0.0.7:8080", request_id: "5f2a", traceparent: "", upgrade: false,
 //!     instead: http1::Instead::default(),
 //! };
 //! http1::encode_request(&head, &forward, &mut out);

@@ -42,6 +42,7 @@ pub fn encode_question(head: &RequestHead, forward: &Forward<'_>, path: &str, ou
         // The first of them is continued, and written with the others.
         let told = match field.known {
             Known::XForwardedFor => false,
+            Known::Traceparent => forward.traceparent.is_empty(),
             known => forward.trusted || !believed.contains(&known),
         };
         let kept = told && !field.skipped && !DROPPED.contains(field.known);
@@ -59,6 +60,9 @@ pub fn encode_question(head: &RequestHead, forward: &Forward<'_>, path: &str, ou
     out.extend_from_slice(b"\r\n");
     if !forward.request_id.is_empty() && !head.fields().has(Known::XRequestId) {
         write_field(out, b"X-Request-Id", forward.request_id.as_bytes());
+    }
+    if !forward.traceparent.is_empty() {
+        write_field(out, b"traceparent", forward.traceparent.as_bytes());
     }
     write_via(head.version(), out);
     out.extend_from_slice(b"\r\n");

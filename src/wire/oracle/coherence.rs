@@ -15,6 +15,7 @@ const FORWARD: Forward<'static> = Forward {
     trusted: true,
     host: "h",
     request_id: "i",
+    traceparent: "",
     upgrade: true,
     instead: Instead {
         target: None,

@@ -9,6 +9,7 @@ const FORWARD: Forward<'static> = Forward {
     trusted: false,
     host: "10.0.0.7:8080",
     request_id: "id-1",
+    traceparent: "",
     upgrade: false,
     instead: Instead {
         target: None,
