@@ -111,6 +111,9 @@ pub(crate) async fn run(
         if head.status() == 101 {
             return switch(request, head, buffer, out, manner, way).await;
         }
+        if upgrade::is_extended(request) && (200..300).contains(&head.status()) {
+            return Err(Failure::Unswitched);
+        }
         if !head.is_interim() {
             break;
         }

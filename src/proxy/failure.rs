@@ -93,6 +93,13 @@ pub(crate) enum Failure {
     Stalled,
     /// The backend switched to a protocol that nobody asked for.
     UnaskedUpgrade,
+    /// The backend took a switch of protocols for an ordinary request, and a success that it did not mean would be read
+    /// as one.
+    Unswitched,
+    /// The backend does not let a protocol be switched to over HTTP/2.
+    NoTunnels,
+    /// The client asks for a protocol that cannot be switched to here.
+    UnknownProtocol,
     /// The backend gives one interim answer after the other.
     InterimFlood,
     /// The backend answered with a status that the route takes for a failure, and no other try came about after all.
@@ -116,6 +123,7 @@ impl Failure {
                 | Self::Unresolved
                 | Self::ConnectTimeout
                 | Self::TurnedAway
+                | Self::NoTunnels
         )
     }
 
@@ -179,6 +187,9 @@ impl Failure {
             | Self::QueueTimeout
             | Self::Declined(_)
             | Self::TurnedAway
+            | Self::Unswitched
+            | Self::NoTunnels
+            | Self::UnknownProtocol
             | Self::Stalled => None,
         }
     }
@@ -218,7 +229,8 @@ impl Failure {
             Self::WriteTimeout => "connection_write_timeout",
             Self::AnswerTimeout => "http_response_timeout",
             Self::Stalled => "connection_read_timeout",
-            Self::UnaskedUpgrade => "http_upgrade_failed",
+            Self::UnaskedUpgrade | Self::Unswitched | Self::NoTunnels => "http_upgrade_failed",
+            Self::UnknownProtocol => "http_request_error",
             Self::InterimFlood => "http_protocol_error",
         }
     }

@@ -27,6 +27,7 @@ use crate::config::Policy;
 use crate::routing::PoolEntry;
 use crate::wire::http1::{Forward, encode_request};
 use crate::wire::stream::Stream;
+use crate::wire::websocket;
 
 /// A request under way, as the tries see it.
 pub(crate) struct Job<'a> {
@@ -196,6 +197,10 @@ async fn converse(
     connection: &mut Stream,
     progress: &Progress<'_>,
 ) -> Result<Answered, Lost> {
+    let handshake = websocket::key_of(&job.exchange.request).is_some();
+    if handshake && !connection.takes_tunnels() {
+        return Err(Lost::first_write(Failure::NoTunnels, false));
+    }
     let worker = job.client.worker.clone();
     let mut head = worker.staging.lease();
     encode(job, backend, &mut head);

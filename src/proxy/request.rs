@@ -27,7 +27,7 @@ use super::respond::{Addressee, refuse};
 use super::retry::{self, Unanswered};
 use super::sticky;
 use super::trace::{self, Trace};
-use super::upgrade::Tunnel;
+use super::upgrade::{self, Tunnel};
 use super::upload::Upload;
 use crate::config::Policy;
 use crate::routing::{RouteEntry, Snapshot};
@@ -153,6 +153,8 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
     };
     let broken = refused.is_some();
     let refused = refused.or_else(|| count_forwards(&mut exchange.request));
+    let unknown = upgrade::is_of_unknown_protocol(&exchange.request);
+    let refused = refused.or(unknown.then(|| Unanswered::unasked(Failure::UnknownProtocol)));
     // Until the answer has ended.
     let under_way = worker.shared.overload.as_ref().map(Overload::begin);
     let refused = match under_way {

@@ -171,6 +171,21 @@ fn words(failure: Failure) -> Option<(u16, Option<&'static str>, &'static str)> 
         }
         Failure::InterimFlood => (502, None, "The backend answers without end.\n"),
         Failure::UnaskedUpgrade => (502, None, "The backend changed the protocol unasked.\n"),
+        Failure::Unswitched => (
+            502,
+            Some("not_switched"),
+            "The backend did not change the protocol.\n",
+        ),
+        Failure::NoTunnels => (
+            502,
+            Some("no_extended_connect"),
+            "The backend takes no WebSocket over HTTP/2.\n",
+        ),
+        Failure::UnknownProtocol => (
+            501,
+            Some("unknown_protocol"),
+            "Of extended CONNECT only `websocket` is known here.\n",
+        ),
         Failure::Malformed(refusal) => (
             502,
             Some(refusal.reason().token()),

@@ -3,6 +3,12 @@
 //! From then on bytes pass both ways unread, each way at the pace of its slower side, and each side may end its own.
 //! A tunnel counts as in flight at its backend for as long as it lasts, which every change of the config lets it but
 //! the removal of that backend. It holds a buffer only while bytes are in it.
+//!
+//! Over HTTP/2 it is a stream that began with an extended CONNECT (RFC 8441), on either side: [`http2`] has it read as
+//! the upgrade of HTTP/1.1 that is meant by it, so there is one kind of tunnel. An orderly end of one way is END_STREAM,
+//! any other end a reset.
+//!
+//! [`http2`]: crate::wire::http2
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -21,9 +27,11 @@ use crate::telemetry::access_log::Access;
 use crate::telemetry::metrics::RouteMetrics;
 use crate::telemetry::traces::Sampled;
 use crate::wire::body::BodyKind;
+use crate::wire::field::Known;
 use crate::wire::fields::members;
-use crate::wire::head::{RequestHead, ResponseHead};
+use crate::wire::head::{RequestHead, ResponseHead, Version};
 use crate::wire::stream::Stream;
+use crate::wire::websocket;
 
 /// The backend's side of a connection that has switched.
 #[derive(Debug)]
@@ -69,7 +77,19 @@ pub(crate) fn asks(request: &RequestHead) -> bool {
     request.body() == BodyKind::None && request.upgrade().is_some()
 }
 
-/// Whether a 101 switches to something that `request` asked for (RFC 9110, 7.8).
+/// Whether `request` came as an extended CONNECT: over HTTP/2 nothing else has an Upgrade.
+pub(crate) fn is_extended(request: &RequestHead) -> bool {
+    request.version() == Version::Http2 && request.fields().has(Known::Upgrade)
+}
+
+/// Whether it is one for a protocol that nobody here knows how to begin over HTTP/1.1.
+pub(crate) fn is_of_unknown_protocol(request: &RequestHead) -> bool {
+    let name = request.fields().value(Known::Upgrade);
+    is_extended(request) && !name.is_some_and(websocket::is_named)
+}
+
+/// Whether a 101 switches to something that `request` asked for (RFC 9110, 7.8). Whoever asked for WebSocket sees to
+/// it that its own key is accepted; where the key is ours, so do we.
 pub(crate) fn accepts(request: &RequestHead, answer: &ResponseHead) -> bool {
     let (Some(asked), Some(chosen)) = (request.upgrade(), answer.upgrade()) else {
         return false;
@@ -78,7 +98,13 @@ pub(crate) fn accepts(request: &RequestHead, answer: &ResponseHead) -> bool {
         members(asked.as_bytes()).any(|offered| offered.eq_ignore_ascii_case(protocol))
     };
     let mut chosen = members(chosen.as_bytes());
-    asks(request) && chosen.next().is_some_and(asked_for) && chosen.all(asked_for)
+    let asked = asks(request) && chosen.next().is_some_and(asked_for) && chosen.all(asked_for);
+    asked && (!is_extended(request) || accepts_key(request, answer))
+}
+
+fn accepts_key(request: &RequestHead, answer: &ResponseHead) -> bool {
+    let accept = websocket::key_of(request).map(websocket::accept);
+    accept.is_some_and(|accept| answer.fields().named(websocket::ACCEPT) == Some(accept.as_bytes()))
 }
 
 /// Passes bytes until both ways have ended or something ends the tunnel, and records it.
@@ -117,12 +143,17 @@ pub(crate) async fn run(mut client: Client, tunnel: Box<Tunnel>) {
         }
         match ended {
             true => Poll::Ready(End::Complete),
+            // It may have taken the stream back while nothing can be passed on from it.
+            false if client.poll_gone::<()>(cx).is_ready() => Poll::Ready(End::ClientGone),
             false if !client.deadline.poll_expired(cx) => Poll::Pending,
             false if worker.is_draining() => Poll::Ready(End::Drained),
             false => Poll::Ready(End::Idle),
         }
     });
     let end = end.await;
+    if end == End::ClientGone {
+        switched.backend.reset_on_drop();
+    }
     metrics.moved(up.moved, down.moved);
     if let (Some(log), Some(mut line)) = (&worker.shared.access_log, line) {
         line.total = Some(started.elapsed());

@@ -281,5 +281,7 @@ async fn drain(
     while worker.deadlines.expire_tunnels() {
         tokio::task::yield_now().await;
     }
+    // Those of HTTP/2 are reset by the tasks of their connections, behind them.
+    tokio::task::yield_now().await;
     cut
 }

@@ -3,7 +3,7 @@
 //! [`head`] and [`body`] are the model that every protocol shares; [`http1`] is the codec of the request path. They are
 //! sans-IO: bytes in, bytes and decisions out. [`http2`] carries the same messages in streams of one connection. Only
 //! [`stream`] knows of sockets; nothing here knows of clocks or threads, and who reads, when, and how long it may take
-//! is the proxy's business.
+//! is the proxy's business. [`websocket`] knows what a handshake has in one version of HTTP and not in the other.
 
 pub mod body;
 pub mod field;
@@ -12,6 +12,7 @@ pub mod head;
 pub mod http1;
 pub mod http2;
 pub mod stream;
+pub mod websocket;
 
 #[cfg(test)]
 mod oracle;

@@ -129,6 +129,15 @@ impl Stream {
         matches!(self.0, Carrier::Served(_) | Carrier::Asked(_))
     }
 
+    /// Whether a request to switch protocols can be made on it, before any was.
+    pub fn takes_tunnels(&self) -> bool {
+        match &self.0 {
+            Carrier::Asked(stream) => stream.takes_tunnels(),
+            Carrier::Plain(_) | Carrier::Unix(_) | Carrier::Tls(_) => true,
+            Carrier::Served(_) => false,
+        }
+    }
+
     /// What made it encrypted, as [`made_by`](Self::made_by) was told; 0 of one that is not, or was not told.
     pub fn identity(&self) -> u64 {
         match &self.0 {
@@ -302,8 +311,8 @@ impl AsyncWrite for Stream {
             Carrier::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
             Carrier::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
             Carrier::Tls(tls) => tls.poll_shutdown(cx),
-            // The message tells its end.
-            Carrier::Served(_) | Carrier::Asked(_) => Poll::Ready(Ok(())),
+            Carrier::Served(stream) => stream.poll_shutdown(),
+            Carrier::Asked(stream) => stream.poll_shutdown(),
         }
     }
 }

@@ -116,6 +116,7 @@ pub(crate) async fn serve(client: Client, ahead: Box<Buffer>) {
 fn builder() -> Builder {
     let mut builder = Builder::new();
     builder
+        .enable_connect_protocol()
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(MAX_HEAD as u32)
         .initial_window_size(STREAM_WINDOW)

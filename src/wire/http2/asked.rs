@@ -17,11 +17,12 @@ use tokio::io::ReadBuf;
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
 use super::request::interpret_request;
-use super::response::write_head;
+use super::response::{write_head, write_switch};
 use super::start::Start;
 use crate::wire::body::BodyKind;
 use crate::wire::head::RequestHead;
 use crate::wire::http1::{BodyReader, Scan, parse_request};
+use crate::wire::websocket;
 
 /// A place for one request on a connection to a backend.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub struct Asked {
     reading: RefCell<Reading>,
     /// Whether the request was a HEAD.
     head_only: Cell<bool>,
+    /// What makes a success of it a switch of protocols, if it asks for one.
+    accept: RefCell<Option<String>>,
     /// Whether it goes over TLS.
     encrypted: bool,
     /// Counts it on its connection.
@@ -40,6 +43,7 @@ pub struct Asked {
 enum Writing {
     Head(SendRequest<Bytes>, Start),
     Body(Box<Outgoing>),
+    Tunnel(Box<Outgoing>),
     Done,
 }
 
@@ -60,6 +64,7 @@ impl Asked {
             writing: RefCell::new(Writing::Head(connection, Start::default())),
             reading: RefCell::new(Reading::Unasked),
             head_only: Cell::new(false),
+            accept: RefCell::default(),
             encrypted,
             _place: place,
         }
@@ -68,6 +73,14 @@ impl Asked {
     /// Whether the connection beneath is encrypted.
     pub fn is_encrypted(&self) -> bool {
         self.encrypted
+    }
+
+    /// Whether the backend takes an extended CONNECT (RFC 8441, 3). Asked before the request is written.
+    pub fn takes_tunnels(&self) -> bool {
+        match &*self.writing.borrow() {
+            Writing::Head(connection, _) => connection.is_extended_connect_protocol_enabled(),
+            Writing::Body(_) | Writing::Tunnel(_) | Writing::Done => false,
+        }
     }
 
     /// Writes the request's bytes. One that is pending is to be repeated with the same bytes.
@@ -82,6 +95,7 @@ impl Asked {
                 }
                 Poll::Ready(Ok(taken))
             }
+            Writing::Tunnel(way) => way.poll_write(cx, bytes),
             Writing::Done => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
     }
@@ -98,7 +112,10 @@ impl Asked {
         if !whole {
             return Ok(taken);
         }
-        let ends = head.body() == BodyKind::None;
+        let accept = websocket::key_of(&head).map(websocket::accept);
+        let tunnel = accept.is_some();
+        let ends = head.body() == BodyKind::None && !tunnel;
+        self.accept.replace(accept);
         self.head_only.set(head.method() == "HEAD");
         let request = interpret_request(&head, self.encrypted).map_err(io::Error::other)?;
         let sent = connection.send_request(request, ends);
@@ -106,6 +123,7 @@ impl Asked {
         *self.reading.borrow_mut() = Reading::Head(answer);
         *writing = match ends {
             true => Writing::Done,
+            false if tunnel => Writing::Tunnel(Box::new(Outgoing::tunnel(stream))),
             false => {
                 let reader = BodyReader::request(head.body());
                 Writing::Body(Box::new(Outgoing::new(stream, reader)))
@@ -116,7 +134,21 @@ impl Asked {
 
     /// Whether bytes of a write that has not ended may have reached the backend already.
     pub fn is_writing(&self) -> bool {
-        matches!(&*self.writing.borrow(), Writing::Body(body) if body.is_pending())
+        match &*self.writing.borrow() {
+            Writing::Body(way) | Writing::Tunnel(way) => way.is_pending(),
+            Writing::Head(..) | Writing::Done => false,
+        }
+    }
+
+    /// Ends the way to the backend, if it is a tunnel's: any other message tells its end itself.
+    pub fn poll_shutdown(&self) -> Poll<io::Result<()>> {
+        let mut writing = self.writing.borrow_mut();
+        let Writing::Tunnel(way) = &mut *writing else {
+            return Poll::Ready(Ok(()));
+        };
+        let ended = way.end();
+        *writing = Writing::Done;
+        Poll::Ready(ended)
     }
 
     /// As [`Stream::poll_read_ready`](crate::wire::stream::Stream::poll_read_ready).
@@ -185,20 +217,24 @@ impl Asked {
     fn message(&self, response: Response<RecvStream>) -> Incoming {
         let (parts, body) = response.into_parts();
         let mut head = Vec::with_capacity(512);
-        let shape = write_head(
-            &parts,
-            body.is_end_stream(),
-            self.head_only.get(),
-            &mut head,
-        );
+        let accept = self.accept.borrow();
+        let shape = match accept.as_deref() {
+            Some(accept) if parts.status.is_success() => write_switch(&parts, accept, &mut head),
+            _ => write_head(
+                &parts,
+                body.is_end_stream(),
+                self.head_only.get(),
+                &mut head,
+            ),
+        };
         Incoming::new(head, shape, body)
     }
 }
 
 impl Drop for Asked {
     fn drop(&mut self) {
-        if let Writing::Body(body) = self.writing.get_mut() {
-            body.reset(Reason::CANCEL);
+        if let Writing::Body(way) | Writing::Tunnel(way) = self.writing.get_mut() {
+            way.reset(Reason::CANCEL);
         }
     }
 }

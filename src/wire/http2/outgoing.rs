@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use h2::{Reason, SendStream};
 
 use super::trailers;
+use crate::wire::body::BodyKind;
 use crate::wire::http1::{BodyReader, Part};
 
 /// A body on its way out. Its head was sent.
@@ -32,6 +33,16 @@ impl Outgoing {
             taken: 0,
             trailers: Vec::new(),
         }
+    }
+
+    /// One way of a tunnel, which goes on until it is [ended](Self::end).
+    pub(super) fn tunnel(stream: SendStream<Bytes>) -> Self {
+        Self::new(stream, BodyReader::response(BodyKind::UntilClose))
+    }
+
+    /// Ends a tunnel's way. Nothing of a write is pending.
+    pub(super) fn end(&mut self) -> io::Result<()> {
+        self.send(Bytes::new(), true)
     }
 
     /// Whether a write has not ended that may have reached the peer already.

@@ -1,12 +1,15 @@
 //! The head of a request, from HTTP/2 to HTTP/1.1 and back.
 
+use h2::ext::Protocol;
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Uri, header};
+use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 
 use super::incoming::Shape;
 use super::response::{OF_CONNECTION, fields};
 use crate::wire::field::{Known, KnownSet};
+use crate::wire::fields::is_token_byte;
 use crate::wire::head::RequestHead;
+use crate::wire::websocket;
 
 /// A message that is to be answered by resetting its stream (RFC 9113, 8.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,9 +20,15 @@ pub(super) enum Malformed {
     /// A value with white space at its start or end (8.2.1).
     #[error("a field with white space around its value")]
     Value,
+    /// A `:protocol` that cannot be the name of one.
+    #[error("a protocol that is no token")]
+    Protocol,
 }
 
 /// Appends the head. `ended` tells that neither body nor trailers follow.
+///
+/// An extended CONNECT (RFC 8441) reads as the upgrade that it stands for, with a key made here where that needs one.
+/// Behind its answer nothing is read as a request.
 ///
 /// # Errors
 /// When the request breaks a rule of HTTP/2 that no one else checks. Those it shares with HTTP/1.1 are left to the
@@ -33,9 +42,14 @@ pub(super) fn write_head(
     let hosts = fields.get_all(header::HOST);
     let authority = request.uri.authority().map(|authority| authority.as_str());
     let told_twice = authority.filter(|authority| hosts.iter().all(|host| host == authority));
-    out.extend_from_slice(request.method.as_str().as_bytes());
+    let tunnel = tunnel(request)?;
+    let method = match tunnel {
+        Some(_) => &Method::GET,
+        None => &request.method,
+    };
+    out.extend_from_slice(method.as_str().as_bytes());
     out.push(b' ');
-    write_target(&request.method, &request.uri, told_twice.is_none(), out)?;
+    write_target(method, &request.uri, told_twice.is_none(), out)?;
     out.extend_from_slice(b" HTTP/1.1\r\n");
     if let Some(authority) = told_twice {
         write_line(out, "host", authority.as_bytes());
@@ -44,15 +58,26 @@ pub(super) fn write_head(
         if !is_trimmed(value) {
             return Err(Malformed::Value);
         }
-        if name != header::COOKIE && !(name == header::HOST && told_twice.is_some()) {
+        let told = name == header::COOKIE
+            || name == header::HOST && told_twice.is_some()
+            || tunnel.is_some() && is_of_no_tunnel(name);
+        if !told {
             write_line(out, name.as_str(), value.as_bytes());
         }
     }
     write_cookie(request, out);
-    let shape = match (ended, fields.contains_key(header::CONTENT_LENGTH)) {
-        (true, _) => Shape::Empty,
-        (false, true) => Shape::Plain,
-        (false, false) => {
+    let shape = match (tunnel, ended, fields.contains_key(header::CONTENT_LENGTH)) {
+        (Some(protocol), ..) => {
+            write_line(out, "connection", b"upgrade, close");
+            write_line(out, "upgrade", protocol.as_bytes());
+            if websocket::is_named(protocol.as_bytes()) {
+                write_line(out, websocket::KEY, websocket::new_key().as_bytes());
+            }
+            Shape::Plain
+        }
+        (None, true, _) => Shape::Empty,
+        (None, false, true) => Shape::Plain,
+        (None, false, false) => {
             out.extend_from_slice(b"transfer-encoding: chunked\r\n");
             Shape::Chunked
         }
@@ -61,7 +86,22 @@ pub(super) fn write_head(
     Ok(shape)
 }
 
-/// The same head for HTTP/2, as it goes to a backend.
+/// The protocol that an extended CONNECT asks for.
+fn tunnel(request: &Parts) -> Result<Option<&str>, Malformed> {
+    let Some(protocol) = request.extensions.get::<Protocol>() else {
+        return Ok(None);
+    };
+    let name = protocol.as_str();
+    let is_token = !name.is_empty() && name.bytes().all(is_token_byte);
+    is_token.then_some(Some(name)).ok_or(Malformed::Protocol)
+}
+
+/// What says how long a body is, which is none, or is made here.
+fn is_of_no_tunnel(name: &HeaderName) -> bool {
+    name == header::CONTENT_LENGTH || name == websocket::KEY
+}
+
+/// The same head for HTTP/2, as it goes to a backend; that of a handshake of WebSocket as an extended CONNECT.
 ///
 /// # Errors
 /// When its target is none that the http crate takes.
@@ -78,6 +118,12 @@ pub(super) fn interpret_request(
     let mut request = Request::builder().method(head.method()).uri(uri).body(())?;
     let dropped = OF_CONNECTION.with(KnownSet::of(&[Known::Host]));
     *request.headers_mut() = fields(head.fields(), dropped);
+    if websocket::key_of(head).is_some() {
+        *request.method_mut() = Method::CONNECT;
+        request.headers_mut().remove(websocket::KEY);
+        let protocol = Protocol::from_static(websocket::PROTOCOL);
+        request.extensions_mut().insert(protocol);
+    }
     Ok(request)
 }
 

@@ -9,6 +9,7 @@ use crate::wire::body::BodyKind;
 use crate::wire::field::{Known, KnownSet};
 use crate::wire::fields::Fields;
 use crate::wire::head::ResponseHead;
+use crate::wire::websocket;
 
 /// What says something about a connection of HTTP/1 (RFC 9113, 8.2.2).
 pub(super) const OF_CONNECTION: KnownSet = KnownSet::of(&[
@@ -22,12 +23,18 @@ pub(super) const OF_CONNECTION: KnownSet = KnownSet::of(&[
 /// The same head for HTTP/2: without a reason, and without what is for HTTP/1's connections.
 pub(super) fn interpret(head: &ResponseHead) -> Response<()> {
     let mut response = Response::new(());
-    // Any status that was parsed is one.
-    *response.status_mut() = StatusCode::from_u16(head.status()).unwrap_or_default();
+    // Any status that was parsed is one. A switch of protocols is a success of an extended CONNECT.
+    *response.status_mut() = match head.status() {
+        101 => StatusCode::OK,
+        status => StatusCode::from_u16(status).unwrap_or_default(),
+    };
     let mut fields = fields(head.fields(), OF_CONNECTION);
     if head.body() == BodyKind::None && is_grpc(&fields) {
         // An answer of gRPC that has trailers only is a head and nothing else.
         fields.remove(header::CONTENT_LENGTH);
+    }
+    if head.status() == 101 {
+        fields.remove(websocket::ACCEPT);
     }
     *response.headers_mut() = fields;
     response
@@ -88,6 +95,22 @@ pub(super) fn write_head(
     };
     out.extend_from_slice(b"\r\n");
     shape
+}
+
+/// Appends the success of an extended CONNECT as the switch that it stands for, with the `accept` of the key that was
+/// asked with.
+pub(super) fn write_switch(response: &Parts, accept: &str, out: &mut Vec<u8>) -> Shape {
+    out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+    for (name, value) in &response.headers {
+        if name != header::CONTENT_LENGTH && name != websocket::ACCEPT {
+            write_line(out, name.as_str(), value.as_bytes());
+        }
+    }
+    write_line(out, "connection", b"upgrade");
+    write_line(out, "upgrade", websocket::PROTOCOL.as_bytes());
+    write_line(out, websocket::ACCEPT, accept.as_bytes());
+    out.extend_from_slice(b"\r\n");
+    Shape::Plain
 }
 
 #[cfg(test)]

@@ -101,7 +101,21 @@ impl Served {
 
     /// Whether bytes of a write that has not ended may have reached the client already.
     pub fn is_writing(&self) -> bool {
-        matches!(&self.writing.borrow().state, State::Body(body) if body.is_pending())
+        match &self.writing.borrow().state {
+            State::Body(way) | State::Tunnel(way) => way.is_pending(),
+            State::Head(..) | State::Done => false,
+        }
+    }
+
+    /// Ends the way to the client, if it is a tunnel's: any other message tells its end itself.
+    pub fn poll_shutdown(&self) -> Poll<io::Result<()>> {
+        let writing = &mut *self.writing.borrow_mut();
+        let State::Tunnel(way) = &mut writing.state else {
+            return Poll::Ready(Ok(()));
+        };
+        let ended = way.end();
+        writing.state = State::Done;
+        Poll::Ready(ended)
     }
 
     /// Ready when the client no longer wants the answer, or is gone.
@@ -123,6 +137,8 @@ enum State {
     /// The final head is still to come.
     Head(SendResponse<Bytes>, Start),
     Body(Box<Outgoing>),
+    /// The head said that it is one.
+    Tunnel(Box<Outgoing>),
     Done,
 }
 
@@ -137,6 +153,7 @@ impl Writing {
                 }
                 Poll::Ready(Ok(taken))
             }
+            State::Tunnel(way) => way.poll_write(cx, bytes),
             State::Done => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
     }
@@ -158,11 +175,13 @@ impl Writing {
             let sent = respond.send_informational(interpret(&head));
             return sent.map(|()| taken).map_err(io::Error::other);
         }
-        let ends = head.body() == BodyKind::None;
+        let tunnel = head.status() == 101;
+        let ends = head.body() == BodyKind::None && !tunnel;
         let stream = respond.send_response(interpret(&head), ends);
         let stream = stream.map_err(io::Error::other)?;
         self.state = match ends {
             true => State::Done,
+            false if tunnel => State::Tunnel(Box::new(Outgoing::tunnel(stream))),
             false => {
                 let reader = BodyReader::response(head.body());
                 State::Body(Box::new(Outgoing::new(stream, reader)))
@@ -175,7 +194,7 @@ impl Writing {
     fn refuse(&mut self) {
         match &mut self.state {
             State::Head(respond, _) => respond.send_reset(Reason::PROTOCOL_ERROR),
-            State::Body(body) => body.reset(Reason::PROTOCOL_ERROR),
+            State::Body(way) | State::Tunnel(way) => way.reset(Reason::PROTOCOL_ERROR),
             State::Done => {}
         }
         self.state = State::Done;
@@ -184,7 +203,7 @@ impl Writing {
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.state {
             State::Head(respond, _) => respond.poll_reset(cx).map(|_| ()),
-            State::Body(body) => body.poll_gone(cx),
+            State::Body(way) | State::Tunnel(way) => way.poll_gone(cx),
             State::Done => Poll::Pending,
         }
     }
@@ -195,6 +214,8 @@ impl Drop for Writing {
         match &mut self.state {
             State::Head(respond, _) => respond.send_reset(Reason::INTERNAL_ERROR),
             State::Body(body) => body.reset(Reason::INTERNAL_ERROR),
+            // As a connection of its own would be reset (RFC 8441, 5).
+            State::Tunnel(way) => way.reset(Reason::CANCEL),
             State::Done => {}
         }
     }

@@ -38,6 +38,22 @@ impl Client {
         self.0.send_request(request, ended).unwrap()
     }
 
+    /// Sends an extended CONNECT, once the proxy has said that it takes one.
+    pub(super) async fn connect_to(
+        &mut self,
+        request: Request<()>,
+        protocol: &str,
+    ) -> (ResponseFuture, SendStream<Bytes>) {
+        while !self.0.is_extended_connect_protocol_enabled() {
+            tokio::task::yield_now().await;
+        }
+        let mut request = request;
+        *request.method_mut() = http::Method::CONNECT;
+        let protocol = h2::ext::Protocol::from(protocol);
+        request.extensions_mut().insert(protocol);
+        self.send(request, false).await
+    }
+
     /// Whether another request may be sent.
     pub(super) async fn is_welcome(&mut self) -> bool {
         std::future::poll_fn(|cx| self.0.poll_ready(cx))

@@ -10,3 +10,4 @@ mod policies;
 mod raw;
 mod rules;
 mod served;
+mod tunnels;
