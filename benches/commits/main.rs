@@ -6,9 +6,11 @@
 #![allow(clippy::print_stdout, reason = "a bench reports on standard output")]
 
 mod clusters;
+#[path = "../disk/mod.rs"]
+mod disk;
 mod load;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clusters::Cluster;
 
@@ -26,7 +28,7 @@ fn main() {
         .expect("a runtime");
     println!(
         "one sync of 512 bytes: p50 {:.3} ms\n",
-        sync_p50(folder.path()).as_secs_f64() * 1e3
+        disk::sync_p50(folder.path()).as_secs_f64() * 1e3
     );
     let mut clusters = vec![Cluster::synod(folder.path())];
     clusters.extend(Cluster::etcd(folder.path()));
@@ -67,24 +69,4 @@ fn main() {
             );
         }
     }
-}
-
-fn sync_p50(folder: &std::path::Path) -> Duration {
-    use std::io::{Seek as _, Write as _};
-    let mut file = std::fs::File::create(folder.join("sync")).expect("the folder is writable");
-    file.write_all(&[0; 4096])
-        .and_then(|()| file.sync_all())
-        .expect("a sync");
-    let mut times: Vec<Duration> = (0..500u32)
-        .map(|turn| {
-            file.rewind()
-                .and_then(|()| file.write_all(&[turn as u8; 512]))
-                .expect("a write");
-            let began = Instant::now();
-            file.sync_data().expect("a sync");
-            began.elapsed()
-        })
-        .collect();
-    times.sort_unstable();
-    times[times.len() / 2]
 }
