@@ -142,6 +142,7 @@ impl Fault {
         let (what, done) = match self {
             Self::Kill(victims) => {
                 let dying: Vec<usize> = victims.iter().filter_map(alive).collect();
+                dying.first()?;
                 dying.iter().for_each(|index| nodes.kill(*index));
                 let names: Vec<&str> = dying.iter().map(|index| named(*index)).collect();
                 (format!("kill {}", names.join(", ")), Broken::Killed(dying))
@@ -190,58 +191,21 @@ impl Fault {
                 if broken.iter().any(|it| matches!(it, Broken::Relayed(..))) {
                     return None;
                 }
-                let ended = CancellationToken::new();
-                let mut rules = Vec::new();
-                for (from, to) in [(*a, *b), (*b, *a)] {
-                    let (at, peer) = (relay(from, to), Network::peer(to));
-                    let started = start_relay(at, peer, *delay, ended.clone());
-                    nodes.network.hub.run(started).unwrap();
-                    rules.extend(Rule::by_hub(from, to));
-                }
                 let what = format!("{delay:?} between {} and {}", named(*a), named(*b));
-                (what, Broken::Relayed(rules, ended))
+                (what, by_hub(nodes, *a, *b, *delay))
             }
             Self::FullDisk(victim) => {
                 let index = alive(victim).filter(|index| !nodes.is_full(*index))?;
-                nodes.fill(index, true);
-                let ended = CancellationToken::new();
-                ballast(nodes, &ended);
-                let until = Instant::now() + FILLING;
-                let noticed = || {
-                    let own = nodes.own(index);
-                    own.is_some_and(|own| {
-                        own["state"].as_str().unwrap_or("").starts_with("disk full")
-                    })
-                };
-                while Instant::now() < until && !noticed() {
-                    std::thread::sleep(Duration::from_millis(100));
-                }
                 let what = format!("disk of {} full", named(index));
-                (what, Broken::Full(index, ended))
+                (what, full_disk(nodes, index))
             }
             Self::FailingSync(victim) => {
                 let index = alive(victim)?;
                 if broken.iter().any(|it| matches!(it, Broken::Failing(..))) {
                     return None;
                 }
-                let inject = "inject=fdatasync,fsync:error=EIO";
-                let child = Command::new("strace")
-                    .args([
-                        "-f",
-                        "-qq",
-                        "-o",
-                        "/dev/null",
-                        "-e",
-                        "trace=fdatasync,fsync",
-                    ])
-                    .args(["-e", inject, "-p"])
-                    .arg(nodes.pid(index).as_raw_nonzero().to_string())
-                    .stdin(Stdio::null())
-                    .stdout(Stdio::null())
-                    .stderr(Stdio::null())
-                    .spawn();
                 let what = format!("syncs of {} fail", named(index));
-                (what, Broken::Failing(index, child.unwrap()))
+                (what, failing_sync(nodes, index))
             }
             Self::Clock(victim, seconds) => {
                 let index = one(victim)?;
@@ -319,6 +283,46 @@ impl Broken {
         }
         Vec::new()
     }
+}
+
+/// What two nodes say to each other goes by a relay, which holds it back.
+fn by_hub(nodes: &Nodes, a: usize, b: usize, delay: Duration) -> Broken {
+    let ended = CancellationToken::new();
+    let mut rules = Vec::new();
+    for (from, to) in [(a, b), (b, a)] {
+        let started = start_relay(relay(from, to), Network::peer(to), delay, ended.clone());
+        nodes.network.hub.run(started).unwrap();
+        rules.extend(Rule::by_hub(from, to));
+    }
+    Broken::Relayed(rules, ended)
+}
+
+/// Takes all room on the disk, and writes until the log needs more.
+fn full_disk(nodes: &mut Nodes, index: usize) -> Broken {
+    nodes.fill(index, true);
+    let ended = CancellationToken::new();
+    ballast(nodes, &ended);
+    let until = Instant::now() + FILLING;
+    let says = || nodes.own(index)?["state"].as_str().map(str::to_owned);
+    let noticed = || says().is_some_and(|state| state.starts_with("disk full"));
+    while Instant::now() < until && !noticed() {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Broken::Full(index, ended)
+}
+
+/// Has the kernel fail every sync of the process, until the tracer is told to let go.
+fn failing_sync(nodes: &Nodes, index: usize) -> Broken {
+    let tracer = Command::new("strace")
+        .args(["-f", "-qq", "-o", "/dev/null"])
+        .args(["-e", "trace=fdatasync,fsync"])
+        .args(["-e", "inject=fdatasync,fsync:error=EIO", "-p"])
+        .arg(nodes.pid(index).as_raw_nonzero().to_string())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    Broken::Failing(index, tracer.unwrap())
 }
 
 /// Fills the log: the same large route again and again, which is much in the log and nothing in history.
