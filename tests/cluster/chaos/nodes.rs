@@ -27,7 +27,7 @@ const DISK: &str = "size=128m";
 /// How long a client waits for a node, which itself refuses within 5 s what it cannot do.
 const PATIENCE: Duration = Duration::from_secs(8);
 /// How long anything may take that must come about.
-pub(super) const SOON: Duration = Duration::from_secs(90);
+pub(super) const SOON: Duration = Duration::from_secs(120);
 
 /// All nodes of a run.
 pub(super) struct Nodes {

@@ -20,7 +20,7 @@ use crate::load::{Lost, converse};
 /// Backends, in every namespace alike.
 pub(super) const BACKENDS: [(&str, &str); 2] = [("b1", "127.0.0.1:9001"), ("b2", "127.0.0.1:9002")];
 /// Between two requests of a client.
-const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_millis(50);
 /// Longer than any node stands still.
 const PATIENCE: Duration = Duration::from_secs(60);
 
