@@ -68,7 +68,31 @@ pub(super) fn table(heading: &[&str], rows: Vec<Vec<String>>, none: &str) -> Str
 pub(super) fn cell(value: &Value) -> String {
     match value {
         Value::Null => "-".into(),
-        Value::String(text) => text.clone(),
+        Value::String(text) => printable(text),
         other => other.to_string(),
+    }
+}
+
+/// What somebody else wrote, so that it steers no terminal and stays on its line.
+pub(super) fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() {
+            printable.extend(letter.escape_default());
+        } else {
+            printable.push(letter);
+        }
+    }
+    printable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_wrote_steers_no_terminal_and_stays_on_its_line() {
+        let content = Value::from("\u{1b}[2Jgone\nsecond\u{9b}31m, größer");
+        assert_eq!(cell(&content), r"\u{1b}[2Jgone\nsecond\u{9b}31m, größer");
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use super::changes;
-use super::output::{Output, cell, tell};
+use super::output::{Output, cell, printable, tell};
 use super::remote::Remote;
 use crate::client::{Error, Event, Interest};
 use crate::config::Name;
@@ -92,7 +92,7 @@ fn text(event: &Event) -> String {
     if event.kind == "config" {
         let why = match data["comment"].as_str() {
             None | Some("") => String::new(),
-            Some(why) => format!(": {why}"),
+            Some(why) => format!(": {}", printable(why)),
         };
         let changes = changes::text(&data["changes"]);
         let changes: String = changes.lines().map(|line| format!("\n  {line}")).collect();
