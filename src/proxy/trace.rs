@@ -22,6 +22,9 @@ use crate::wire::field::Known;
 use crate::wire::fields::Fields;
 use crate::wire::head::{RequestHead, Version};
 
+/// Bytes that are told of anything a client writes: many requests may wait for the exporter.
+const MOST_TOLD: usize = 1_024;
+
 /// The place of one request in a trace, while it is under way.
 #[derive(Debug)]
 pub(crate) struct Trace {
@@ -138,12 +141,12 @@ fn new_call(callee: Callee<'_>, after: Duration) -> Call {
         span: SpanId::random(),
         after,
         took: Duration::ZERO,
-        method: callee.method.into(),
+        method: told(callee.method),
         scheme: if pool.tls.is_some() { "https" } else { "http" },
         authority: backend.address.authority().into(),
         host,
         port,
-        path: without_query(callee.target).into(),
+        path: told(without_query(callee.target)),
         version: match pool.protocol {
             Protocol::Http1 => "1.1",
             Protocol::Http2 => "2",
@@ -154,6 +157,11 @@ fn new_call(callee: Callee<'_>, after: Duration) -> Call {
         status: 0,
         failure: None,
     }
+}
+
+/// What a client wrote, or the beginning of it.
+fn told(text: &str) -> Box<str> {
+    text[..text.floor_char_boundary(MOST_TOLD)].into()
 }
 
 fn without_query(target: &str) -> &str {
@@ -216,19 +224,19 @@ pub(crate) fn ended(
         return None;
     }
     let request = &exchange.request;
-    let text = |value: Option<&[u8]>| String::from_utf8_lossy(value.unwrap_or_default()).into();
+    let agent = request.fields().named("user-agent").unwrap_or_default();
     let took = record.started.elapsed();
     let server = Server {
         parent: trace.parent,
         took,
-        method: request.method().into(),
+        method: told(request.method()),
         scheme: if is_https(request, client) {
             "https"
         } else {
             "http"
         },
-        host: request.host().into(),
-        path: request.path().into(),
+        host: told(request.host()),
+        path: told(request.path()),
         version: match request.version() {
             Version::Http10 => "1.0",
             Version::Http11 => "1.1",
@@ -236,17 +244,17 @@ pub(crate) fn ended(
         },
         client: client_of(request, client.peer, &client.listener),
         peer: client.peer,
-        user_agent: text(request.fields().named("user-agent")),
-        request_id: record::request_id(request, made_id).into(),
+        user_agent: told(&String::from_utf8_lossy(agent)),
+        request_id: told(record::request_id(request, made_id)),
         route: route.map(|route| route.name.as_str().into()),
         status: ending.status,
         reason: ending.reason,
         broken: record.answered.get() && !matches!(ending.reason, "complete" | "client_gone"),
         revision: ending.revision,
     };
-    let mut states = request.fields().values(Known::Tracestate);
+    let states: Vec<&[u8]> = request.fields().values(Known::Tracestate).collect();
     let state = match trace.parent {
-        Some(_) => text(states.next()),
+        Some(_) => told(&String::from_utf8_lossy(&states.join(&b','))),
         None => "".into(),
     };
     Some(Box::new(Sampled {

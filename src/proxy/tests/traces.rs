@@ -17,15 +17,15 @@ const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const SPAN: &str = "00f067aa0ba902b7";
 
 /// A proxy whose requests are traced, and whom it tells.
-struct Traced {
-    harness: Harness,
+pub(super) struct Traced {
+    pub(super) harness: Harness,
     collector: Collected,
     exporter: Exporter,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Traced {
-    fn new(config: &Value) -> Self {
+    pub(super) fn new(config: &Value) -> Self {
         Self::with(options(), 100.0, Collected::new(), config)
     }
 
@@ -47,7 +47,7 @@ impl Traced {
     }
 
     /// Ends the proxy, and tells of the spans: that of the request, then those of its calls.
-    fn spans(self) -> Vec<Span> {
+    pub(super) fn spans(self) -> Vec<Span> {
         let (collector, counts) = self.end();
         match counts.exported() {
             0 => Vec::new(),
@@ -73,11 +73,11 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// What whom this span calls is told.
-fn told_by(span: &Span) -> String {
+pub(super) fn told_by(span: &Span) -> String {
     format!("00-{}-{}-01", hex(&span.trace_id), hex(&span.span_id))
 }
 
-fn attribute(span: &Span, key: &str) -> Option<String> {
+pub(super) fn attribute(span: &Span, key: &str) -> Option<String> {
     attributes(&span.attributes).remove(key)
 }
 
@@ -85,7 +85,7 @@ fn get(fields: &str) -> String {
     format!("GET /cart?token=secret HTTP/1.1\r\nHost: Shop.example:81\r\n{fields}\r\n")
 }
 
-fn traceparent(flags: &str) -> String {
+pub(super) fn traceparent(flags: &str) -> String {
     format!("traceparent: 00-{TRACE}-{SPAN}-{flags}\r\n")
 }
 
@@ -425,4 +425,31 @@ fn requests_go_on_whatever_becomes_of_the_collector() {
             assert_eq!(client.response().1, "web");
         }
     }
+}
+
+#[test]
+fn what_a_client_writes_at_length_is_told_in_part() {
+    let backend = Scripted::named("web");
+    let traced = Traced::new(&web(&[backend.address], json!({})));
+    let (path, agent) = (format!("/{}", "a".repeat(2_000)), "\u{e9}".repeat(2_000));
+    let fields = format!(
+        "User-Agent: -{agent}\r\n{}tracestate: {agent}\r\n",
+        traceparent("01")
+    );
+    traced.harness.once(&format!(
+        "GET {path} HTTP/1.1\r\nHost: x\r\nX-Request-Id: {path}\r\n{fields}\r\n"
+    ));
+    let spans = traced.spans();
+    let (server, call) = (&spans[0], &spans[1]);
+    for (told, length) in [
+        (attribute(server, "url.path"), 1_024),
+        (attribute(server, "synod.request_id"), 1_024),
+        // A character is not cut in two.
+        (attribute(server, "user_agent.original"), 1_023),
+        (Some(server.trace_state.clone()), 1_024),
+    ] {
+        let told = told.unwrap();
+        assert_eq!(told.len(), length, "{told}");
+    }
+    assert!(attribute(call, "url.full").unwrap().len() < 1_100);
 }

@@ -10,4 +10,5 @@ mod policies;
 mod raw;
 mod rules;
 mod served;
+mod traces;
 mod tunnels;
