@@ -4,68 +4,68 @@
 //! changed; the log is read and its newest config is in force before the first request is accepted; only then does
 //! the data plane accept. It stops in the reverse order: readiness fails and a leader hands over, traffic drains, the
 //! replica ends last.
+//!
+//! Another process may go on in its place without a connection refused ([`Node::hand_over`]): it is given the sockets, then
+//! the data directory, and once it serves, this one drains. If it does not come so far, this one goes on.
 
+mod control;
 mod fences;
+mod predecessor;
+mod service;
+mod sockets;
+mod successor;
 mod tls;
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::admin::{self, AdminState};
 use crate::backend::Registry;
 use crate::dns;
 use crate::health::{self, HealthCollector};
 use crate::proxy::{self, Proxy};
+use crate::replication::Handle;
 pub use crate::replication::offline;
-use crate::replication::{self, Activation, Committed, Handle, Pace, Rejected, Running};
-use crate::routing::publish::{Published, Publisher};
+use crate::routing::publish::Publisher;
 use crate::routing::{SnapshotCell, compile};
-use crate::settings::{self, AccessLog, Settings};
-use crate::shutdown::{self, Trigger};
-use crate::state::LEVEL;
+use crate::settings::{AccessLog, Settings};
 use crate::telemetry::access_log::{self, Destination};
 use crate::telemetry::metrics::MetricsRegistry;
 use crate::telemetry::traces;
 use crate::tls::{Keyring, ServerTls};
+use control::{Control, Ground};
+pub use predecessor::Predecessor;
+use sockets::{Purpose, Sockets};
+use successor::{Heir, Successor};
 
 /// How long readiness fails before traffic stops being accepted, for whoever polls it to turn away.
 const NOTICE: Duration = Duration::from_millis(200);
-
-/// How long a leader that stops waits for another to take over.
-const HAND_OVER: Duration = Duration::from_secs(2);
 
 /// How long a stop waits until the last traces are exported.
 const LAST_TRACES: Duration = Duration::from_secs(3);
 
 /// A running node.
 pub struct Node {
-    name: String,
-    data: std::path::PathBuf,
     traffic: Vec<SocketAddr>,
     /// Of each of them.
     schemes: Vec<&'static str>,
-    admin: SocketAddr,
-    admin_scheme: &'static str,
-    peer: SocketAddr,
-    drain: Duration,
-    handle: Handle,
-    replica: Running,
+    ground: Ground,
+    /// None while the data directory is another process's, and when it could not be taken up again.
+    control: Option<Control>,
     proxy: Proxy,
-    stopping: Trigger,
-    publishing: JoinHandle<()>,
     checking: JoinHandle<()>,
     resolving: JoinHandle<()>,
-    serving: JoinHandle<()>,
     watching: JoinHandle<()>,
-    fencing: JoinHandle<()>,
     /// There if requests are traced.
     exporter: Option<traces::Exporter>,
 }
+
+/// A process that serves in place of this one.
+pub struct HandedOver(Successor);
 
 /// What of the files that the settings name cannot be used, each with why: what would end a start.
 pub fn unusable_files(settings: &Settings) -> Vec<anyhow::Error> {
@@ -76,102 +76,83 @@ impl Node {
     /// Starts a node on the runtime that calls this, which becomes its control plane. It returns when the node serves
     /// what its own log says; it may not know a leader yet.
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
-        let admin_listener = bind("admin", settings.admin)?;
-        let peer_listener = bind("peer", settings.peer)?;
-        let (admin, peer) = (admin_listener.local_addr()?, peer_listener.local_addr()?);
+        Self::start_after(settings, None).await
+    }
+
+    /// The same, in place of a process that serves, if there is one: its sockets are taken, and it is told to end once
+    /// this node serves.
+    pub async fn start_after(
+        settings: Settings,
+        predecessor: Option<Predecessor>,
+    ) -> anyhow::Result<Self> {
+        let mut predecessor = predecessor;
+        let mut sockets = match &mut predecessor {
+            Some(before) => std::mem::take(&mut before.sockets),
+            None => Sockets::default(),
+        };
+        let admin = listen(&mut sockets, Purpose::Admin, settings.admin)?;
+        let peer = listen(&mut sockets, Purpose::Peer, settings.peer)?;
         let metrics = MetricsRegistry::new(settings.threads);
         let cell = Arc::new(SnapshotCell::new());
-        let (stopping, stop) = shutdown::channel();
         let mut spoken = tls::Spoken::default();
         let identities = tls::of_listeners(&settings, &mut spoken)?;
         let keyring = spoken.keyring(&settings.backend_tls)?;
         let registry = Arc::new(Registry::new(metrics.clone()).with_keyring(keyring.clone()));
         let admin_tls = spoken.load("admin".into(), settings.admin_tls.as_ref())?;
-        let admin_scheme = scheme(admin_tls.is_some());
-        let access = Arc::new(access(&settings.access));
         let peers = spoken.peers(&settings)?;
         let schemes = identities.iter().map(|tls| scheme(tls.is_some())).collect();
         let (tracer, exporter) = traces_of(&settings, &keyring, &metrics)?.unzip();
         let mut proxy_options = proxy_options(&settings, identities, &metrics)?;
         proxy_options.tracer = tracer;
-        let busy = proxy_options.limits.busy.clone();
-
-        let (handle, replica) = replication::start(replication::Options {
-            data: settings.data.clone(),
-            name: settings.node.clone(),
-            voters: settings.voters.clone(),
-            join: settings.join.clone(),
-            advertise: settings.advertise,
-            listener: Some(peer_listener),
-            tls: peers,
-            admin: Some(admin),
-            heartbeat: settings.consensus.heartbeat,
-            election_timeout: settings.consensus.election_timeout,
-            checkpoint: Pace {
-                entries: settings.consensus.checkpoint_commands as u64,
-                bytes: (settings.consensus.checkpoint_mib as u64).saturating_mul(1 << 20),
-            },
-            level: LEVEL,
-        })
-        .await?;
-
-        let publisher = Publisher {
+        let ground = Ground {
+            admin,
+            peer,
+            admin_tls,
+            peers,
             cell: cell.clone(),
             registry: registry.clone(),
+            metrics: metrics.clone(),
+            busy: proxy_options.limits.busy.clone(),
+            settings,
         };
-        boot(&publisher, &handle);
+        let leaving = match predecessor {
+            Some(before) => Some(Arc::new(before.released().await?)),
+            None => None,
+        };
+
+        let replica = ground.replica().await?;
+        let booted = boot(&ground.publisher(), &replica.0);
+        if leaving.is_some() {
+            booted.context("what the process before serves cannot be served")?;
+        }
         metrics.register(Arc::new(HealthCollector(cell.clone())));
-        let checking = tokio::spawn(check(cell.clone(), registry.clone()));
+        let checking = tokio::spawn(check(cell.clone(), registry));
         let resolving = tokio::spawn(dns::run(cell.clone(), dns::System::read()));
         dns::first_answers(&cell).await;
         health::first_results(&cell).await;
-        let proxy = proxy::start(proxy_options, cell.clone(), &metrics)?;
-        let ready = Arc::new(AtomicBool::new(false));
-        let publishing = tokio::spawn(publish(
-            publisher,
-            handle.clone(),
-            proxy.workers(),
-            ready.clone(),
-        ));
+        let inherited = |address| sockets.take(Purpose::Traffic, address);
+        let proxy = proxy::start(proxy_options, inherited, cell, &metrics)?;
         let watching = spoken.watch(&metrics);
-        let fencing = tokio::spawn(fences::run(handle.clone(), registry.clone()));
-        let router = admin::router(AdminState {
-            replication: handle.clone(),
-            cell,
-            registry,
-            metrics,
-            serving: ready,
-            busy,
-            access,
-            shutdown: stop.clone(),
-        });
-        let serving = serve_admin(admin_listener, admin_tls, router)?;
+        if let Some(leaving) = &leaving {
+            leaving.relieve().await?;
+        }
+        let control = ground.begin(replica, proxy.workers(), leaving)?;
         Ok(Self {
-            name: settings.node,
-            data: settings.data,
             traffic: proxy.bound().to_vec(),
             schemes,
-            admin,
-            admin_scheme,
-            peer,
-            drain: settings.timeouts.drain,
-            handle,
-            replica,
+            ground,
+            control: Some(control),
             proxy,
-            stopping,
-            publishing,
             checking,
             resolving,
-            serving,
             watching,
-            fencing,
             exporter,
         })
     }
 
     /// This node's name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.ground.settings.node
     }
 
     /// Where traffic is accepted, with the ports that were bound.
@@ -181,21 +162,24 @@ impl Node {
 
     /// Where the admin API is served.
     pub fn admin(&self) -> SocketAddr {
-        self.admin
+        let bound = self.ground.admin.local_addr();
+        bound.unwrap_or(self.ground.settings.admin)
     }
 
     /// Whether this node leads the group, as far as it knows.
     pub fn leads(&self) -> bool {
-        let status = self.handle.status();
-        status.id.is_some() && status.leader == status.id
+        self.control.as_ref().is_some_and(|control| {
+            let status = control.handle.status();
+            status.id.is_some() && status.leader == status.id
+        })
     }
 
     /// What was bound, a line each.
     pub fn describe(&self) -> Vec<String> {
         let mut lines = vec![format!(
             "node {}, data in {}",
-            self.name,
-            self.data.display()
+            self.name(),
+            self.ground.settings.data.display()
         )];
         lines.extend(
             self.traffic
@@ -203,46 +187,147 @@ impl Node {
                 .zip(&self.schemes)
                 .map(|(address, scheme)| format!("traffic {scheme}://{address}")),
         );
-        lines.push(format!("admin {}://{}", self.admin_scheme, self.admin));
-        lines.push(format!("peer {}", self.peer));
+        let admin_scheme = scheme(self.ground.admin_tls.is_some());
+        lines.push(format!("admin {admin_scheme}://{}", self.admin()));
+        let peer = self.ground.peer.local_addr();
+        lines.push(format!(
+            "peer {}",
+            peer.unwrap_or(self.ground.settings.peer)
+        ));
         lines
     }
 
     /// Stops without losing an accepted request: readiness fails, what is in flight finishes, then the rest ends.
     pub async fn stop(self) {
-        self.stopping.set();
-        // A leader hands over while it still can: no writer waits for an election.
-        let hand_over = self.handle.hand_over(HAND_OVER);
-        tokio::join!(tokio::time::sleep(NOTICE), hand_over);
-        self.proxy.drain(self.drain).await;
+        if let Some(control) = &self.control {
+            tokio::join!(tokio::time::sleep(NOTICE), control.take_leave());
+        }
+        self.proxy.drain(self.ground.settings.timeouts.drain).await;
         if let Some(exporter) = self.exporter {
             exporter.finish(LAST_TRACES).await;
         }
-        self.serving.abort();
-        self.publishing.abort();
-        self.checking.abort();
+        if let Some(control) = self.control {
+            control.end().await;
+        }
         self.watching.abort();
-        self.fencing.abort();
+        self.checking.abort();
         self.resolving.abort();
-        self.replica.stop().await;
     }
 
     /// Ends at once, as a crash would: connections break, nothing is drained.
     pub async fn kill(self) {
-        self.serving.abort();
-        self.publishing.abort();
-        self.checking.abort();
+        if let Some(control) = self.control {
+            control.end().await;
+        }
         self.watching.abort();
-        self.fencing.abort();
+        self.checking.abort();
         self.resolving.abort();
-        self.replica.stop().await;
         self.proxy.drain(Duration::ZERO).await;
+    }
+
+    /// Has the program that this process was started from, as it is there now, go on in place of this one. It may be
+    /// dropped on the way; then this node serves on without its replica, and is to be stopped.
+    ///
+    /// # Errors
+    /// When the other process does not come to serve. Then this node goes on, as if nothing had been.
+    pub async fn hand_over(&mut self) -> anyhow::Result<HandedOver> {
+        let mut successor = Successor::start(&self.sockets()?)?;
+        successor.prepared().await?;
+        if let Some(control) = self.control.take() {
+            control.release(&self.ground, &self.proxy.workers()).await;
+        }
+        match successor.serving().await {
+            Ok(()) => Ok(HandedOver(successor)),
+            Err(error) => {
+                // It is ended by that, and its hold of the data directory.
+                drop(successor);
+                let replica = self.ground.replica().await;
+                let replica = replica.context("and this one cannot take its replica up again")?;
+                let control = self.ground.begin(replica, self.proxy.workers(), None)?;
+                self.control = Some(control);
+                Err(error)
+            }
+        }
+    }
+
+    /// Finishes what is in flight behind a process that goes on: what is left here goes by the configs that it serves.
+    pub async fn leave(self, HandedOver(successor): HandedOver) {
+        tracing::info!(process = successor.id(), "handed over; draining");
+        service::tell(&format!("MAINPID={}", successor.id()));
+        let (publisher, workers) = (self.ground.publisher(), self.proxy.workers());
+        let following = tokio::spawn(follow(successor.go(), publisher, workers));
+        self.proxy
+            .hand_over(self.ground.settings.timeouts.drain)
+            .await;
+        if let Some(exporter) = self.exporter {
+            exporter.finish(LAST_TRACES).await;
+        }
+        following.abort();
+        self.watching.abort();
+        self.checking.abort();
+        self.resolving.abort();
+    }
+
+    /// All that is listened on.
+    fn sockets(&self) -> anyhow::Result<Sockets> {
+        let Ground { settings, .. } = &self.ground;
+        let mut all = Sockets::default();
+        all.add(
+            Purpose::Admin,
+            settings.admin,
+            self.ground.admin.try_clone()?,
+        );
+        all.add(Purpose::Peer, settings.peer, self.ground.peer.try_clone()?);
+        for (address, sockets) in self.proxy.sockets() {
+            for socket in sockets {
+                all.add(Purpose::Traffic, *address, socket.try_clone()?);
+            }
+        }
+        Ok(all)
     }
 }
 
-fn bind(what: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+/// Tells whoever manages this process that it serves.
+pub fn tell_ready() {
+    service::tell("READY=1");
+}
+
+/// Publishes what the process that took over serves, until that or this one ends.
+async fn follow(mut heir: Heir, publisher: Publisher, workers: proxy::Workers) {
+    let Some(first) = heir.config().await else {
+        return;
+    };
+    let (newest, configs) = watch::channel(first);
+    let (tell, mut published) = mpsc::unbounded_channel();
+    let report = move |_| {
+        // Nobody listens when this is about to end.
+        let _ = tell.send(());
+    };
+    let publishing = publisher.run(configs, Arc::clone, || workers.fence(), report);
+    let asking = async {
+        while published.recv().await.is_some() && heir.applied().await.is_ok() {
+            match heir.config().await {
+                Some(config) => newest.send_replace(config),
+                None => break,
+            };
+        }
+    };
+    tokio::select! {
+        () = publishing => {}
+        () = asking => {}
+    }
+}
+
+fn listen(
+    sockets: &mut Sockets,
+    purpose: Purpose,
+    address: SocketAddr,
+) -> anyhow::Result<TcpListener> {
+    if let Some(taken) = sockets.take(purpose, address).pop() {
+        return Ok(taken);
+    }
     let listener = TcpListener::bind(address).with_context(|| {
-        format!("cannot bind the {what} address {address}; give this node another one if something else holds it")
+        format!("cannot bind the {purpose} address {address}; give this node another one if something else holds it")
     })?;
     listener.set_nonblocking(true)?;
     Ok(listener)
@@ -323,11 +408,11 @@ fn traces_of(
 }
 
 /// Puts what the log held in force before the first request; a config that does not compile is told by the publisher.
-fn boot(publisher: &Publisher, handle: &Handle) {
+fn boot(publisher: &Publisher, handle: &Handle) -> anyhow::Result<()> {
     let config = handle.watch().borrow().config.clone();
-    if let Ok(snapshot) = compile(&config, &publisher.registry, None) {
-        publisher.activate(snapshot);
-    }
+    let snapshot = compile(&config, &publisher.registry, None)?;
+    publisher.activate(snapshot);
+    Ok(())
 }
 
 /// Judges the health of backends, by checks and by what requests meet, and has those that come up warm.
@@ -341,66 +426,4 @@ async fn check(cell: Arc<SnapshotCell>, registry: Arc<Registry>) {
         }
         None => drop(tokio::join!(checks, warming)),
     }
-}
-
-/// Follows what the group agrees on, and reports what is served.
-async fn publish(
-    publisher: Publisher,
-    handle: Handle,
-    workers: proxy::Workers,
-    ready: Arc<AtomicBool>,
-) {
-    let served = Mutex::new(Activation::default());
-    let report = |published| {
-        let mut served = served.lock().unwrap_or_else(PoisonError::into_inner);
-        match published {
-            Published::Activated { revision, digest } => {
-                *served = Activation {
-                    revision,
-                    digest,
-                    rejected: None,
-                };
-                ready.store(true, Ordering::Release);
-            }
-            Published::Rejected { revision, reason } => {
-                served.rejected = Some(Rejected { revision, reason });
-            }
-        }
-        handle.report(served.clone());
-    };
-    let config = |committed: &Committed| committed.config.clone();
-    publisher
-        .run(handle.watch(), config, || workers.fence(), report)
-        .await;
-}
-
-/// From the settings' words to what the admin API is given.
-fn access(settings: &settings::Access) -> admin::Access {
-    let role = |role| match role {
-        settings::Role::Viewer => admin::Role::Viewer,
-        settings::Role::Operator => admin::Role::Operator,
-        settings::Role::Admin => admin::Role::Admin,
-    };
-    let who = |name: &str, of| admin::Who {
-        name: name.to_owned(),
-        role: role(of),
-    };
-    let token = |token: &settings::Token| admin::Token {
-        who: who(&token.name, token.role),
-        sha256: token.sha256,
-    };
-    let client = |client: &settings::Certified| who(&client.name, client.role);
-    admin::Access {
-        tokens: settings.tokens.iter().map(token).collect(),
-        clients: settings.clients.iter().map(client).collect(),
-    }
-}
-
-fn serve_admin(
-    listener: TcpListener,
-    tls: Option<Arc<ServerTls>>,
-    router: axum::Router,
-) -> anyhow::Result<JoinHandle<()>> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    Ok(tokio::spawn(admin::serve(listener, tls, router)))
 }

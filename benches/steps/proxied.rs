@@ -35,7 +35,8 @@ impl Proxied {
             limits: NodeLimits::default(),
         };
         let cell = Arc::clone(&publisher.cell);
-        let proxy = proxy::start(options, cell, &MetricsRegistry::new(1)).expect("it starts");
+        let proxy = proxy::start(options, |_| Vec::new(), cell, &MetricsRegistry::new(1))
+            .expect("it starts");
         let client = TcpStream::connect(proxy.bound()[0]).expect("it accepts");
         client.set_nodelay(true).expect("a socket");
         Self {

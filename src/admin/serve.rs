@@ -3,6 +3,7 @@
 //! Connections are bounded in number and in the time they may say nothing: they share their descriptors with traffic.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use tokio_rustls::server::TlsStream;
 use tower::ServiceExt as _;
 
 use super::problem::{Kind, Problem};
+use crate::shutdown::Shutdown;
 use crate::tls::{ServerTls, dns_names_of};
 
 /// A handshake may take so long.
@@ -45,13 +47,19 @@ pub struct Caller {
     pub names: Vec<String>,
 }
 
-/// Serves the API on `listener` for ever.
-pub async fn serve(listener: TcpListener, tls: Option<Arc<ServerTls>>, router: Router) {
+/// Serves the API on `listener` until it is to close: then no connection gets a further request, and it returns when
+/// all have ended.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<ServerTls>>,
+    router: Router,
+    closing: Shutdown,
+) {
     let patience = Patience {
         head: HEAD,
         stalled: STALLED,
     };
-    accept(listener, tls, router, patience).await;
+    accept(listener, tls, router, patience, closing).await;
 }
 
 /// How long a caller may keep a connection waiting.
@@ -66,11 +74,17 @@ async fn accept(
     tls: Option<Arc<ServerTls>>,
     router: Router,
     patience: Patience,
+    mut closing: Shutdown,
 ) {
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     // Never closed; without a permit nobody else is let in.
     while let Ok(permit) = connections.clone().acquire_owned().await {
-        let (socket, address) = match listener.accept().await {
+        let accepted = tokio::select! {
+            // Who is in the queue stays there.
+            () = closing.requested() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let (socket, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of descriptors, or the caller has gone: neither ends the listener.
@@ -82,20 +96,26 @@ async fn accept(
         // Without it a watcher that reads nothing keeps its connection for ever. A socket that is gone says so itself.
         let _ = SockRef::from(&socket).set_tcp_user_timeout(Some(patience.stalled));
         let (tls, router, head) = (tls.clone(), router.clone(), patience.head);
+        let closing = closing.clone();
         tokio::spawn(async move {
             let names = Vec::new();
             match &tls {
-                None => converse(socket, Caller { address, names }, router, head).await,
+                None => {
+                    converse(socket, Caller { address, names }, router, head, closing).await;
+                }
                 Some(tls) => {
                     if let Some(stream) = shake(socket, address, tls).await {
                         let names = dns_names_of(stream.get_ref().1.peer_certificates());
-                        converse(stream, Caller { address, names }, router, head).await;
+                        converse(stream, Caller { address, names }, router, head, closing).await;
                     }
                 }
             }
             drop(permit);
         });
     }
+    drop(listener);
+    // An error would say that it was closed.
+    let _ = connections.acquire_many(MAX_CONNECTIONS as u32).await;
 }
 
 /// The connection behind its handshake, if that came to an end.
@@ -118,8 +138,13 @@ async fn shake(
 }
 
 /// Answers one request after the other.
-async fn converse<S>(stream: S, caller: Caller, router: Router, head: Duration)
-where
+async fn converse<S>(
+    stream: S,
+    caller: Caller,
+    router: Router,
+    head: Duration,
+    mut closing: Shutdown,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(|mut request: http::Request<Incoming>| {
@@ -132,12 +157,16 @@ where
             }
         }
     });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(head);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     // How it ends is the caller's affair.
-    let _ = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(head)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = closing.requested() => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = connection.await;
 }
 
 /// A request of HTTP/1.1 names its host, once (RFC 9112, 3.2).
@@ -161,6 +190,48 @@ mod tests {
 
     use super::*;
 
+    /// Never to close.
+    fn open() -> Shutdown {
+        let (trigger, closing) = crate::shutdown::channel();
+        std::mem::forget(trigger);
+        closing
+    }
+
+    #[tokio::test]
+    async fn one_that_closes_ends_what_is_idle_and_answers_what_is_asked() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (trigger, closing) = crate::shutdown::channel();
+        let (asked, answer) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let (tell, wait) = (asked.clone(), answer.clone());
+        let slow = get(|| async move {
+            tell.add_permits(1);
+            let _ = wait.acquire().await;
+        });
+        let router = Router::new().route("/slow", slow);
+        let serving = tokio::spawn(serve(listener, None, router, closing));
+        let mut idle = TcpStream::connect(address).await.unwrap();
+        idle.write_all(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await
+            .unwrap();
+        idle.peek(&mut [0]).await.unwrap();
+        let mut asking = TcpStream::connect(address).await.unwrap();
+        asking
+            .write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await
+            .unwrap();
+        asked.acquire().await.unwrap().forget();
+        trigger.set();
+        let mut told = String::new();
+        idle.read_to_string(&mut told).await.unwrap();
+        assert!(told.starts_with("HTTP/1.1 404"), "{told}");
+        answer.add_permits(1);
+        let mut told = String::new();
+        asking.read_to_string(&mut told).await.unwrap();
+        assert!(told.starts_with("HTTP/1.1 200"), "{told}");
+        tokio::time::timeout(HEAD, serving).await.unwrap().unwrap();
+    }
+
     #[tokio::test]
     async fn who_says_nothing_or_half_a_head_is_let_go() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -169,7 +240,7 @@ mod tests {
             head: Duration::from_millis(200),
             stalled: STALLED,
         };
-        tokio::spawn(accept(listener, None, Router::new(), patience));
+        tokio::spawn(accept(listener, None, Router::new(), patience, open()));
         let mut silent = TcpStream::connect(address).await.unwrap();
         let mut slow = TcpStream::connect(address).await.unwrap();
         slow.write_all(b"GET /livez HTTP/1.1\r\nHo").await.unwrap();
@@ -191,7 +262,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = Router::new().route("/", get(|| async {}).post(|| async {}));
-        tokio::spawn(serve(listener, None, router));
+        tokio::spawn(serve(listener, None, router, open()));
         let both = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 30\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
         let behind = "GET /behind HTTP/1.1\r\nHost: x\r\n\r\n";
         for (request, status) in [
@@ -232,7 +303,7 @@ mod tests {
             stalled: Duration::from_millis(500),
         };
         let router = Router::new().route("/", endless);
-        tokio::spawn(accept(listener, None, router, patience));
+        tokio::spawn(accept(listener, None, router, patience, open()));
         let mut stream = TcpStream::connect(address).await.unwrap();
         let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
         stream.write_all(request).await.unwrap();

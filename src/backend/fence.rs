@@ -132,6 +132,11 @@ impl Fences {
         let until = self.confirmed.since_origin(asked + FENCE_LEASE);
         self.confirmed.until.fetch_max(until, Release);
     }
+
+    /// Nothing is confirmed any more: what is told may be old from here on.
+    pub fn revoke(&self) {
+        self.confirmed.until.store(0, Release);
+    }
 }
 
 #[cfg(test)]
@@ -155,6 +160,19 @@ mod tests {
         assert_eq!(fence.passage(4), Passage::Old, "it never goes back");
         drop(fence);
         assert!(fences.in_use().is_empty());
+    }
+
+    #[test]
+    fn what_is_revoked_is_no_longer_sure() {
+        let fences = Fences::default();
+        let fence = fences.of(&Name::new("deploy").unwrap());
+        fence.tell(5, 5);
+        fences.confirm(Instant::now());
+        assert_eq!(fence.passage(5), Passage::Free);
+        fences.revoke();
+        assert_eq!(fence.passage(5), Passage::Unsure);
+        fences.confirm(Instant::now());
+        assert_eq!(fence.passage(5), Passage::Free);
     }
 
     #[test]

@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
 use super::output::say;
 use super::remote::Remote;
-use crate::node::Node;
+use crate::node::{self, Node, Predecessor};
 use crate::settings::{AccessLog, Listener, Settings, Source};
 use crate::shutdown;
 
@@ -55,6 +56,7 @@ pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
     let (settings, source) = args.resolve(admin)?;
     settings.check(source.as_ref())?;
     crate::telemetry::init_tracing();
+    let predecessor = Predecessor::find()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("synod-control")
@@ -63,12 +65,36 @@ pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
         .context("cannot start the control-plane runtime")?;
     runtime.block_on(async {
         let mut shutdown = shutdown::on_signals().context("cannot listen for signals")?;
-        let node = Node::start(settings).await?;
+        let mut upgrade =
+            signal(SignalKind::user_defined2()).context("cannot listen for signals")?;
+        let takes_over = predecessor.is_some();
+        let mut node = Node::start_after(settings, predecessor).await?;
+        if !takes_over {
+            node::tell_ready();
+        }
         for line in node.describe() {
             // A node runs whether or not anybody reads where.
             let _ = say(line);
         }
-        shutdown.requested().await;
+        loop {
+            tokio::select! {
+                () = shutdown.requested() => break,
+                _ = upgrade.recv() => {}
+            }
+            tracing::info!(signal = "SIGUSR2", "handing over to a new process");
+            let handed_over = tokio::select! {
+                // The other process is ended, if it does not serve yet.
+                () = shutdown.requested() => break,
+                handed_over = node.hand_over() => handed_over,
+            };
+            match handed_over {
+                Ok(handed_over) => {
+                    node.leave(handed_over).await;
+                    return Ok(());
+                }
+                Err(error) => tracing::error!("not handed over, this process serves on: {error:#}"),
+            }
+        }
         node.stop().await;
         Ok(())
     })

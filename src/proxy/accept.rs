@@ -16,11 +16,9 @@ use crate::shutdown::Shutdown;
 
 const BACKLOG: i32 = 4_096;
 
-/// Binds `address` for `threads` threads. Port 0 is settled by the first bind and the same for all.
-pub(crate) fn bind(
-    address: SocketAddr,
-    threads: usize,
-) -> io::Result<(SocketAddr, Vec<StdListener>)> {
+/// Binds `address` for `threads` threads, of which there is one at least. Port 0 is settled by the first bind and the
+/// same for all.
+pub(crate) fn bind(address: SocketAddr, threads: usize) -> io::Result<Vec<StdListener>> {
     let probe = socket(address)?;
     probe.bind(&address.into())?;
     let bound = probe
@@ -38,10 +36,16 @@ pub(crate) fn bind(
         socket.listen(BACKLOG)?;
         Ok(StdListener::from(socket))
     };
-    let listeners = (0..threads)
-        .map(|_| listener())
-        .collect::<io::Result<_>>()?;
-    Ok((bound, listeners))
+    (0..threads).map(|_| listener()).collect()
+}
+
+/// Which of the threads accept on which sockets: all of both, for each socket has a queue of its own.
+pub(crate) fn shares(
+    sockets: &[StdListener],
+    threads: usize,
+) -> impl Iterator<Item = (usize, &StdListener)> {
+    let count = sockets.len().max(threads);
+    (0..count).map(move |n| (n % threads, &sockets[n % sockets.len()]))
 }
 
 fn socket(address: SocketAddr) -> io::Result<Socket> {
@@ -55,7 +59,7 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Accepts until `shutdown`, then until nobody waits any more, and closes.
+/// Accepts until `shutdown`, then until nobody waits any more, and closes; at once if another process accepts there.
 pub(crate) async fn run(
     worker: Rc<Worker>,
     listener: TcpListener,
@@ -76,7 +80,9 @@ pub(crate) async fn run(
             },
         }
     }
-    finish(&worker, &listener, &state).await;
+    if !worker.is_handed_over() {
+        finish(&worker, &listener, &state).await;
+    }
 }
 
 /// A closed listener resets whoever is in its queue. So newcomers are held off first, by dropping their SYN (they
@@ -153,7 +159,8 @@ mod tests {
 
     #[test]
     fn all_threads_share_the_port_that_was_found_free() {
-        let (bound, listeners) = bind(loopback(), 3).unwrap();
+        let listeners = bind(loopback(), 3).unwrap();
+        let bound = listeners[0].local_addr().unwrap();
         assert_ne!(bound.port(), 0);
         for listener in &listeners {
             assert_eq!(listener.local_addr().unwrap(), bound);
@@ -161,8 +168,22 @@ mod tests {
     }
 
     #[test]
+    fn every_thread_has_a_socket_and_every_socket_a_thread() {
+        for (sockets, threads) in [(1, 1), (1, 3), (3, 1), (2, 3), (3, 2), (4, 2)] {
+            let listeners = bind(loopback(), sockets).unwrap();
+            let shares: Vec<_> = shares(&listeners, threads).collect();
+            let has = |thread| shares.iter().any(|share| share.0 == thread);
+            let is_had =
+                |socket: &StdListener| shares.iter().any(|share| std::ptr::eq(share.1, socket));
+            assert!((0..threads).all(has), "{sockets} {threads}");
+            assert!(listeners.iter().all(is_had), "{sockets} {threads}");
+        }
+    }
+
+    #[test]
     fn a_port_with_an_owner_is_an_error_even_if_he_would_share() {
-        let (bound, _listeners) = bind(loopback(), 1).unwrap();
+        let listeners = bind(loopback(), 1).unwrap();
+        let bound = listeners[0].local_addr().unwrap();
         let error = bind(bound, 1).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     }

@@ -49,7 +49,7 @@ mod worker;
 mod tests;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -59,7 +59,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::routing::SnapshotCell;
 use crate::telemetry::metrics::MetricsRegistry;
 use overload::Overload;
-use worker::{Bound, Control, Shared};
+use worker::{Bound, Control, Queue, Shared};
 
 pub use options::{Listener, Network, NodeLimits, ProxyOptions, Timeouts};
 
@@ -83,6 +83,8 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Proxy {
     bound: Vec<SocketAddr>,
+    /// The sockets of each listener, for another process.
+    sockets: Vec<(SocketAddr, Vec<TcpListener>)>,
     workers: Workers,
     threads: Vec<JoinHandle<()>>,
 }
@@ -92,25 +94,34 @@ pub struct Proxy {
 pub struct Workers(Arc<[mpsc::UnboundedSender<Control>]>);
 
 /// Listens on every address and starts the threads. The snapshots are those of `cell`, from the first request on.
+/// `inherited` gives the sockets that another process listened on there, if it did.
 ///
 /// # Errors
 /// When an address is taken or not ours, or the system gives no more threads.
 pub fn start(
     options: ProxyOptions,
+    mut inherited: impl FnMut(SocketAddr) -> Vec<TcpListener>,
     cell: Arc<SnapshotCell>,
     metrics: &Arc<MetricsRegistry>,
 ) -> Result<Proxy, StartError> {
     let count = options.threads.max(1);
     let mut bound = Vec::with_capacity(options.listeners.len());
+    let mut kept = Vec::with_capacity(options.listeners.len());
     let mut of_thread: Vec<Vec<Bound>> = (0..count).map(|_| Vec::new()).collect();
     for listener in &options.listeners {
         let address = listener.address;
-        let (at, sockets) = accept::bind(address, count)
-            .map_err(|source| StartError::Listen { address, source })?;
-        bound.push(at);
-        for (own, socket) in of_thread.iter_mut().zip(sockets) {
-            own.push((listener.clone(), socket));
+        let failed = |source| StartError::Listen { address, source };
+        let sockets = match inherited(address) {
+            none if none.is_empty() => accept::bind(address, count),
+            sockets => Ok(sockets),
         }
+        .map_err(failed)?;
+        bound.push(sockets[0].local_addr().map_err(failed)?);
+        for (thread, socket) in accept::shares(&sockets, count) {
+            let socket = socket.try_clone().map_err(failed)?;
+            of_thread[thread].push((listener.clone(), socket));
+        }
+        kept.push((address, sockets));
     }
     let shared = Shared {
         overload: Overload::new(&options.limits),
@@ -138,6 +149,7 @@ pub fn start(
     }
     Ok(Proxy {
         bound,
+        sockets: kept,
         workers: Workers(controls.into()),
         threads,
     })
@@ -154,14 +166,35 @@ impl Proxy {
         self.workers.clone()
     }
 
+    /// The sockets listened on, by the address that the options give; each listener has one a thread.
+    pub fn sockets(&self) -> &[(SocketAddr, Vec<TcpListener>)] {
+        &self.sockets
+    }
+
     /// Stops accepting, lets requests in flight end for at most `within`, and ends the threads. Returns how many
     /// connections were cut.
-    pub async fn drain(mut self, within: Duration) -> usize {
+    pub async fn drain(self, within: Duration) -> usize {
+        self.end(within, Queue::Emptied).await
+    }
+
+    /// As [`drain`](Self::drain), where another process accepts on the same sockets.
+    pub async fn hand_over(self, within: Duration) -> usize {
+        self.end(within, Queue::HandedOver).await
+    }
+
+    async fn end(mut self, within: Duration, queue: Queue) -> usize {
+        // The threads close theirs when their time has come.
+        self.sockets.clear();
         let mut ends = Vec::with_capacity(self.threads.len());
         for control in self.workers.0.iter() {
             let (ended, end) = oneshot::channel();
             // A thread that is gone has nothing left to drain.
-            if control.send(Control::Drain { within, ended }).is_ok() {
+            let order = Control::Drain {
+                within,
+                queue,
+                ended,
+            };
+            if control.send(order).is_ok() {
                 ends.push(end);
             }
         }

@@ -7,10 +7,13 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{IpAddr, TcpListener as StdListener};
 use std::ops::Deref;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
+use futures_util::future::Fuse;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
@@ -51,8 +54,18 @@ pub(crate) enum Control {
     /// Accept no more, finish what is there within this time, and end. Tells how many connections were cut.
     Drain {
         within: Duration,
+        queue: Queue,
         ended: oneshot::Sender<usize>,
     },
+}
+
+/// What becomes of who waits to be accepted when a listener ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Queue {
+    /// It is accepted first.
+    Emptied,
+    /// Another process has the socket too, and accepts it.
+    HandedOver,
 }
 
 /// What all workers are given alike.
@@ -117,7 +130,8 @@ pub(crate) struct Worker {
     pub(crate) request_ids: RequestIds,
     pub(crate) date: HttpDate,
     pub(crate) open: Cell<usize>,
-    draining: Cell<bool>,
+    /// What becomes of its listeners' queues, once it drains.
+    draining: Cell<Option<Queue>>,
     /// Removed backends that the tunnels have heard of.
     removals: Cell<u64>,
     snapshots: RefCell<Snapshots>,
@@ -159,7 +173,7 @@ impl Worker {
             request_ids: RequestIds::new(),
             date: HttpDate::default(),
             open: Cell::new(0),
-            draining: Cell::new(false),
+            draining: Cell::new(None),
             removals: Cell::new(removals()),
             snapshots: RefCell::new(Snapshots { cache, current }),
         })
@@ -196,7 +210,12 @@ impl Worker {
 
     /// Whether this thread is to end: connections are not kept.
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.get()
+        self.draining.get().is_some()
+    }
+
+    /// Whether another process accepts in its place.
+    pub(crate) fn is_handed_over(&self) -> bool {
+        self.draining.get() == Some(Queue::HandedOver)
     }
 }
 
@@ -232,10 +251,15 @@ async fn serve(
         accepting.push(tokio::task::spawn_local(accept));
     }
     let mut sweep = tokio::time::interval(SWEEP);
+    let (mut drained, mut tell) = (pin!(Fuse::terminated()), None::<oneshot::Sender<usize>>);
     loop {
         let order = tokio::select! {
-            // Neither side loses anything: the channel keeps its orders, the next tick comes.
+            // No side loses anything: the channel keeps its orders, the next tick comes, the drain goes on.
             order = control.recv() => order,
+            cut = &mut drained => {
+                let _ = tell.map(|tell| tell.send(cut));
+                return Ok(());
+            }
             _ = sweep.tick() => {
                 worker.sweep();
                 worker.date.refresh();
@@ -248,12 +272,16 @@ async fn serve(
                 // A caller that no longer waits needs no answer.
                 let _ = passed.send(());
             }
-            Some(Control::Drain { within, ended }) => {
-                worker.draining.set(true);
+            Some(Control::Drain {
+                within,
+                queue,
+                ended,
+            }) => {
+                worker.draining.set(Some(queue));
                 trigger.set();
-                let cut = drain(&worker, within, accepting).await;
-                let _ = ended.send(cut);
-                return Ok(());
+                let accepting = std::mem::take(&mut accepting);
+                drained.set(drain(&worker, within, accepting).fuse());
+                tell = Some(ended);
             }
             None => return Ok(()),
         }

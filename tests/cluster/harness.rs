@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use synod::client::{Answer, Call, Client, Error, Problem};
 use tempfile::TempDir;
@@ -29,13 +31,57 @@ pub(crate) struct Node {
     pub admin: SocketAddr,
     pub peer: SocketAddr,
     args: Vec<String>,
-    process: Option<Child>,
+    process: Option<Process>,
+    /// Where it tells what a service manager wants to know.
+    notices: UnixDatagram,
+}
+
+/// A process of a node: started here, or by the one before.
+pub(crate) struct Process {
+    pid: Pid,
+    child: Option<Child>,
+}
+
+impl Process {
+    /// Whether it has ended, reaped or not.
+    pub(crate) fn has_ended(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid.as_raw_nonzero()));
+        let state = stat.ok().and_then(|stat| {
+            let (_, behind) = stat.rsplit_once(") ")?;
+            behind.chars().next()
+        });
+        state.is_none_or(|state| matches!(state, 'Z' | 'X'))
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) fn wait(mut self) {
+        wait_until("a process to end", DEADLINE, || {
+            self.has_ended().then_some(())
+        });
+        if let Some(mut child) = self.child.take() {
+            let status = child.wait().unwrap();
+            assert!(status.success(), "it ended with {status}");
+        }
+    }
+
+    /// Ends it as a power cut would.
+    fn kill(mut self) {
+        let _ = kill_process(self.pid, Signal::KILL);
+        if let Some(child) = &mut self.child {
+            child.wait().unwrap();
+        }
+        wait_until("a process to end", DEADLINE, || {
+            self.has_ended().then_some(())
+        });
+    }
 }
 
 /// A group of nodes; all are killed when it is dropped.
 pub(crate) struct Cluster {
     pub nodes: Vec<Node>,
     pub data: TempDir,
+    /// What nodes are started from: a link, which may be pointed elsewhere.
+    program: PathBuf,
     runtime: tokio::runtime::Runtime,
     _alone: MutexGuard<'static, ()>,
 }
@@ -65,6 +111,7 @@ impl Cluster {
     pub(crate) fn start_with(count: usize, more: impl Fn(&Path, &str) -> Vec<String>) -> Self {
         let alone = alone();
         let data = TempDir::new().unwrap();
+        let program = data.path().join("synod");
         let addresses = free_addresses(3 * count);
         let names: Vec<String> = (0..count).map(|index| format!("n{}", index + 1)).collect();
         let voters: Vec<String> = if count == 1 {
@@ -104,12 +151,14 @@ impl Cluster {
                     peer: addresses[3 * index + 2],
                     args,
                     process: None,
+                    notices: notices(data.path(), name),
                 }
             })
             .collect();
         let mut cluster = Self {
             nodes,
             data,
+            program,
             runtime: tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(1)
                 .enable_all()
@@ -117,6 +166,7 @@ impl Cluster {
                 .unwrap(),
             _alone: alone,
         };
+        cluster.point_to(Path::new(env!("CARGO_BIN_EXE_synod")));
         for index in 0..count {
             cluster.spawn(index);
         }
@@ -154,24 +204,51 @@ impl Cluster {
             peer,
             args,
             process: None,
+            notices: notices(self.data.path(), name),
         });
         self.spawn(self.nodes.len() - 1);
         self.nodes.len() - 1
     }
 
     /// Sends a node's process a signal.
-    pub(crate) fn signal(&self, index: usize, signal: rustix::process::Signal) {
-        let child = self.nodes[index].process.as_ref().expect("the node runs");
-        let pid = rustix::process::Pid::from_child(child);
-        rustix::process::kill_process(pid, signal).unwrap();
+    pub(crate) fn signal(&self, index: usize, signal: Signal) {
+        let process = self.nodes[index].process.as_ref().expect("the node runs");
+        kill_process(process.pid, signal).unwrap();
+    }
+
+    /// Has nodes be started from `program`.
+    pub(crate) fn point_to(&self, program: &Path) {
+        let next = self.program.with_extension("next");
+        std::os::unix::fs::symlink(program, &next).unwrap();
+        std::fs::rename(next, &self.program).unwrap();
+    }
+
+    /// Has a node's process replaced by another; the one before, which drains.
+    pub(crate) fn upgrade(&mut self, index: usize) -> Process {
+        self.signal(index, Signal::USR2);
+        let node = &mut self.nodes[index];
+        let pid = loop {
+            let mut notice = [0; 256];
+            let length = node.notices.recv(&mut notice).expect("a notice in time");
+            let notice = std::str::from_utf8(&notice[..length]).unwrap();
+            if let Some(pid) = notice.strip_prefix("MAINPID=") {
+                break pid.parse().unwrap();
+            }
+        };
+        let next = Process {
+            pid: Pid::from_raw(pid).unwrap(),
+            child: None,
+        };
+        node.process.replace(next).expect("the node runs")
     }
 
     /// Starts the process of a node that does not run.
     pub(crate) fn spawn(&mut self, index: usize) {
         let node = &mut self.nodes[index];
         assert!(node.process.is_none(), "{} runs", node.name);
-        let mut child = synod()
+        let mut child = Command::new(&self.program)
             .args(&node.args)
+            .env("NOTIFY_SOCKET", notices_path(self.data.path(), &node.name))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -187,7 +264,10 @@ impl Cluster {
                 }
             });
         }
-        node.process = Some(child);
+        node.process = Some(Process {
+            pid: Pid::from_child(&child),
+            child: Some(child),
+        });
     }
 
     /// Runs a future on the cluster's own runtime.
@@ -202,22 +282,15 @@ impl Cluster {
 
     /// Ends a node at once, as a power cut would end its process.
     pub(crate) fn kill(&mut self, index: usize) {
-        let mut child = self.nodes[index].process.take().expect("the node runs");
-        child.kill().unwrap();
-        child.wait().unwrap();
+        let process = self.nodes[index].process.take().expect("the node runs");
+        process.kill();
     }
 
     /// Asks a node to stop, and waits until it has.
     pub(crate) fn terminate(&mut self, index: usize) {
-        let mut child = self.nodes[index].process.take().expect("the node runs");
-        let pid = rustix::process::Pid::from_child(&child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        let status = wait_until("a node to stop", DEADLINE, || child.try_wait().unwrap());
-        assert!(
-            status.success(),
-            "{} ended with {status}",
-            self.nodes[index].name
-        );
+        self.signal(index, Signal::TERM);
+        let process = self.nodes[index].process.take().expect("the node runs");
+        process.wait();
     }
 
     pub(crate) fn runs(&self, index: usize) -> bool {
@@ -339,12 +412,21 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         for node in &mut self.nodes {
-            if let Some(mut child) = node.process.take() {
-                let _ = child.kill();
-                let _ = child.wait();
+            if let Some(process) = node.process.take() {
+                process.kill();
             }
         }
     }
+}
+
+fn notices_path(data: &Path, name: &str) -> PathBuf {
+    data.join(format!("{name}.notices"))
+}
+
+fn notices(data: &Path, name: &str) -> UnixDatagram {
+    let notices = UnixDatagram::bind(notices_path(data, name)).unwrap();
+    notices.set_read_timeout(Some(DEADLINE)).unwrap();
+    notices
 }
 
 /// Waits for a condition, polling; panics with its name past the deadline.

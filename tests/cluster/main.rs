@@ -25,4 +25,5 @@ mod recovery;
 mod security;
 mod traces;
 mod traffic;
+mod upgrade;
 mod watch;

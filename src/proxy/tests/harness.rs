@@ -387,7 +387,7 @@ impl Harness {
         let metrics = MetricsRegistry::new(options.threads);
         let registry = Arc::new(Registry::new(metrics.clone()).with_keyring(keyring));
         let cell = Arc::new(SnapshotCell::new());
-        let proxy = start(options, cell.clone(), &metrics).unwrap();
+        let proxy = start(options, |_| Vec::new(), cell.clone(), &metrics).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
