@@ -129,9 +129,12 @@ async fn a_retry_under_its_key_is_the_same_claim() {
     let retry = "POST /v1/locks/deploy/acquire\nidempotency-key: once";
     let body = json!({ "session": session });
     let first = node.call(retry, Some(body.clone())).await;
-    node.release(session).await;
-    let second = node.call(retry, Some(body)).await;
+    let second = node.call(retry, Some(body.clone())).await;
+    assert_eq!(first.status, 200, "{}", first.body);
     assert_eq!(second.body["token"], first.body["token"]);
+    node.release(session).await;
+    let late = node.call(retry, Some(body)).await;
+    assert_eq!(late.status, 409, "it is not held any more: {}", late.body);
     let lock = node.get("/v1/locks/deploy").await.body;
     assert_eq!(lock["holders"], json!([]), "the retry claimed nothing anew");
 }
