@@ -424,7 +424,10 @@ fn notices_path(data: &Path, name: &str) -> PathBuf {
 }
 
 fn notices(data: &Path, name: &str) -> UnixDatagram {
-    let notices = UnixDatagram::bind(notices_path(data, name)).unwrap();
+    let path = notices_path(data, name);
+    // That of a node of the same name which came before.
+    let _ = std::fs::remove_file(&path);
+    let notices = UnixDatagram::bind(path).unwrap();
     notices.set_read_timeout(Some(DEADLINE)).unwrap();
     notices
 }

@@ -94,7 +94,10 @@ fn a_signal_that_asks_for_the_end_ends_the_command_and_frees_the_lock() {
         });
         for mut child in [waiting, holder] {
             signal(&child, sent);
+            // Waiting for it would close it, and its command end by that.
+            let open = child.stdin.take();
             assert_eq!(child.wait().unwrap().code(), Some(code));
+            drop(open);
         }
         let free = lock(&cluster, &["--wait=0s"], "true").status().unwrap();
         assert_eq!(free.code(), Some(0), "nobody holds it any more");
