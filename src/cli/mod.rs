@@ -54,6 +54,9 @@ enum Command {
     /// Three voters, three small backends and a route in one process on loopback, and what to try
     Demo(demo::Args),
     /// Run a node
+    ///
+    /// SIGTERM ends it when what is under way has ended, a second one at once. SIGUSR2 hands it over to the program that
+    /// is now at its path, in a process of its own; the first process of a container cannot be replaced so.
     Serve(serve::Args),
     /// Make an authority for a cluster, and certificates for its nodes
     Cert(cert::Args),
