@@ -8,7 +8,9 @@ use rand::RngExt;
 use synod::config::limits::SHORTEST_LEASE;
 use synod::paxos::{Input, NodeId, ProposalId, Role};
 use synod::replication::{Kept, LEASE_TICK, Leases};
-use synod::state::{Body, Command, Expiry, Key, LEVEL, Operation, SessionId, Stamp, Subject, Term};
+use synod::state::{
+    self, Body, Command, Expiry, Key, LEVEL, Operation, Refusal, SessionId, Stamp, Subject, Term,
+};
 
 use crate::clients::{Answer, Call, PATIENCE, What};
 use crate::locks::Claimer;
@@ -87,6 +89,13 @@ impl World {
                 assert!(it.until <= now, "a session was ended early");
                 (it.session, it.asks) = (None, false);
                 self.summary.ended += 1;
+                0
+            }
+            // It was opened before, that answer was lost, and nobody kept it alive.
+            Answer::Locked(state::Answer::Refused(Refusal::NoSession { .. })) => {
+                assert!(it.asked + COUNTED_ON <= now, "a session was ended early");
+                it.asks = false;
+                it.opened += 1;
                 0
             }
             other => panic!("a holder was answered {other:?}"),
