@@ -1,6 +1,7 @@
 //! The rules of sessions and locks, as transcripts and over random logs.
 
 mod events;
+mod restored;
 mod retries;
 
 use std::collections::BTreeMap;
