@@ -40,7 +40,7 @@
 //!
 //! | module | may use |
 //! |---|---|
-//! | `settings` | - |
+//! | `settings` | config |
 //! | `telemetry` | - |
 //! | `shutdown` | - |
 //! | `tls` | - |

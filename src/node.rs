@@ -356,14 +356,7 @@ fn proxy_options(
     let listeners = settings.listeners.iter().zip(identities);
     let listeners = listeners.map(|(listener, tls)| proxy::Listener {
         address: listener.address,
-        trusted: listener
-            .trusted
-            .iter()
-            .map(|network| proxy::Network {
-                address: network.address,
-                prefix: network.prefix,
-            })
-            .collect(),
+        trusted: listener.trusted.clone(),
         revision_header: listener.revision_header,
         forwarded_header: listener.forwarded_header,
         proxy_protocol: listener.proxy_protocol,

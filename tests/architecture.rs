@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Module, and the other top-level modules its code may use. `telemetry` and `shutdown` are open to all.
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("settings", &[]),
+    ("settings", &["config"]),
     ("telemetry", &[]),
     ("shutdown", &[]),
     ("tls", &[]),

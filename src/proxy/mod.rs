@@ -61,7 +61,7 @@ use crate::telemetry::metrics::MetricsRegistry;
 use overload::Overload;
 use worker::{Bound, Control, Queue, Shared};
 
-pub use options::{Listener, Network, NodeLimits, ProxyOptions, Timeouts};
+pub use options::{Listener, NodeLimits, ProxyOptions, Timeouts};
 
 /// Why the data plane does not start.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-pub use crate::config::Network;
+use crate::config::Network;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::traces::Tracer;
 use crate::tls::ServerTls;

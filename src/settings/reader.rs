@@ -11,9 +11,8 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{
-    AccessLog, Fault, Listener, Network, Settings, Source, Timeouts, access, tls, tracing,
-};
+use super::{AccessLog, Fault, Listener, Settings, Source, Timeouts, access, tls, tracing};
+use crate::config::Network;
 use crate::telemetry::access_log::Format;
 
 /// Reads the text; the settings are meaningful only when no fault came with them.
@@ -272,7 +271,7 @@ fn read_networks(
         let place = item.span();
         match item.get_ref().as_str().map(str::parse) {
             Some(Ok(network)) => to.push(network),
-            Some(Err(detail)) => reader.fault(key.clone(), place, detail),
+            Some(Err(bad)) => reader.fault(key.clone(), place, bad.to_string()),
             None => reader.fault(
                 key.clone(),
                 place,
@@ -410,7 +409,6 @@ impl<'i> Section<'i> {
         }
     }
 
-    /// What was not taken is unknown.
     /// A number of at least 1.
     fn limit(&mut self, reader: &mut Reader, name: &str, to: &mut Option<u32>) {
         if let Some((place, value)) = self.take(reader, name) {
@@ -427,6 +425,7 @@ impl<'i> Section<'i> {
         }
     }
 
+    /// What was not taken is unknown.
     pub(super) fn end(self, reader: &mut Reader, known: &[&str]) {
         let known = known
             .iter()

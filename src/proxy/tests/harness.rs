@@ -14,8 +14,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::backend::Registry;
-use crate::config::{Revision, StickyKey, spec};
-use crate::proxy::{Listener, Network, Proxy, ProxyOptions, Timeouts, start};
+use crate::config::{Network, Revision, StickyKey, spec};
+use crate::proxy::{Listener, Proxy, ProxyOptions, Timeouts, start};
 use crate::routing::publish::Publisher;
 use crate::routing::{SnapshotCell, compile};
 use crate::telemetry::access_log::{AccessLog, Destination, Format};
