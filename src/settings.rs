@@ -16,11 +16,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::Network;
+use crate::config::{Address, Network};
 use crate::telemetry::access_log::Format;
 pub use access::{Access, Certified, Role, Token};
 pub(crate) use check::{NAME, is_name};
 pub use fault::{Fault, SettingsError, Source};
+pub(crate) use reader::{PEER_ADDRESS, peer_address};
 pub use tls::{BackendTls, CertificateFiles, ClientCertificates, PeerTls, Tls, TlsVersion};
 pub use tracing::Tracing;
 
@@ -51,13 +52,14 @@ pub struct Settings {
     pub peer_tls: Option<PeerTls>,
     /// The peer address told to others, where it differs from the bound one. The first voters need none: they find
     /// each other by the list.
-    pub advertise: Option<SocketAddr>,
+    pub advertise: Option<Address>,
     /// The explicit word that admin and peer may leave loopback in plaintext.
     pub allow_plaintext: bool,
-    /// The first voters and their peer addresses; empty: a new one-voter cluster.
-    pub voters: BTreeMap<String, SocketAddr>,
+    /// The first voters and their peer addresses, names resolved anew whenever one is called; empty: a new one-voter
+    /// cluster.
+    pub voters: BTreeMap<String, Address>,
     /// Peer addresses of voters of an existing cluster, which this node follows without a vote; empty: it founds one.
-    pub join: Vec<SocketAddr>,
+    pub join: Vec<Address>,
     /// Timers of the Paxos group.
     pub consensus: Consensus,
     /// Timers of the client side of the data plane.
@@ -325,6 +327,9 @@ mod tests {
         assert_eq!(keys(join), ["join"]);
         assert_eq!(keys(&format!("{join}{tls}")), [""; 0]);
         assert_eq!(keys(&format!("allow_plaintext = true\n{join}")), [""; 0]);
+        let named = "join = [\"a.internal:9901\", \"localhost:9911\"]\n";
+        assert_eq!(keys(named), ["join"]);
+        assert_eq!(keys(&format!("{named}{tls}")), [""; 0]);
         let voters = "[voters]\nsynod = \"10.0.0.1:9901\"\n";
         assert_eq!(keys(voters), ["voters"]);
         assert_eq!(keys(&format!("{voters}{tls}")), [""; 0]);
@@ -351,11 +356,14 @@ mod tests {
         assert_eq!(keys(join), [""; 0]);
         let both = format!("node = \"a\"\n{join}[voters]\na = \"127.0.0.1:9901\"\n");
         assert_eq!(keys(&both), ["join"]);
-        assert_eq!(
-            keys("join = [\"127.0.0.1:9901\", \"127.0.0.1:0\"]"),
-            ["join"; 2]
-        );
-        assert_eq!(keys("join = [\"here\"]"), ["join"]);
+        assert_eq!(keys("join = [\"127.0.0.1:9901\"]"), ["join"]);
+        for nowhere in ["here", "127.0.0.1:0", "unix:/run/a.sock"] {
+            assert_eq!(
+                keys(&format!("join = [{nowhere:?}]")),
+                ["join"],
+                "{nowhere}"
+            );
+        }
         assert_eq!(keys("join = \"127.0.0.1:9911\""), ["join"]);
     }
 

@@ -37,7 +37,7 @@ fn item(node: &NodeReport) -> Value {
         "id": node.id.map(|id| id.0),
         "name": node.name,
         "role": node.role.to_string(),
-        "peer": node.peer.map(|peer| peer.to_string()),
+        "peer": node.peer.as_ref().map(ToString::to_string),
         "reachable": reachable(node),
         "lag": node.lag,
         "failed": node.failed,

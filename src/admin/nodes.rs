@@ -60,7 +60,7 @@ fn item(node: &NodeReport) -> Value {
         "heard_ms": node.heard.map(|ago| ago.as_millis() as u64),
         "failed": node.failed,
         "admin": node.admin.map(|admin| admin.to_string()),
-        "peer": node.peer.map(|peer| peer.to_string()),
+        "peer": node.peer.as_ref().map(ToString::to_string),
     })
 }
 

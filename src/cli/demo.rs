@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use super::Failure;
 use super::output::say;
 use crate::client::{Call, Client};
+use crate::config::Address;
 use crate::node::Node;
 use crate::settings::{Listener, Settings};
 use crate::shutdown;
@@ -121,9 +122,9 @@ fn voters(data: &Path) -> anyhow::Result<Vec<Settings>> {
             ..Settings::default()
         });
     }
-    let voters: BTreeMap<String, SocketAddr> = settings
+    let voters: BTreeMap<String, Address> = settings
         .iter()
-        .map(|voter| (voter.node.clone(), voter.peer))
+        .map(|voter| (voter.node.clone(), voter.peer.into()))
         .collect();
     for voter in &mut settings {
         voter.voters = voters.clone();

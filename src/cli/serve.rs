@@ -9,8 +9,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Failure;
 use super::output::say;
 use super::remote::Remote;
+use crate::config::Address;
 use crate::node::{self, Node, Predecessor};
-use crate::settings::{AccessLog, Listener, Settings, Source};
+use crate::settings::{self, AccessLog, Listener, Settings, Source};
 use crate::shutdown;
 
 /// Flags override the settings file; without either this is a one-voter node on loopback.
@@ -32,17 +33,17 @@ pub(super) struct Args {
     #[arg(long, value_name = "ADDR")]
     peer: Option<SocketAddr>,
     /// Peer address told to nodes that join, where it differs from --peer; the first voters go by their list
-    #[arg(long, value_name = "ADDR")]
-    advertise: Option<SocketAddr>,
+    #[arg(long, value_name = "ADDR", value_parser = parse_peer)]
+    advertise: Option<Address>,
     /// JSON access log lines to this file, `-` for standard output [default: none]
     #[arg(long, value_name = "FILE")]
     access_log: Option<String>,
     /// A first voter and its peer address; repeatable, the same list on each voter
     #[arg(long = "voter", value_name = "NAME=PEERADDR", value_parser = parse_voter)]
-    voters: Vec<(String, SocketAddr)>,
+    voters: Vec<(String, Address)>,
     /// Peer address of a voter of an existing cluster: follow it, without a vote; repeatable
-    #[arg(long, value_name = "PEERADDR", conflicts_with = "voters")]
-    join: Vec<SocketAddr>,
+    #[arg(long, value_name = "PEERADDR", value_parser = parse_peer, conflicts_with = "voters")]
+    join: Vec<Address>,
     /// Data-plane threads [default: one a core]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -162,12 +163,14 @@ fn own_admin(given: &[String]) -> anyhow::Result<Option<SocketAddr>> {
     }
 }
 
-fn parse_voter(text: &str) -> Result<(String, SocketAddr), String> {
+fn parse_voter(text: &str) -> Result<(String, Address), String> {
     let (name, address) = text
         .split_once('=')
         .ok_or("expected NAME=PEERADDR, such as a=127.0.0.1:9901")?;
-    let address = address.parse().map_err(|_| {
-        format!("`{address}` is not an address with a port, such as 127.0.0.1:9901")
-    })?;
-    Ok((name.into(), address))
+    Ok((name.into(), parse_peer(address)?))
+}
+
+fn parse_peer(text: &str) -> Result<Address, String> {
+    settings::peer_address(text)
+        .ok_or_else(|| format!("`{text}` is not {}", settings::PEER_ADDRESS))
 }

@@ -55,6 +55,15 @@ impl Address {
             named => named.to_string(),
         }
     }
+
+    /// Whether what is sent there stays on this machine, as far as the address itself tells.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Socket(address) => address.ip().is_loopback(),
+            Self::Name { host, .. } => **host == *"localhost",
+            Self::Unix(_) => true,
+        }
+    }
 }
 
 impl From<SocketAddr> for Address {

@@ -72,7 +72,7 @@ impl Ground {
             name: settings.node.clone(),
             voters: settings.voters.clone(),
             join: settings.join.clone(),
-            advertise: settings.advertise,
+            advertise: settings.advertise.clone(),
             listener: Some(self.peer.try_clone()?),
             tls: self.peers.clone(),
             admin: Some(self.admin.local_addr()?),

@@ -33,6 +33,7 @@ pub(super) struct Writer {
 
 /// A connection to the node at `address`.
 pub(super) async fn connect(tls: Option<&PeerTls>, address: &str) -> io::Result<(Reader, Writer)> {
+    // A name is resolved for each call: who restarts elsewhere is found there.
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     Ok(match tls {

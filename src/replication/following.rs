@@ -4,7 +4,6 @@
 //! voter what it serves, and asks it what it must ask of the leader. Alone it serves on, and calls again and again.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
@@ -26,6 +25,7 @@ use super::orders;
 use super::shared::{Event, Heartbeat, Shared};
 use super::status::State;
 use super::transport::{Ended, within};
+use crate::config::Address;
 use crate::paxos::{Message, NodeId, Slot};
 
 const CONNECT: Duration = Duration::from_secs(1);
@@ -46,9 +46,9 @@ pub(super) struct Following {
     pub(super) shared: Arc<Shared>,
     pub(super) founding: Arc<Founding>,
     /// The voters it was started with.
-    pub(super) join: Vec<SocketAddr>,
+    pub(super) join: Vec<Address>,
     /// Where peers can reach it, once it has a vote.
-    pub(super) peer: Option<SocketAddr>,
+    pub(super) peer: Option<Address>,
     pub(super) stop: CancellationToken,
 }
 
@@ -159,7 +159,11 @@ impl Following {
             cluster: group.cluster.clone(),
             slot: slot.0,
             epoch: group.epoch,
-            peer: self.peer.map(|peer| peer.to_string()).unwrap_or_default(),
+            peer: self
+                .peer
+                .as_ref()
+                .map(Address::to_string)
+                .unwrap_or_default(),
         };
         writer.send(Body::Follow(follow)).await?;
         match within(HANDSHAKE, reader.next()).await? {

@@ -264,12 +264,13 @@ mod tests {
     use super::super::running::standing;
     use super::super::storage::Memory;
     use super::*;
+    use crate::config::Address;
     use crate::paxos::{Ballot, Epoch, Recovered};
 
     #[test]
     fn a_wiped_voter_founds_nothing_of_its_own() {
-        let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        let voters = ["a", "b", "c"].map(|name| (name.to_owned(), address));
+        let address = Address::from(SocketAddr::from(([127, 0, 0, 1], 1)));
+        let voters = ["a", "b", "c"].map(|name| (name.to_owned(), address.clone()));
         let member = |name, instance| Group::first(name, &voters.clone().into(), [instance; 16]);
         let cluster = Bytes::from_static(&[9; 16]);
         let recovered = Recovered::empty(Ballot::initial(Epoch(1)));

@@ -5,13 +5,13 @@
 //! data directory, and the incarnation, raised by each start: neither may ever go back.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use bytes::Bytes;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
 use super::frame::{Follow, Hello, Refusal, VERSION, Voter, Welcome};
+use crate::config::Address;
 use crate::paxos::NodeId;
 
 /// The durable record.
@@ -73,7 +73,7 @@ impl Group {
     /// The first voters before they met: ids by the order of the names.
     pub(super) fn first(
         name: &str,
-        voters: &BTreeMap<String, SocketAddr>,
+        voters: &BTreeMap<String, Address>,
         instance: [u8; 16],
     ) -> Self {
         let mut addresses: BTreeMap<&str, String> = voters
@@ -168,7 +168,7 @@ impl Group {
     }
 
     /// Takes the addresses of `voters`, which may have moved, and nothing else. Tells whether any was new.
-    pub(super) fn readdress(&mut self, voters: &BTreeMap<String, SocketAddr>) -> bool {
+    pub(super) fn readdress(&mut self, voters: &BTreeMap<String, Address>) -> bool {
         let mut changed = false;
         for member in &mut self.members {
             if let Some(address) = voters.get(&member.name).map(ToString::to_string) {
@@ -180,12 +180,13 @@ impl Group {
     }
 
     /// Of a voter that was started without a list: where it is reached is its own to tell.
-    pub(super) fn locate(&mut self, at: SocketAddr) {
+    pub(super) fn locate(&mut self, at: &Address) {
         let me = self.me;
         let votes = self.follower.is_none();
         let own = self.members.iter_mut().find(|member| member.id == me);
         // Nobody can call an address of all interfaces.
-        if let Some(own) = own.filter(|_| votes && !at.ip().is_unspecified()) {
+        let nowhere = matches!(at, Address::Socket(at) if at.ip().is_unspecified());
+        if let Some(own) = own.filter(|_| votes && !nowhere) {
             own.address = at.to_string();
         }
     }

@@ -60,6 +60,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::Address;
 use crate::tls::PeerTls;
 pub use checkpoints::Pace;
 
@@ -83,12 +84,12 @@ pub struct Options {
     pub name: String,
     /// The first voters and their peer addresses, this node's own among them; empty: a new cluster of one. Once the
     /// directory holds an identity only the addresses are taken from here.
-    pub voters: BTreeMap<String, SocketAddr>,
+    pub voters: BTreeMap<String, Address>,
     /// Voters of an existing cluster, for a node that follows it without a vote and founds nothing. Once the directory
     /// holds an identity these are only where to call first.
-    pub join: Vec<SocketAddr>,
+    pub join: Vec<Address>,
     /// The peer address told to others; the bound one where it is `None`.
-    pub advertise: Option<SocketAddr>,
+    pub advertise: Option<Address>,
     /// Where peers call, already bound; a lone voter needs none.
     pub listener: Option<TcpListener>,
     /// What nodes show each other; none: they speak in plaintext.

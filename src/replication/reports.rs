@@ -16,7 +16,7 @@ use super::followers::{Followers, served};
 use super::frame::{Body, Node, RejectedRevision, Report};
 use super::group::{Member, hex};
 use super::shared::Shared;
-use crate::config::Revision;
+use crate::config::{Address, Revision};
 use crate::paxos::{NodeId, Role};
 use crate::state::Machine;
 
@@ -98,7 +98,7 @@ pub struct NodeReport {
     /// Where its admin API listens.
     pub admin: Option<SocketAddr>,
     /// Where it listens for peers, as it told; of a voter, as the group knows it.
-    pub peer: Option<SocketAddr>,
+    pub peer: Option<Address>,
 }
 
 /// What is known of all nodes.

@@ -28,6 +28,7 @@ use super::status::State;
 use super::storage::{Disk, Error, OsDisk, Shelf, Wal, WalOptions};
 use super::transport::Transport;
 use super::{Handle, Options, Pace, feeding, follower, keeper};
+use crate::config::Address;
 use crate::paxos::{self, Ballot, NodeId, Recovered, Role, Slot, Succession};
 use crate::state::{self, Machine};
 
@@ -108,7 +109,7 @@ pub(super) async fn start_on<D: Disk + Sync>(
         }
     };
     let bound = listener.as_ref().and_then(|it| it.local_addr().ok());
-    options.advertise = options.advertise.or(bound);
+    options.advertise = options.advertise.or(bound.map(Address::from));
     let opened = tokio::task::spawn_blocking(move || open(disk(&options)?, options)).await;
     let Opened {
         disk,
@@ -194,7 +195,7 @@ fn connect(shared: &Arc<Shared>, peers: Peers, options: &Options, tasks: &TaskTr
             shared: shared.clone(),
             founding: founding.clone(),
             join: options.join.clone(),
-            peer: options.advertise,
+            peer: options.advertise.clone(),
             stop: stop.clone(),
         };
         // It ends by itself when it is stopped, for it says a last word, or when this node has a vote.
@@ -383,7 +384,11 @@ fn open<D: Disk>(disk: D, options: Options) -> Result<Opened<D>, StartError> {
         );
     }
     go_on_from(&mut group, &mut recovered);
-    if let Some(at) = options.advertise.filter(|_| options.voters.is_empty()) {
+    if let Some(at) = options
+        .advertise
+        .as_ref()
+        .filter(|_| options.voters.is_empty())
+    {
         group.locate(at);
     }
     let mute = match founding::begin(&disk, &mut group) {

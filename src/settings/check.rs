@@ -119,12 +119,12 @@ impl Settings {
         }
         let voters = self.voters.values().map(|address| ("voters", address));
         let join = self.join.iter().map(|address| ("join", address));
-        for (key, address) in [("peer.address", &self.peer)]
+        for (key, address) in [("peer.address", &self.peer.into())]
             .into_iter()
             .chain(voters)
             .chain(join)
         {
-            if !address.ip().is_loopback() {
+            if !address.is_local() {
                 let detail = format!(
                     "{address} is not loopback, and nodes would speak in plaintext; give them certificates with \
                      `[peer.tls]` (`synod cert` makes some), {WORD}"
@@ -141,14 +141,11 @@ impl Settings {
             fault("join", detail.into());
         }
         for address in &self.join {
-            if *address == self.peer {
+            if *address == self.peer.into() {
                 fault(
                     "join",
                     format!("{address} is this node's own peer address; name that of a voter"),
                 );
-            }
-            if address.port() == 0 {
-                fault("join", format!("{address} has no port; name a voter's"));
             }
         }
     }
@@ -179,12 +176,6 @@ impl Settings {
         }
         let mut seen = BTreeMap::new();
         for (name, address) in &self.voters {
-            if address.port() == 0 {
-                fault(
-                    "voters",
-                    format!("{name} has port 0; the others could not find it"),
-                );
-            }
             if let Some(other) = seen.insert(address, name) {
                 fault(
                     "voters",

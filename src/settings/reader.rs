@@ -12,7 +12,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{AccessLog, Fault, Listener, Settings, Source, Timeouts, access, tls, tracing};
-use crate::config::Network;
+use crate::config::{Address, Network};
 use crate::telemetry::access_log::Format;
 
 /// Reads the text; the settings are meaningful only when no fault came with them.
@@ -78,9 +78,9 @@ fn read_root(reader: &mut Reader, table: DeTable<'_>, settings: &mut Settings) {
         section.parsed(
             reader,
             "advertise",
-            ADDRESS,
+            PEER_ADDRESS,
             &mut settings.advertise,
-            |text| text.parse().ok().map(Some),
+            |text| peer_address(text).map(Some),
         );
         settings.peer_tls = tls::read_peer(reader, &mut section);
         section.end(reader, &["address", "advertise", "tls"]);
@@ -162,7 +162,7 @@ fn read_voters(reader: &mut Reader, section: Section<'_>, settings: &mut Setting
     for (name, value) in section.table {
         let key = format!("voters.{}", name.get_ref());
         let place = value.span();
-        match value.get_ref().as_str().and_then(|text| text.parse().ok()) {
+        match value.get_ref().as_str().and_then(peer_address) {
             Some(address) => {
                 settings
                     .voters
@@ -171,7 +171,7 @@ fn read_voters(reader: &mut Reader, section: Section<'_>, settings: &mut Setting
             None => reader.fault(
                 key,
                 place,
-                format!("expected {ADDRESS}, the voter's peer address"),
+                format!("expected {PEER_ADDRESS}, the voter's peer address"),
             ),
         }
     }
@@ -181,14 +181,14 @@ fn read_join(
     reader: &mut Reader,
     place: Range<usize>,
     value: DeValue<'_>,
-    join: &mut Vec<SocketAddr>,
+    join: &mut Vec<Address>,
 ) {
-    let expected = "expected a list of voters' peer addresses, such as [\"127.0.0.1:9901\"]";
+    let expected = "expected a list of voters' peer addresses, such as [\"127.0.0.1:9901\", \"a.internal:9901\"]";
     let DeValue::Array(items) = value else {
         return reader.fault("join".into(), place, expected.into());
     };
     for item in items {
-        match item.get_ref().as_str().and_then(|text| text.parse().ok()) {
+        match item.get_ref().as_str().and_then(peer_address) {
             Some(address) => join.push(address),
             None => reader.fault("join".into(), item.span(), expected.into()),
         }
@@ -281,6 +281,14 @@ fn read_networks(
     }
 }
 
+/// What other nodes call: no Unix socket, for it has to be reached from their machines.
+pub(crate) fn peer_address(text: &str) -> Option<Address> {
+    let address = text.parse().ok();
+    address.filter(|address| !matches!(address, Address::Unix(_)))
+}
+
+pub(crate) const PEER_ADDRESS: &str = "an IP address or host name with a port from 1 to 65535, such as \
+                                       \"127.0.0.1:9901\" or \"a.internal:9901\"";
 const ADDRESS: &str = "an address with a port, such as \"127.0.0.1:9900\"";
 
 #[derive(Default)]

@@ -24,6 +24,7 @@ use tower::ServiceExt;
 
 use super::{AdminState, router};
 use crate::backend::Registry;
+use crate::config::Address;
 use crate::replication::{self, Activation, Committed, Options, Running};
 use crate::routing::SnapshotCell;
 use crate::routing::publish::{Published, Publisher};
@@ -91,10 +92,10 @@ impl Node {
         let listener = bind();
         let mut voters: BTreeMap<_, _> = others
             .iter()
-            .map(|name| ((*name).to_owned(), nobody))
+            .map(|name| ((*name).to_owned(), Address::Socket(nobody)))
             .collect();
         if !others.is_empty() {
-            voters.insert("n1".to_owned(), listener.local_addr().unwrap());
+            voters.insert("n1".to_owned(), listener.local_addr().unwrap().into());
         }
         Self::voter("n1", voters, listener, None).await
     }
@@ -104,7 +105,7 @@ impl Node {
         let listeners: Vec<_> = names.iter().map(|_| bind()).collect();
         let addresses = listeners
             .iter()
-            .map(|listener| listener.local_addr().unwrap());
+            .map(|listener| listener.local_addr().unwrap().into());
         let voters: BTreeMap<_, _> = names
             .iter()
             .map(|name| (*name).to_owned())
@@ -133,7 +134,7 @@ impl Node {
 
     async fn voter(
         name: &str,
-        voters: BTreeMap<String, SocketAddr>,
+        voters: BTreeMap<String, Address>,
         listener: TcpListener,
         admin: Option<SocketAddr>,
     ) -> Self {

@@ -1,12 +1,19 @@
 //! The rules of a handshake, on records alone.
 
+use std::net::SocketAddr;
+
 use super::*;
 
-fn voters() -> BTreeMap<String, SocketAddr> {
+fn voters() -> BTreeMap<String, Address> {
     ["a", "b", "c"]
         .into_iter()
         .zip(7001..)
-        .map(|(name, port)| (name.to_owned(), SocketAddr::from(([127, 0, 0, 1], port))))
+        .map(|(name, port)| {
+            (
+                name.to_owned(),
+                SocketAddr::from(([127, 0, 0, 1], port)).into(),
+            )
+        })
         .collect()
 }
 
@@ -158,7 +165,7 @@ fn the_list_only_moves_addresses() {
     assert!(!a.readdress(&voters()));
     assert!(a.readdress(&BTreeMap::from([(
         "b".to_owned(),
-        SocketAddr::from(([127, 0, 0, 1], 1))
+        SocketAddr::from(([127, 0, 0, 1], 1)).into()
     )])));
     assert_eq!((a.names(), &a.cluster), (before.names(), &before.cluster));
 }
@@ -167,10 +174,12 @@ fn the_list_only_moves_addresses() {
 fn a_lone_voter_tells_where_it_is_reached_if_it_can_be() {
     let own = |group: &Group| group.own().map(|own| own.address.clone());
     let mut lone = Group::alone("a", [1; 16], [2; 16]);
-    lone.locate("0.0.0.0:9901".parse().unwrap());
+    lone.locate(&"0.0.0.0:9901".parse().unwrap());
     assert_eq!(own(&lone).as_deref(), Some(""), "nobody can call that");
-    lone.locate("10.0.0.1:9901".parse().unwrap());
+    lone.locate(&"10.0.0.1:9901".parse().unwrap());
     assert_eq!(own(&lone).as_deref(), Some("10.0.0.1:9901"));
+    lone.locate(&"a.internal:9901".parse().unwrap());
+    assert_eq!(own(&lone).as_deref(), Some("a.internal:9901"));
 }
 
 fn follow(name: &str, cluster: &[u8]) -> Follow {

@@ -13,6 +13,18 @@ fn running(nodes: &Nodes) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_find_each_other_by_host_names() {
+    let mut nodes = Nodes::new(&["a", "b", "c"]).by_name();
+    for name in ["a", "b", "c"] {
+        nodes.start(name).await.expect("a new node starts");
+    }
+    until("all to run", || running(&nodes)).await;
+    nodes.follow("p", "b").await.expect("a follower starts");
+    let follows = || running(&nodes);
+    until("the follower to be fed", follows).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_votes_before_all_first_voters_agree() {
     let mut nodes = Nodes::new(&["a", "b", "c"]);
     for name in ["a", "b"] {

@@ -10,7 +10,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use crate::config::{Revision, Transaction};
+use crate::config::{Address, Revision, Transaction};
 use crate::paxos::Role;
 use crate::replication::{Handle, Options, Pace, ProposeError, Running, StartError, State, start};
 use crate::state::{Body, Command, Key, LEVEL, Outcome, Stamp};
@@ -30,6 +30,8 @@ pub(in crate::replication) struct Nodes {
     pub(super) pace: Pace,
     /// The feature level that a node started from now on knows.
     pub(super) level: u32,
+    /// Whether nodes call each other by a host name in place of an address.
+    by_name: bool,
     /// Of the certificates that nodes show, if they do.
     authority: Option<Authority>,
 }
@@ -62,6 +64,7 @@ impl Nodes {
                 bytes: 1 << 20,
             },
             level: LEVEL,
+            by_name: false,
             authority: None,
         }
     }
@@ -106,6 +109,26 @@ impl Nodes {
         self.voters[name]
     }
 
+    /// How the others are told where it is.
+    fn called(&self, name: &str) -> Address {
+        let address = self.voters[name];
+        match self.by_name {
+            true => Address::Name {
+                host: "localhost".into(),
+                port: address.port(),
+            },
+            false => address.into(),
+        }
+    }
+
+    /// Has nodes started from now on call each other by a host name.
+    pub(super) fn by_name(self) -> Self {
+        Self {
+            by_name: true,
+            ..self
+        }
+    }
+
     pub(super) fn readdress(&mut self, name: &str, address: SocketAddr) {
         self.voters.insert(name.to_owned(), address);
     }
@@ -125,7 +148,11 @@ impl Nodes {
         Options {
             data: self.directory(name),
             name: name.to_owned(),
-            voters: self.voters.clone(),
+            voters: self
+                .voters
+                .keys()
+                .map(|of| (of.clone(), self.called(of)))
+                .collect(),
             join: Vec::new(),
             advertise: None,
             listener: None,
@@ -162,7 +189,7 @@ impl Nodes {
         let at = listener.local_addr().expect("it is bound");
         let options = Options {
             voters: BTreeMap::new(),
-            join: vec![self.voters[of]],
+            join: vec![self.called(of)],
             listener: Some(listener),
             ..self.silent(name)
         };
@@ -180,7 +207,7 @@ impl Nodes {
         start(Options {
             data: self.directory(directory),
             voters: BTreeMap::new(),
-            join: vec![self.voters[of]],
+            join: vec![self.called(of)],
             ..self.silent(name)
         })
         .await
@@ -197,7 +224,7 @@ impl Nodes {
         start(Options {
             data: self.directory(directory),
             voters: BTreeMap::new(),
-            join: vec![self.voters[of]],
+            join: vec![self.called(of)],
             tls,
             ..self.silent(name)
         })
