@@ -49,12 +49,26 @@ mod tests {
     use crate::config::spec;
     use crate::settings::Settings;
 
-    fn samples(extension: &str) -> Vec<PathBuf> {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
-        let files = std::fs::read_dir(directory).unwrap();
+    fn directory() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("config")
+    }
+
+    fn settings() -> impl Iterator<Item = PathBuf> {
+        let files = std::fs::read_dir(directory()).unwrap();
         let files = files.map(|file| file.unwrap().path());
-        let of = |path: &PathBuf| path.extension().is_some_and(|is| is == extension);
-        files.filter(of).collect()
+        files.filter(|path| path.extension().is_some_and(|is| is == "toml"))
+    }
+
+    /// The text beneath `heading`, of all lines that are indented as its first one is.
+    fn block(text: &str, heading: &str) -> String {
+        let (_, below) = text.split_once(heading).unwrap();
+        let lines = below.lines().skip(1);
+        let indent = |line: &str| line.len() - line.trim_start().len();
+        let first = lines.clone().next().map_or(0, indent);
+        let inside = lines.take_while(|line| line.is_empty() || indent(line) >= first);
+        inside
+            .map(|line| format!("{}\n", line.get(first..).unwrap_or_default()))
+            .collect()
     }
 
     /// With what is commented out in it: a line whose comment begins with a key, or with what TOML is made of.
@@ -84,19 +98,28 @@ mod tests {
 
     #[test]
     fn every_sample_is_valid_with_and_without_what_is_commented_out() {
-        for path in samples("toml") {
+        for path in settings() {
             let text = read_text(&path).unwrap();
             let name = path.display().to_string();
             let (settings, source) = Settings::parse(&name, &text).unwrap();
             settings.check(Some(&source)).unwrap();
             Settings::parse(&name, &whole(&text)).unwrap();
         }
-        for path in samples("yaml") {
-            let text = read_text(&path).unwrap();
-            for text in [whole(&text), text] {
-                let config: Value = serde_saphyr::from_str(&text).unwrap();
-                spec::parse_config(&config).unwrap();
-            }
+        let text = read_text(&directory().join("routes.yaml")).unwrap();
+        for text in [whole(&text), text] {
+            let config: Value = serde_saphyr::from_str(&text).unwrap();
+            spec::parse_config(&config).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_settings_within_the_kubernetes_sample_are_valid_for_each_voter() {
+        let sample = read_text(&directory().join("kubernetes/synod.yaml")).unwrap();
+        let text = block(&sample, "synod.toml: |");
+        for node in ["synod-0", "synod-1", "synod-2"] {
+            let (mut settings, source) = Settings::parse("synod.toml", &text).unwrap();
+            settings.node = node.to_owned();
+            settings.check(Some(&source)).unwrap();
         }
     }
 }

@@ -22,6 +22,7 @@ mod locks;
 mod members;
 mod ordeal;
 mod recovery;
+mod samples;
 mod security;
 mod traces;
 mod traffic;
