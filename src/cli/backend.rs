@@ -3,6 +3,7 @@
 use http::Method;
 use serde_json::json;
 
+use super::progress::Progress;
 use super::remote::{Remote, Until, Write};
 use super::{Failure, apply};
 use crate::config::Name;
@@ -48,11 +49,18 @@ pub(super) fn weight(remote: &Remote, args: Weight) -> Result<(), Failure> {
 }
 
 pub(super) fn state(remote: &Remote, state: &str, args: State) -> Result<(), Failure> {
-    let path = format!("{}/{state}", path(&args.backend)?);
+    let backend = path(&args.backend)?;
+    let path = format!("{backend}/{state}");
     // A ready backend does not run empty: there is only to wait until every node gives it requests.
     let empty = args.wait && state != "ready";
     let answer = if empty {
-        remote.write_until_empty(&path, &args.write)?
+        let progress = Progress::show(remote, backend, |backend| {
+            let requests = backend["status"]["in_flight"].as_u64()?;
+            Some(format!("in flight on the node that answers: {requests}"))
+        })?;
+        let answer = remote.write_until_empty(&path, &args.write);
+        drop(progress);
+        answer?
     } else {
         let until = if args.wait {
             Until::Applied

@@ -6,7 +6,8 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::output::{cell, table};
+use super::output::{cell, printable, table};
+use super::progress::Progress;
 use super::remote::Remote;
 use crate::client::Call;
 
@@ -71,7 +72,13 @@ fn change(remote: &Remote, add: &[String], remove: &[String]) -> Result<(), Fail
     let within = remote.timeout_or(CATCH_UP);
     let path = format!("/v1/members?timeout={}ms", within.as_millis());
     let call = Call::new(Method::POST, path).json(json!({"add": add, "remove": remove}));
-    let answer = remote.call_within(call, within)?;
+    let comers = add.to_vec();
+    let progress = Progress::show(remote, "/v1/nodes?consistency=local".into(), move |nodes| {
+        behind(nodes, &comers)
+    })?;
+    let answer = remote.call_within(call, within);
+    drop(progress);
+    let answer = answer?;
     remote.output.print(&answer.body, |body| {
         let come = add.iter().map(|name| format!("{name} votes"));
         let leave = remove.iter().map(|name| format!("{name} votes no more"));
@@ -82,6 +89,18 @@ fn change(remote: &Remote, add: &[String], remove: &[String]) -> Result<(), Fail
             cell(&body["epoch"])
         )
     })
+}
+
+/// How far those are who are to vote.
+fn behind(nodes: &Value, comers: &[String]) -> Option<String> {
+    let nodes = nodes["items"].as_array().into_iter().flatten();
+    let each = nodes.filter_map(|node| {
+        let name = node["name"].as_str()?;
+        let comes = comers.iter().any(|comer| comer == name);
+        comes.then(|| format!("{} is {} slots behind", printable(name), node["lag"]))
+    });
+    let each: Vec<String> = each.collect();
+    (!each.is_empty()).then(|| each.join(", "))
 }
 
 fn text(answer: &Value) -> String {
@@ -103,5 +122,24 @@ fn state(item: &Value) -> String {
         (Some(reason), _) => reason.to_owned(),
         (None, Value::Bool(true)) => "voting".to_owned(),
         (None, _) => "unreachable".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_are_to_vote_are_shown_with_what_they_lack() {
+        let nodes = json!({"items": [
+            {"name": "a", "lag": 0},
+            {"name": "d", "lag": 12_340},
+            {"name": "e", "lag": 3},
+        ]});
+        let comers = ["e", "d"].map(str::to_owned);
+        let line = behind(&nodes, &comers);
+        let expected = "d is 12340 slots behind, e is 3 slots behind";
+        assert_eq!(line.as_deref(), Some(expected));
+        assert_eq!(behind(&nodes, &["f".to_owned()]), None);
     }
 }

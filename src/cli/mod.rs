@@ -23,6 +23,7 @@ mod log;
 mod members;
 mod nodes;
 mod output;
+mod progress;
 mod remote;
 mod restore;
 mod rollback;
