@@ -14,7 +14,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Path, media type and content of each part.
-const PARTS: [(&str, &str, &str); 5] = [
+const PARTS: [(&str, &str, &str); 6] = [
     (
         "/",
         "text/html; charset=utf-8",
@@ -34,6 +34,11 @@ const PARTS: [(&str, &str, &str); 5] = [
         "/dashboard/api.js",
         "text/javascript; charset=utf-8",
         include_str!("dashboard/api.js"),
+    ),
+    (
+        "/dashboard/series.js",
+        "text/javascript; charset=utf-8",
+        include_str!("dashboard/series.js"),
     ),
     (
         "/dashboard/view.js",

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::AdminState;
 use crate::config::{Config, Name, ResourcePath};
 use crate::routing::{PoolMember, Snapshot};
+use crate::telemetry::Totals;
 use crate::telemetry::metrics::{BackendError, BackendMetrics};
 
 /// What this node sees of the resource; null before it serves it.
@@ -92,7 +93,7 @@ fn route(snapshot: &Snapshot, name: &Name) -> Value {
         "requests": latency.count,
         "errors": metrics.requests(500),
         "retries": metrics.retries(),
-        "latency_ms": quantiles(&latency.buckets, latency.count),
+        "latency_ms": latency_ms(&latency),
     })
 }
 
@@ -116,17 +117,19 @@ fn member(member: &PoolMember) -> Value {
         "in_flight": backend.in_flight(),
         "requests": latency.count,
         "errors": errors,
-        "latency_ms": quantiles(&latency.buckets, latency.count),
+        "latency_ms": latency_ms(&latency),
         "ewma_ms": backend.average_first_byte().map(|average| average.as_secs_f64() * 1e3),
     })
 }
 
-/// Estimates from buckets of (upper bound in seconds, hits of that bucket), linear inside a bucket.
-fn quantiles(buckets: &[(f64, u64)], count: u64) -> Value {
-    json!({"p50": quantile(buckets, count, 0.5), "p99": quantile(buckets, count, 0.99)})
+/// Quantiles since the start, and the sum, of which two looks make the mean of the time between them.
+fn latency_ms(latency: &Totals) -> Value {
+    let quantile = |q| quantile(&latency.buckets, latency.count, q);
+    json!({"p50": quantile(0.5), "p99": quantile(0.99), "sum": (latency.sum * 1e6).round() / 1e3})
 }
 
-/// In milliseconds; `None` without observations. Above the last bound there is only that bound to tell.
+/// Estimated from buckets of (upper bound in seconds, hits of that bucket), linear inside a bucket. In milliseconds;
+/// `None` without observations. Above the last bound there is only that bound to tell.
 fn quantile(buckets: &[(f64, u64)], count: u64, q: f64) -> Option<f64> {
     let wanted = (count as f64 * q).max(1.0);
     let (mut below, mut lower) = (0.0, 0.0);

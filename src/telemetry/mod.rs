@@ -16,6 +16,7 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
+pub(crate) use histogram::Totals;
 pub(crate) use padded::Padded;
 pub use shards::{set_worker_index, worker_index};
 

@@ -1,7 +1,8 @@
 // The status page: asks the node it came from every two seconds, and offers weight, state and rollback.
 
 import { at, call, load, login } from "./api.js";
-import { count, diffElements, element, fill, healthCell, isTaking, isUsed, keyed, lockCells, millis, nodeCells, routeCells, row } from "./view.js";
+import { drawSparkline, observe, ofBackend, ofPool, sparkline } from "./series.js";
+import { count, diffElements, element, fill, healthCell, isTaking, isUsed, keyed, lockCells, millis, nodeCells, perSecond, routeCells, row } from "./view.js";
 
 const $ = (id) => document.getElementById(id);
 const filter = $("filter");
@@ -40,7 +41,7 @@ const wanted = (...texts) => {
 
 function createBackend(pool, backend) {
   const path = `/v1/pools/${at(pool)}/backends/${at(backend.id)}`;
-  const tr = row(8)();
+  const tr = row(9)();
   const weight = element("input", { type: "number", min: 0, max: 65535, ariaLabel: `weight of ${pool}/${backend.id}` });
   weight.addEventListener("change", () => act(() => call("PATCH", path, { weight: weight.valueAsNumber })));
   const state = element("select", { ariaLabel: `state of ${pool}/${backend.id}` },
@@ -48,25 +49,38 @@ function createBackend(pool, backend) {
   state.addEventListener("change", () => act(() => call("POST", `${path}/${state.value}`)));
   tr.children[2].append(weight);
   tr.children[3].append(state);
+  for (const cell of [tr.children[6], tr.children[7]]) {
+    cell.className = "n";
+    cell.append(sparkline(), element("span"));
+  }
   return tr;
 }
 
-function updateBackend(tr, backend, panics) {
+function updateSeries(cell, text, values) {
+  drawSparkline(cell.querySelector("svg"), values);
+  cell.querySelector("span").textContent = text;
+}
+
+function updateBackend(tr, pool, backend, panics) {
   const status = backend.status ?? {};
   const [weight, state] = [tr.querySelector("input"), tr.querySelector("select")];
   if (document.activeElement !== weight) weight.value = backend.weight ?? 1;
   if (document.activeElement !== state) state.value = backend.state ?? "ready";
-  const cells = [...tr.children].filter((_, index) => index !== 2 && index !== 3);
+  const cells = [...tr.children].filter((_, index) => ![2, 3, 6, 7].includes(index));
   fill({ children: cells }, [backend.id, backend.address,
     healthCell(status, panics),
-    [count(status.in_flight), "n"], [count(status.requests), "n"], [millis(status.latency_ms?.p99), "n"]]);
+    [count(status.in_flight), "n"], [millis(status.latency_ms?.p99), "n"]]);
+  const now = ofBackend(pool, backend);
+  updateSeries(tr.children[6], perSecond(now.rate), now.rates);
+  updateSeries(tr.children[7], millis(now.mean), now.means);
+  tr.children[6].title = `${count(status.requests)} requests, ${count(status.errors)} failed tries since this node has started`;
 }
 
 function createPool() {
   const head = element("tr", {}, ...["Backend", "Address", "Weight", "State", "Now"].map((text) => element("th", { textContent: text })),
-    ...["In flight", "Requests", "p99"].map((text) => element("th", { textContent: text, className: "n" })));
+    ...["In flight", "Rate", "Latency", "p99"].map((text) => element("th", { textContent: text, className: "n" })));
   return element("details", { open: latest.pools.items.length <= 10 },
-    element("summary", {}, element("b"), element("span"), element("span", { className: "faint" })),
+    element("summary", {}, element("b"), element("span"), element("span", { className: "faint" }), element("span", { className: "rate" }, sparkline(), element("span"))),
     element("div", { className: "scroll" }, element("table", {}, element("thead", {}, head), element("tbody"))));
 }
 
@@ -75,14 +89,16 @@ function updatePool(details, { spec, status }) {
   const all = (spec.backends ?? []).map((backend) => ({ ...backend, status: seen.get(backend.id) }));
   const panics = status?.panic === true;
   const taking = all.filter((backend) => isTaking(backend.status ?? {}, panics)).length;
-  const [name, health, kind] = details.querySelector("summary").children;
+  const [name, health, kind, rate] = details.querySelector("summary").children;
   name.textContent = spec.name;
   health.textContent = `${taking} of ${all.length} backends take traffic${panics ? ", in panic: those that are down too" : ""}`;
   health.className = panics ? "bad" : taking === all.length && taking > 0 ? "good" : taking === 0 ? "bad" : "warn";
   kind.textContent = spec.balance ?? "round_robin";
+  const now = ofPool(spec.name);
+  updateSeries(rate, perSecond(now.rate), now.rates);
   const shown = all.filter((backend) => wanted(spec.name, backend.id, backend.address));
   keyed(details.querySelector("tbody"), shown, (backend) => backend.id, (backend) => createBackend(spec.name, backend),
-    (tr, backend) => updateBackend(tr, backend, panics));
+    (tr, backend) => updateBackend(tr, spec.name, backend, panics));
 }
 
 function createRevision(entry) {
@@ -133,6 +149,7 @@ function draw() {
 
 async function refresh() {
   latest = await load();
+  observe(latest.pools.items, performance.now());
   draw();
 }
 

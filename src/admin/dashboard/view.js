@@ -37,6 +37,7 @@ export function fill(tr, values) {
 }
 
 export const count = (number) => (number === null || number === undefined ? "" : number.toLocaleString());
+export const perSecond = (number) => (number === null ? "" : `${number < 10 ? number.toFixed(1) : count(Math.round(number))}/s`);
 export const millis = (number) => (number === null || number === undefined ? "" : `${number.toFixed(1)} ms`);
 
 export function nodeCells(node) {
