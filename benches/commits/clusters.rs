@@ -6,15 +6,22 @@ use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http_body_util::Full;
-use hyper::body::Bytes;
 use synod::client::{Call, Client};
 
 /// One system's three nodes; killed when the last clone is dropped.
 #[derive(Clone)]
 pub(crate) struct Cluster {
     kind: Kind,
-    _processes: Rc<Vec<Process>>,
+    processes: Rc<Vec<Process>>,
+}
+
+/// What a write waits for.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Wait {
+    /// That it is acknowledged.
+    Committed,
+    /// That every node serves it. Only one of the systems knows that.
+    Applied,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -36,7 +43,7 @@ impl Cluster {
     /// Three voters.
     pub(crate) fn synod(folder: &Path) -> Self {
         let voters: Vec<String> = (0..3)
-            .map(|node| format!("--voter=n{node}=127.0.0.1:{}", 19001 + 10 * node))
+            .map(|node| format!("--voter=n{node}=127.0.0.1:{}", 27001 + 10 * node))
             .collect();
         let processes = (0..3)
             .map(|node| {
@@ -47,9 +54,9 @@ impl Cluster {
                             "--data={}",
                             folder.join(format!("synod{node}")).display()
                         ))
-                        .arg(format!("--peer=127.0.0.1:{}", 19001 + 10 * node))
-                        .arg(format!("--admin=127.0.0.1:{}", 19002 + 10 * node))
-                        .arg(format!("--listen=127.0.0.1:{}", 19003 + 10 * node))
+                        .arg(format!("--peer=127.0.0.1:{}", 27001 + 10 * node))
+                        .arg(format!("--admin=127.0.0.1:{}", 27002 + 10 * node))
+                        .arg(format!("--listen=127.0.0.1:{}", 27003 + 10 * node))
                         .args(&voters),
                 )
             })
@@ -61,12 +68,12 @@ impl Cluster {
     pub(crate) fn etcd(folder: &Path) -> Option<Self> {
         Command::new("etcd").arg("--version").output().ok()?;
         let peers: Vec<String> = (0..3)
-            .map(|node| format!("e{node}=http://127.0.0.1:{}", 19101 + 10 * node))
+            .map(|node| format!("e{node}=http://127.0.0.1:{}", 27101 + 10 * node))
             .collect();
         let processes = (0..3)
             .map(|node| {
-                let peer = format!("http://127.0.0.1:{}", 19101 + 10 * node);
-                let client = format!("http://127.0.0.1:{}", 19102 + 10 * node);
+                let peer = format!("http://127.0.0.1:{}", 27101 + 10 * node);
+                let client = format!("http://127.0.0.1:{}", 27102 + 10 * node);
                 spawn(
                     Command::new("etcd")
                         .arg(format!("--name=e{node}"))
@@ -93,7 +100,7 @@ impl Cluster {
     fn up(kind: Kind, processes: Vec<Process>) -> Self {
         let cluster = Self {
             kind,
-            _processes: Rc::new(processes),
+            processes: Rc::new(processes),
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -139,21 +146,25 @@ impl Cluster {
     /// The node that a client asks.
     pub(crate) fn address(&self, client: usize) -> String {
         let base = match self.kind {
-            Kind::Synod => 19002,
-            Kind::Etcd => 19102,
+            Kind::Synod => 27002,
+            Kind::Etcd => 27102,
         };
         format!("127.0.0.1:{}", base + 10 * (client % 3))
     }
 
-    /// One write of about a hundred bytes, each different from the one before.
-    pub(crate) fn write(&self, client: usize, turn: usize) -> http::Request<Full<Bytes>> {
+    /// The request of one write of about a hundred bytes, each different from the one before.
+    pub(crate) fn write(&self, client: usize, turn: usize, wait: Wait) -> Vec<u8> {
         let (method, path, body) = match self.kind {
             Kind::Synod => {
+                let query = match wait {
+                    Wait::Committed => "",
+                    Wait::Applied => "?wait=applied",
+                };
                 let spec = format!(
                     r#"{{"name":"p{client}","backends":[{{"id":"b1","address":"10.0.0.7:8080","weight":{}}}]}}"#,
                     turn % 1000 + 1
                 );
-                ("PUT", format!("/v1/pools/p{client}"), spec)
+                ("PUT", format!("/v1/pools/p{client}{query}"), spec)
             }
             Kind::Etcd => {
                 // Base64 of a key for each client, and of a value of the same length as the other's.
@@ -166,13 +177,19 @@ impl Cluster {
                 )
             }
         };
-        http::Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", self.address(client))
-            .header("content-type", "application/json")
-            .body(Full::from(body))
-            .expect("a request")
+        let (host, length) = (self.address(client), body.len());
+        let fields = format!(
+            "host: {host}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n"
+        );
+        format!("{method} {path} HTTP/1.1\r\n{fields}\r\n{body}").into_bytes()
+    }
+
+    /// CPU time of the three nodes so far, user and kernel.
+    pub(crate) fn cpu(&self) -> Duration {
+        let processes = self.processes.iter();
+        processes
+            .map(|process| cpu_of(&process.0.id().to_string()))
+            .sum()
     }
 
     /// Syncs of the leader's log so far, where the system tells.
@@ -212,6 +229,17 @@ fn spawn(command: &mut Command) -> Process {
             .spawn()
             .expect("the program runs"),
     )
+}
+
+/// CPU time so far of a process, by its number or as `self`.
+pub(crate) fn cpu_of(process: &str) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("it runs");
+    // The second field is the name, which may hold spaces; utime and stime are the 14th and 15th.
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    let ticks: u64 = ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    // A tick is 10 ms on every Linux of this architecture (USER_HZ).
+    Duration::from_millis(10 * ticks)
 }
 
 fn base64(bytes: &[u8]) -> String {
