@@ -197,30 +197,36 @@ impl History {
 
     /// Notes that `config` follows the newest.
     pub(super) fn push(&mut self, config: Arc<Config>, stamp: Stamp, author: &str, comment: &str) {
-        let changes = diff(&self.newest, &config);
+        let changes = json(&diff(&self.newest, &config));
         let author = cut(author, limits::AUTHOR_BYTES);
         let comment = cut(comment, limits::COMMENT_BYTES);
-        let record = Record {
+        let head = json(&Head {
             revision: config.revision.0,
             stamp: stamp.0,
             author,
             comment,
-            changes: &changes,
-        };
-        let record = json(&record);
-        let digest: [u8; 32] = Sha256::new()
-            .chain_update(self.digest)
-            .chain_update(&record)
-            .finalize()
-            .into();
+        });
+        // The changes, written once, are its last field.
+        let record = [
+            head.strip_suffix('}').unwrap_or(&head),
+            ",\"changes\":",
+            &changes,
+            "}",
+        ];
+        let digest = Sha256::new().chain_update(self.digest);
+        let digest = record
+            .iter()
+            .fold(digest, |digest, part| digest.chain_update(part));
+        let digest: [u8; 32] = digest.finalize().into();
+        let bytes = record.iter().map(|part| part.len()).sum();
         let entry = Entry {
             revision: config.revision,
             stamp,
             author: author.to_owned(),
             comment: comment.to_owned(),
             digest,
-            changes: json(&changes).into(),
-            bytes: record.len(),
+            changes: changes.into(),
+            bytes,
         };
         self.newest = config;
         self.digest = digest;
@@ -265,14 +271,13 @@ struct EntryImage {
     bytes: u64,
 }
 
-/// What an entry's digest is over.
+/// The record that an entry's digest is over, but for its last field.
 #[derive(Serialize)]
-struct Record<'a> {
+struct Head<'a> {
     revision: u64,
     stamp: u64,
     author: &'a str,
     comment: &'a str,
-    changes: &'a [Change],
 }
 
 fn json<T: Serialize + ?Sized>(value: &T) -> String {
