@@ -8,6 +8,7 @@
 
 use std::collections::HashSet;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +19,13 @@ use super::snapshot::{PoolEntry, PoolMember};
 use super::{Snapshot, SnapshotCell, compile, judge_panic};
 use crate::backend::{Health, Registry};
 use crate::config::{Config, Revision};
+
+/// So many pools and routes that differ are compiled at once: handing them to another thread would cost more.
+const INLINE: usize = 100;
+
+/// In a burst, when there is something newer as soon as a revision is in force, more is let come for so long: each
+/// publication wakes every worker, and none but the newest counts.
+const BURST: Duration = Duration::from_millis(5);
 
 /// How often snapshots are looked at that requests still held.
 const BURIAL: Duration = Duration::from_secs(1);
@@ -81,6 +89,9 @@ impl Publisher {
                     report(Published::Rejected { revision, reason });
                 }
             }
+            if configs.has_changed().unwrap_or(false) {
+                tokio::time::sleep(BURST).await;
+            }
         }
     }
 
@@ -119,15 +130,26 @@ impl Publisher {
         next
     }
 
-    /// On a thread of its own: a big config takes a while, and a bug in there must not end publishing.
+    /// A big change is compiled on a thread of its own, for it takes a while. A bug in there must not end publishing.
     async fn compile(&self, config: Arc<Config>) -> Result<Snapshot, String> {
         let registry = self.registry.clone();
         let previous = self.cell.load();
-        let compiled =
-            tokio::task::spawn_blocking(move || compile(&config, &registry, Some(&previous)));
-        match compiled.await {
+        let small = previous.differences(&config) <= INLINE;
+        let run = move || {
+            let compile = || compile(&config, &registry, Some(&previous));
+            catch_unwind(AssertUnwindSafe(compile))
+        };
+        let compiled = match small {
+            true => run(),
+            false => match tokio::task::spawn_blocking(run).await {
+                Ok(compiled) => compiled,
+                Err(failed) => return Err(format!("compiling it failed: {failed}")),
+            },
+        };
+        match compiled {
             Ok(compiled) => compiled.map_err(|error| error.to_string()),
-            Err(failed) => Err(format!("compiling it failed: {failed}")),
+            // The hook of panics has told of it.
+            Err(_) => Err("compiling it failed: it broke".to_owned()),
         }
     }
 }
