@@ -1,15 +1,17 @@
 //! What holds for every request, whatever its path: origin and sender are checked, a panic is an answer, and the answer says
 //! at which revision this node stands.
 
+use std::any::Any;
 use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt as _;
 use http::header::{HOST, HeaderName, HeaderValue, ORIGIN};
 use http::uri::Authority;
 use http::{HeaderMap, Method};
-use tokio_util::task::AbortOnDropHandle;
 
 use super::AdminState;
 use super::access::Who;
@@ -45,7 +47,7 @@ pub(super) async fn guard(
         Err(problem) => problem.into_response(),
     };
     if !response.headers().contains_key(SYNOD_REVISION) {
-        let revision = state.replication.inspect(|machine| machine.revision());
+        let revision = state.replication.glance().config.revision;
         response
             .headers_mut()
             .insert(SYNOD_REVISION, revision_value(revision));
@@ -80,12 +82,14 @@ fn age(state: &AdminState) -> HeaderValue {
     }
 }
 
-/// On a task of its own, so that a panic ends this request and not its connection; dropped with the request.
-async fn without_panic(answer: impl Future<Output = Response> + Send + 'static) -> Response {
-    match AbortOnDropHandle::new(tokio::spawn(answer)).await {
+/// A panic ends this request and not its connection.
+async fn without_panic(answer: impl Future<Output = Response>) -> Response {
+    // What was under way is dropped with the request; what is shared recovers from poisoned locks.
+    match AssertUnwindSafe(answer).catch_unwind().await {
         Ok(response) => response,
-        Err(error) => {
-            tracing::error!(%error, "an admin request panicked");
+        Err(panic) => {
+            let panic = panic_text(&*panic);
+            tracing::error!(panic, "an admin request panicked");
             Problem::new(
                 Kind::Internal,
                 "this is a bug of Synod: the request failed on this node",
@@ -93,6 +97,12 @@ async fn without_panic(answer: impl Future<Output = Response> + Send + 'static) 
             .into_response()
         }
     }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no reason given")
 }
 
 /// Loopback is no protection from a browser: any page can make it send a request there. A change is refused when the

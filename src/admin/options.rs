@@ -14,7 +14,7 @@ use super::problem::{Kind, Problem};
 use super::query::{Query, duration, number, word};
 use super::serve::Caller;
 use crate::config::{Name, limits};
-use crate::state::{Key, LockEvent, Machine, Stamp};
+use crate::state::{Key, LockEvent, Stamp};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -330,7 +330,7 @@ fn key(headers: &HeaderMap, state: &AdminState) -> Result<Key, Problem> {
 fn fresh_key(state: &AdminState) -> Key {
     let clock = SystemTime::now().duration_since(UNIX_EPOCH);
     let clock = Stamp(clock.map_or(0, |since| since.as_millis() as u64));
-    let now = clock.max(state.replication.inspect(Machine::now));
+    let now = clock.max(state.replication.glance().now);
     Key::fresh(now, rand::random())
 }
 

@@ -21,6 +21,7 @@ use crate::config::{
 };
 use crate::replication::Unavailable;
 use crate::routing::{self, CompileError};
+use crate::state::Glance;
 
 /// Above this many pools and routes that differ from those in force compiling is work for a thread of its own.
 const INLINE: usize = 100;
@@ -108,9 +109,11 @@ async fn barrier(state: &AdminState, quorum_by: Instant) -> Result<(), Unavailab
 
 /// What the change would make of the config this node knows.
 pub(super) async fn attempt(state: &AdminState, write: &Write) -> Result<Tried, Refused> {
-    let (before, slot) = state
-        .replication
-        .inspect(|machine| (machine.config().clone(), machine.applied()));
+    let Glance {
+        config: before,
+        applied: slot,
+        ..
+    } = state.replication.glance();
     let after = before
         .apply(Revision(slot + 1), &write.transaction)
         .map_err(|rejection| {

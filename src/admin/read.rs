@@ -41,10 +41,9 @@ pub(super) async fn fresh(state: &AdminState, consistency: Consistency) -> Resul
 
 /// What this node knows now.
 pub(super) fn local(state: &AdminState) -> View {
-    state.replication.inspect(|machine| View {
-        config: machine.config().clone(),
-        revision: machine.revision(),
-    })
+    let config = state.replication.glance().config;
+    let revision = config.revision;
+    View { config, revision }
 }
 
 /// Who changed what, as this node knows it now: a copy, which shares every entry, so that applying does not wait while

@@ -19,7 +19,7 @@ use super::outcome::{self, Done};
 use super::problem::{Kind, Problem};
 use super::{AdminState, preflight, read, wait};
 use crate::config::{Effect, Expected, Operation, ResourcePath, Revision, Transaction, limits};
-use crate::state::{Body, Command, LEVEL, Stamp};
+use crate::state::{Body, Command, LEVEL, Proposal, Stamp};
 
 /// A change of one resource.
 pub(super) async fn single(
@@ -81,7 +81,7 @@ async fn run(state: &AdminState, options: WriteOptions, write: Write) -> Result<
         return preflight::dry_run(state, &write, quorum_by).await;
     }
     preflight::check(state, &write, &options, quorum_by).await?;
-    let command = Command {
+    let command = Proposal::from(Command {
         key: options.key.clone(),
         stamp: Stamp(0),
         level: LEVEL,
@@ -89,8 +89,8 @@ async fn run(state: &AdminState, options: WriteOptions, write: Write) -> Result<
         author: options.author.clone(),
         comment: options.comment.clone(),
         body: Body::Config(write.transaction),
-    };
-    if command.encode().len() > limits::COMMAND_BYTES {
+    });
+    if command.length() > limits::COMMAND_BYTES {
         let detail = format!(
             "the change is over {} bytes as the log keeps it; split it",
             limits::COMMAND_BYTES
@@ -113,7 +113,7 @@ async fn run(state: &AdminState, options: WriteOptions, write: Write) -> Result<
 fn propose_unwatched(
     state: &AdminState,
     options: &WriteOptions,
-    command: Command,
+    command: Proposal,
     within: Duration,
 ) -> Response {
     let replication = state.replication.clone();

@@ -116,6 +116,17 @@ pub enum Input {
     Tick,
 }
 
+impl Input {
+    /// Whether it only adds to what is counted or waits: a run of these comes to the same all at once.
+    pub(super) fn adds_up(&self) -> bool {
+        match self {
+            Input::Propose { .. } | Input::Persisted(_) => true,
+            Input::Message { message, .. } => matches!(message, Message::Accepted { .. }),
+            _ => false,
+        }
+    }
+}
+
 /// Something to do, in the order given.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Output {

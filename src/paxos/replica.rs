@@ -19,7 +19,8 @@ mod turns;
 /// One voter of the group.
 ///
 /// What the embedder must do:
-/// 1. Hand in one input at a time, with a time that never goes back; first of all a [`Input::Tick`].
+/// 1. Hand in inputs as they come, one or several at a time, with a time that never goes back; first of all a
+///    [`Input::Tick`].
 /// 2. Perform the outputs in order. Batches become durable in the order given; several may share one sync.
 /// 3. Send a message that names a batch only when that batch is durable, and drop it if the process ends before.
 /// 4. Hand in [`Input::Persisted`] when a batch is durable; naming the last of several is enough.
@@ -120,11 +121,51 @@ impl Replica {
     /// # Panics
     /// When an invariant is broken: better one voter down than two that disagree.
     pub fn handle(&mut self, now: Time, input: Input) -> Vec<Output> {
+        self.handle_all(now, [input])
+    }
+
+    /// Takes inputs that came in together, one after the other, and gives what is to be done for all of them, in order.
+    ///
+    /// What only adds up waits for the next of its kind: proposals become one batch and one message to each voter, and
+    /// votes are counted once. So it is with any inputs as if those of a run had come a little later, just before its
+    /// last; whatever else comes finds all before it done. (`what_comes_together_is_proposed_together`)
+    ///
+    /// # Panics
+    /// When an invariant is broken: better one voter down than two that disagree.
+    pub fn handle_all(
+        &mut self,
+        now: Time,
+        inputs: impl IntoIterator<Item = Input>,
+    ) -> Vec<Output> {
         let mut outbox = Outbox::default();
         let out = &mut outbox;
         self.now = self.now.max(now);
-        let ticked = matches!(input, Input::Tick);
         self.learner.deliver(&self.acceptor, out);
+        let mut unfinished = false;
+        for input in inputs {
+            let (ticked, adds_up) = (matches!(input, Input::Tick), input.adds_up());
+            if unfinished && !adds_up {
+                self.finish(false, out);
+            }
+            if matches!(input, Input::Abdicate) {
+                if let State::Leader(leader) = &self.state {
+                    leader.abdicate(self.now, &self.options, out);
+                }
+                return outbox.into_outputs();
+            }
+            self.take(input, out);
+            unfinished = adds_up;
+            if !adds_up {
+                self.finish(ticked, out);
+            }
+        }
+        if unfinished {
+            self.finish(false, out);
+        }
+        outbox.into_outputs()
+    }
+
+    fn take(&mut self, input: Input, out: &mut Outbox) {
         match input {
             Input::Message { from, message } => self.on_message(from, message, out),
             Input::Connected(peer) => self.on_connected(peer, out),
@@ -133,12 +174,6 @@ impl Replica {
             Input::Read { id } => self.on_read(id, out),
             Input::Seal { epoch, seal } => self.on_seal(epoch, seal, out),
             Input::Transfer { to } => self.on_transfer(to, out),
-            Input::Abdicate => {
-                if let State::Leader(leader) = &self.state {
-                    leader.abdicate(self.now, &self.options, out);
-                }
-                return outbox.into_outputs();
-            }
             Input::Persisted(id) => self.acceptor.journal_mut().persisted(id),
             Input::Fetched { base, succession } => self.on_fetched(base, succession, out),
             Input::Fetching => {
@@ -148,7 +183,12 @@ impl Replica {
             }
             Input::Compact { through } => self.compact = self.compact.max(through),
             Input::Tick => self.on_tick(out),
+            Input::Abdicate => {}
         }
+    }
+
+    /// Does what the inputs taken have made possible, and tells what has changed.
+    fn finish(&mut self, ticked: bool, out: &mut Outbox) {
         self.advance(out);
         self.acceptor.save_decided(out);
         // A log that is being pulled joins the own one as it was. (`random_schedules_with_compacted_logs_agree`)
@@ -157,7 +197,6 @@ impl Replica {
             self.acceptor.compact(through);
         }
         self.tell(ticked, out);
-        outbox.into_outputs()
     }
 
     /// What this voter is doing.

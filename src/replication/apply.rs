@@ -12,9 +12,8 @@ use super::checkpoints::Checkpoints;
 use super::shared::{Committed, Image, Shared};
 use super::status::State;
 use super::storage::checkpoint::Meta;
-use crate::config::Config;
 use crate::paxos::{Ballot, Entry, Payload, Slot, Succession};
-use crate::state::{Applied, Machine, Outcome, Term};
+use crate::state::{Applied, Glance, Machine, Outcome, Term};
 
 /// The only writer of the state machine.
 pub(super) struct Applier {
@@ -100,7 +99,7 @@ impl Applier {
             .machine
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        let (mut config, mut broke) = (machine.config().clone(), None);
+        let (mut glance, mut broke) = (machine.glance(), None);
         let (mut entries, mut bytes, mut ballot) = (0, 0, None);
         while let Some(entry) = self.backlog.pop_front() {
             let (slot, weight) = (self.next, entry.payload.weight());
@@ -127,15 +126,16 @@ impl Applier {
                 self.backlog.clear();
                 break;
             }
-            config = machine.config().clone();
+            glance = machine.glance();
             self.next = slot.next();
             (entries, bytes, ballot) = (entries + 1, bytes + weight as u64, Some(entry.ballot));
             if began.elapsed() >= budget {
                 break;
             }
         }
+        let locked = machine.locks().changed();
         drop(machine);
-        self.publish(config, outcomes.len() as u64);
+        self.publish(glance, locked, outcomes.len() as u64);
         self.checkpoints.grow(entries, bytes);
         self.take_checkpoint(ballot);
         if let Some(panic) = broke {
@@ -177,9 +177,10 @@ impl Applier {
     }
 
     /// Shows all who watch what is applied.
-    fn publish(&self, config: Arc<Config>, commits: u64) {
-        let shared = &self.shared;
+    fn publish(&self, glance: Glance, locked: u64, commits: u64) {
+        let (shared, config) = (&self.shared, glance.config.clone());
         let revision = config.revision;
+        shared.show(glance);
         shared.counters.commits.fetch_add(commits, Relaxed);
         shared.committed.send_if_modified(|committed| {
             let news = committed.revision != revision;
@@ -189,7 +190,6 @@ impl Applier {
             news
         });
         shared.applied.send_replace(self.next.previous().0);
-        let locked = shared.inspect(|machine| machine.locks().changed());
         shared
             .locked
             .send_if_modified(|changed| std::mem::replace(changed, locked) != locked);

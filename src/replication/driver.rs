@@ -98,17 +98,17 @@ impl<'a> Driver<'a> {
             {
                 let _ = ready.send(());
             }
-            let mut outputs = Vec::new();
+            let mut inputs = Vec::new();
             for event in self.wait() {
-                match self.take(event) {
-                    Ok(more) => outputs.extend(more),
-                    Err(end) => return end,
+                if let Err(end) = self.take(event, &mut inputs) {
+                    return end;
                 }
             }
             if self.wake.is_some_and(|wake| wake <= self.now()) {
                 self.wake = None;
-                outputs.extend(self.replica.handle(self.now(), Input::Tick));
+                inputs.push(Input::Tick);
             }
+            let outputs = self.replica.handle_all(self.now(), inputs);
             self.perform(outputs);
             if self.damaged && self.replica.synced().is_some() {
                 tracing::info!("a leader has synced the damaged log: this node votes again");
@@ -140,25 +140,25 @@ impl<'a> Driver<'a> {
         events
     }
 
-    /// Hands one event to the core.
-    fn take(&mut self, event: Event) -> Result<Vec<Output>, End> {
+    /// Makes of one event what the core is to be told, if anything.
+    fn take(&mut self, event: Event, inputs: &mut Vec<Input>) -> Result<(), End> {
         let input = match event {
             Event::Message { from, message } => Input::Message { from, message },
             Event::Connected(peer) => {
-                let mut outputs = self.replica.handle(self.now(), Input::Connected(peer));
-                outputs.extend(self.leave_if_full());
-                return Ok(outputs);
+                inputs.push(Input::Connected(peer));
+                inputs.extend(self.leaves_if_full());
+                return Ok(());
             }
             Event::Disconnected(peer) => Input::Disconnected(peer),
-            Event::Propose { command, reply } => match self.admits() {
+            Event::Propose { command, proposer } => match self.admits() {
                 Ok(()) => {
                     let id = ProposalId(self.question());
-                    self.proposals.begin(id, command.clone(), reply);
+                    self.proposals.begin(id, command.clone(), proposer);
                     Input::Propose { id, command }
                 }
                 Err(why) => {
-                    let _ = reply.send(Attempt::NotProposed(why.to_owned()));
-                    return Ok(Vec::new());
+                    proposer.tell(Attempt::NotProposed(why.to_owned()));
+                    return Ok(());
                 }
             },
             Event::Read { reply } => {
@@ -183,12 +183,13 @@ impl<'a> Driver<'a> {
             Event::DiskFull(full) => {
                 self.full = full;
                 self.show_state();
-                return Ok(self.leave_if_full());
+                inputs.extend(self.leaves_if_full());
+                return Ok(());
             }
             Event::Seal { epoch, seal, reply } => {
                 if self.sealing.as_ref().is_some_and(|last| !last.is_closed()) {
                     let _ = reply.send(Err(orders::refusal(SealRefusal::Busy).to_owned()));
-                    return Ok(Vec::new());
+                    return Ok(());
                 }
                 self.sealing = Some(reply);
                 Input::Seal { epoch, seal }
@@ -196,7 +197,7 @@ impl<'a> Driver<'a> {
             Event::Transfer { to, reply } => {
                 if self.transfer.as_ref().is_some_and(|last| !last.is_closed()) {
                     let _ = reply.send(Err("leadership is being handed over already".to_owned()));
-                    return Ok(Vec::new());
+                    return Ok(());
                 }
                 self.transfer = Some(reply);
                 Input::Transfer { to }
@@ -205,11 +206,11 @@ impl<'a> Driver<'a> {
                 let entries = self.replica.decided_after(after);
                 let compacted = Fetched::Compacted(self.replica.start());
                 let _ = reply.send(entries.map_or(compacted, Fetched::Entries));
-                return Ok(Vec::new());
+                return Ok(());
             }
             // What a follower is told; this is a voter.
             Event::Founded | Event::Entries { .. } | Event::Digest { .. } => {
-                return Ok(Vec::new());
+                return Ok(());
             }
             Event::Fail(reason) => {
                 let farewell = self.replica.handle(self.now(), Input::Abdicate);
@@ -218,17 +219,14 @@ impl<'a> Driver<'a> {
             }
             Event::Stop => return Err(End::Stopped),
         };
-        Ok(self.replica.handle(self.now(), input))
+        inputs.push(input);
+        Ok(())
     }
 
     /// A leader whose disk is full hands over: it refuses writes, and another may take them.
-    fn leave_if_full(&mut self) -> Vec<Output> {
-        if self.full && self.replica.role() == Role::Leader {
-            return self
-                .replica
-                .handle(self.now(), Input::Transfer { to: None });
-        }
-        Vec::new()
+    fn leaves_if_full(&self) -> Option<Input> {
+        let leaves = self.full && self.replica.role() == Role::Leader;
+        leaves.then_some(Input::Transfer { to: None })
     }
 
     /// Whether it votes, as of now. The need of an upgrade, told when it was met, stays.
@@ -349,7 +347,8 @@ impl<'a> Driver<'a> {
             let _ = reply.send(Err(orders::failure(reason).to_owned()));
         }
         if reason == TransferFailure::TimedOut {
-            let again = self.leave_if_full();
+            let again = self.leaves_if_full();
+            let again = self.replica.handle_all(self.now(), again);
             self.perform(again);
         }
     }

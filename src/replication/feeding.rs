@@ -22,7 +22,7 @@ use super::shared::{Event, Fetched, Shared};
 use super::transport::{Ended, within};
 use super::{Handle, ProposeError};
 use crate::paxos::{NodeId, Slot};
-use crate::state::{Command, Machine, SessionId};
+use crate::state::{Machine, Proposal, SessionId};
 
 /// Between two beats: a follower takes a voter for lost after a few of them.
 pub(super) const BEAT: Duration = Duration::from_millis(500);
@@ -228,8 +228,8 @@ async fn answer(shared: Arc<Shared>, question: Body) -> Option<Body> {
     let handle = Handle(shared);
     match question {
         Body::Forward(Forward { request, command }) => {
-            let fate = match Command::decode(&command) {
-                Ok(command) => match handle.propose(command, ASKING).await {
+            let fate = match Proposal::read(command) {
+                Ok(proposal) => match handle.propose(proposal, ASKING).await {
                     Ok(outcome) => Fate::Applied(outcome.encode()),
                     Err(error) => error.into(),
                 },

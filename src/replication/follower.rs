@@ -135,8 +135,8 @@ impl Follower {
             Event::DiskFull(full) => self.full(full),
             Event::Fail(reason) => return Err(End::Failed(reason)),
             Event::Stop => return Err(End::Stopped),
-            Event::Propose { reply, .. } => {
-                let _ = reply.send(Attempt::NotProposed("a follower has no vote".to_owned()));
+            Event::Propose { proposer, .. } => {
+                proposer.tell(Attempt::NotProposed("a follower has no vote".to_owned()));
             }
             // Of voters; a reply that is dropped says no.
             Event::Fetching | Event::Read { .. } | Event::Fetch { .. } | Event::Founded => {}

@@ -18,7 +18,7 @@ use super::reports::{Activation, NodeReport, NodeRole};
 use super::shared::{Committed, Shared, Standing};
 use super::status::{Following, Status};
 use crate::paxos::{NodeId, Slot};
-use crate::state::{Command, Machine, Outcome};
+use crate::state::{Glance, Machine, Outcome, Proposal};
 
 /// A handle on this node's replica; clones are the same.
 #[derive(Clone)]
@@ -53,9 +53,10 @@ impl Handle {
     /// Gets a command decided and applied. The command's stamp is set by the leader.
     pub async fn propose(
         &self,
-        command: Command,
+        command: impl Into<Proposal>,
         within: Duration,
     ) -> Result<Outcome, ProposeError> {
+        let proposal = command.into();
         let deadline = Instant::now() + within;
         let mut standing = self.0.standing.subscribe();
         let mut maybe: Option<String> = None;
@@ -65,12 +66,12 @@ impl Handle {
                 Err(why) => return Err(fate(maybe, why)),
                 Ok(Leader::Nobody) => Attempt::NotProposed(self.leaderless()),
                 Ok(Leader::Here) => {
-                    let reply = self.0.propose(command.clone());
+                    let reply = self.0.propose(&proposal);
                     let me = NodeId(self.0.group().me);
                     self.attempt(me, reply, &mut standing, deadline).await
                 }
                 Ok(Leader::At(peer)) => {
-                    let (request, reply) = self.forward(peer, &command);
+                    let (request, reply) = self.forward(peer, &proposal);
                     let attempt = self.attempt(peer, reply, &mut standing, deadline).await;
                     self.0.calls.forget(peer, request);
                     attempt
@@ -123,7 +124,12 @@ impl Handle {
         }
     }
 
-    /// Looks at the state machine. Keep it short: applying waits meanwhile.
+    /// The state machine at a glance, as of what was applied last. It waits for nothing.
+    pub fn glance(&self) -> Glance {
+        self.0.glance()
+    }
+
+    /// Looks at the state machine. Keep it short: applying waits meanwhile, and the look for what is being applied.
     pub fn inspect<R>(&self, look: impl FnOnce(&Machine) -> R) -> R {
         self.0.inspect(look)
     }

@@ -1,11 +1,15 @@
 //! A bounded queue into a plain thread, which takes all that waits at once.
 //!
 //! Taking everything is what makes batches: the driver handles a burst before it hands on any output, and the log
-//! thread turns all that waits into one write.
+//! thread turns all that waits into one write. The taker is woken once for what it waits for, not for each item: a wake
+//! costs more than most items do.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+
+/// An item that was not taken in, and why.
+pub(super) type Refused<T> = Box<(T, Full)>;
 
 /// Many senders, one taker.
 pub(super) struct Inbox<T> {
@@ -16,8 +20,10 @@ pub(super) struct Inbox<T> {
 
 struct Queue<T> {
     items: VecDeque<T>,
-    /// The sum of the weights of `items`.
+    /// The sum of the weights of `items`; each weighs something.
     weight: usize,
+    /// The weight that the taker waits for, if it does.
+    wanted: Option<usize>,
     open: bool,
 }
 
@@ -36,6 +42,7 @@ impl<T> Inbox<T> {
         let queue = Queue {
             items: VecDeque::new(),
             weight: 0,
+            wanted: None,
             open: true,
         };
         Self {
@@ -45,35 +52,45 @@ impl<T> Inbox<T> {
         }
     }
 
-    /// Adds an item of `weight`, unless too much waits.
-    pub(super) fn offer(&self, item: T, weight: usize) -> Result<(), Full> {
+    /// Adds an item of `weight`, unless too much waits; then it is given back.
+    pub(super) fn offer(&self, item: T, weight: usize) -> Result<(), Refused<T>> {
         let mut queue = self.lock();
-        if queue.open && queue.weight >= self.capacity {
-            return Err(Full::Full);
-        }
-        self.add(&mut queue, item, weight)
+        let refused = match () {
+            () if !queue.open => Full::Closed,
+            () if queue.weight >= self.capacity => Full::Full,
+            () => {
+                self.add(&mut queue, item, weight);
+                return Ok(());
+            }
+        };
+        Err(Box::new((item, refused)))
     }
 
     /// Adds an item however much waits: for what the taker itself bounds, and for the order to stop.
     pub(super) fn push(&self, item: T) -> Result<(), Full> {
-        self.add(&mut self.lock(), item, 0)
-    }
-
-    fn add(&self, queue: &mut Queue<T>, item: T, weight: usize) -> Result<(), Full> {
+        let mut queue = self.lock();
         if !queue.open {
             return Err(Full::Closed);
         }
-        queue.items.push_back(item);
-        queue.weight += weight;
-        self.filled.notify_one();
+        self.add(&mut queue, item, 1);
         Ok(())
     }
 
-    /// Adds items however much waits, all at once: the taker sees all of them or none.
-    pub(super) fn extend(&self, items: impl IntoIterator<Item = T>) {
+    /// Adds items with their weights however much waits, all at once: the taker sees all of them or none.
+    pub(super) fn extend(&self, items: impl IntoIterator<Item = (T, usize)>) {
         let mut queue = self.lock();
         if queue.open {
-            queue.items.extend(items);
+            for (item, weight) in items {
+                self.add(&mut queue, item, weight);
+            }
+        }
+    }
+
+    fn add(&self, queue: &mut Queue<T>, item: T, weight: usize) {
+        queue.items.push_back(item);
+        queue.weight += weight.max(1);
+        if queue.wanted.is_some_and(|wanted| queue.weight >= wanted) {
+            queue.wanted = None;
             self.filled.notify_one();
         }
     }
@@ -85,14 +102,15 @@ impl<T> Inbox<T> {
         std::mem::take(&mut queue.items)
     }
 
-    /// Waits until `count` items wait, nothing more is admitted, or `until` has come; takes nothing.
-    pub(super) fn gather(&self, count: usize, until: Option<Instant>) {
-        drop(self.wait(count, until));
+    /// Waits until items of this weight wait, nothing more is admitted, or `until` has come; takes nothing.
+    pub(super) fn gather(&self, weight: usize, until: Option<Instant>) {
+        drop(self.wait(weight, until));
     }
 
-    fn wait(&self, count: usize, until: Option<Instant>) -> MutexGuard<'_, Queue<T>> {
+    fn wait(&self, weight: usize, until: Option<Instant>) -> MutexGuard<'_, Queue<T>> {
         let mut queue = self.lock();
-        while queue.items.len() < count && queue.open {
+        while queue.weight < weight && queue.open {
+            queue.wanted = Some(weight);
             queue = match until {
                 None => self
                     .filled
@@ -108,6 +126,7 @@ impl<T> Inbox<T> {
                 }
             };
         }
+        queue.wanted = None;
         queue
     }
 
@@ -159,10 +178,25 @@ mod tests {
             Ok(()),
             "one item of any weight is admitted into an empty queue"
         );
-        assert_eq!(inbox.offer(2, 1), Err(Full::Full));
+        assert_eq!(inbox.offer(2, 1), Err(Box::new((2, Full::Full))));
         assert_eq!(inbox.push(3), Ok(()), "what the taker bounds always fits");
         assert_eq!(inbox.close(), [1, 3]);
         assert_eq!(inbox.push(4), Err(Full::Closed));
         assert!(inbox.take(None).is_empty());
+    }
+    #[test]
+    fn who_gathers_is_woken_by_the_weight_it_waits_for() {
+        let inbox = Inbox::new(usize::MAX);
+        std::thread::scope(|scope| {
+            let gathering = scope.spawn(|| {
+                inbox.gather(5, None);
+                inbox.take(None)
+            });
+            for item in 0..4 {
+                inbox.extend([(item, 1)]);
+            }
+            inbox.extend([(4, 3)]);
+            assert_eq!(gathering.join().ok(), Some((0..5).collect()));
+        });
     }
 }

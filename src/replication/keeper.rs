@@ -130,7 +130,7 @@ async fn propose(shared: Arc<Shared>, expiry: Expiry) {
         comment: String::new(),
         body: Body::Expiry(expiry.clone()),
     };
-    let attempt = shared.propose(command).await;
+    let attempt = shared.propose(&command.into()).await;
     if let Ok(Attempt::NotProposed(_) | Attempt::TooLarge) = attempt {
         shared.measure(|leases, now, _| {
             if leases.term() == expiry.term {

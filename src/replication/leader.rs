@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -10,11 +9,12 @@ use super::Handle;
 use super::calls::{Attempt, Reply};
 use super::frame::{Body, Forward};
 use super::inbox::Full;
+use super::proposer::Proposer;
 use super::shared::{Event, Shared, Standing};
 use super::status::State;
 use crate::config::StickyKey;
 use crate::paxos::{MAX_COMMAND_BYTES, NodeId, Role};
-use crate::state::{self, Command};
+use crate::state::Proposal;
 
 /// What is said of a command that no leader would propose.
 pub(super) const TOO_LARGE: &str = "the command is larger than 4 MiB";
@@ -71,11 +71,11 @@ impl Handle {
     pub(super) fn forward(
         &self,
         peer: NodeId,
-        command: &Command,
+        proposal: &Proposal,
     ) -> (u64, oneshot::Receiver<Attempt>) {
         let (reply, receiver) = oneshot::channel();
         let request = self.0.calls.begin(peer, Reply::Attempt(reply));
-        let command = command.encode();
+        let command = proposal.encode();
         if command.len() > MAX_COMMAND_BYTES {
             self.0.calls.answered(peer, request, Attempt::TooLarge);
             return (request, receiver);
@@ -160,39 +160,39 @@ impl Handle {
 
 impl Shared {
     /// Gives a command to the replica of this node, which leads as far as the caller knows.
-    pub(super) fn propose(&self, mut command: Command) -> oneshot::Receiver<Attempt> {
-        let level = command.level;
-        let (known, keyless) = self.inspect(|it| (it.level(), it.config().sticky_key.is_none()));
-        if level > known
+    pub(super) fn propose(&self, proposal: &Proposal) -> oneshot::Receiver<Attempt> {
+        let (reply, receiver) = oneshot::channel();
+        self.propose_for(Proposer::Here(reply), proposal);
+        receiver
+    }
+
+    /// The same; `proposer` is told what becomes of it.
+    pub(super) fn propose_for(&self, proposer: Proposer, proposal: &Proposal) {
+        let level = proposal.level();
+        let glance = self.glance();
+        if level > glance.level
             && let Some(name) = self.reports.behind(self, level)
         {
-            let (reply, receiver) = oneshot::channel();
             let why = format!(
                 "it needs feature level {level}, and `{name}` has not said that it knows it: upgrade that node first, or remove it"
             );
-            let _ = reply.send(Attempt::NotProposed(why));
-            return receiver;
+            return proposer.tell(Attempt::NotProposed(why));
         }
-        command.stamp = self.stamp();
-        if keyless && matches!(command.body, state::Body::Config(_)) {
-            command.sticky_key = Some(StickyKey(rand::random()));
-        }
-        let command: Bytes = command.encode();
-        let (reply, receiver) = oneshot::channel();
+        let key = glance.config.sticky_key.is_none();
+        let key = key.then(|| StickyKey(rand::random()));
+        let command = proposal.stamped(self.stamp(), key);
         if command.len() > MAX_COMMAND_BYTES {
-            let _ = reply.send(Attempt::TooLarge);
-            return receiver;
+            return proposer.tell(Attempt::TooLarge);
         }
-        if let Err(full) = self.offer(Event::Propose { command, reply }) {
-            let (reply, receiver) = oneshot::channel();
+        if let Err(refused) = self.offer(Event::Propose { command, proposer })
+            && let (Event::Propose { proposer, .. }, full) = *refused
+        {
             let why = match full {
                 Full::Full => "too many commands wait at the leader",
                 Full::Closed => "the leader's replica has ended",
             };
-            let _ = reply.send(Attempt::NotProposed(why.to_owned()));
-            return receiver;
+            proposer.tell(Attempt::NotProposed(why.to_owned()));
         }
-        receiver
     }
 
     /// The slot a read that begins now must see, if this node leads.

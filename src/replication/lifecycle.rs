@@ -74,9 +74,9 @@ fn found(shared: &Shared, connected: &mut Vec<NodeId>) -> Result<(), End> {
                 Event::Fail(reason) => return Err(End::Failed(reason)),
                 Event::Connected(peer) => connected.push(peer),
                 Event::Disconnected(peer) => connected.retain(|other| *other != peer),
-                Event::Propose { reply, .. } => {
+                Event::Propose { proposer, .. } => {
                     let why = "the group is not founded yet".to_owned();
-                    let _ = reply.send(Attempt::NotProposed(why));
+                    proposer.tell(Attempt::NotProposed(why));
                 }
                 // Nobody votes yet: who has begun asks again. A reply that is dropped says no.
                 Event::Message { .. } | Event::Read { .. } | Event::Fetch { .. } => {}
@@ -111,8 +111,8 @@ pub(super) fn finish(shared: &Shared, end: End, proposals: &mut Proposals) {
     proposals.lose(&why);
     shared.open.store(0, Relaxed);
     for event in shared.inbox.close() {
-        if let Event::Propose { reply, .. } = event {
-            let _ = reply.send(Attempt::NotProposed(why.clone()));
+        if let Event::Propose { proposer, .. } = event {
+            proposer.tell(Attempt::NotProposed(why.clone()));
         }
     }
 }

@@ -19,10 +19,10 @@ use crate::paxos::{Batch, PersistId};
 /// How long a full disk is left alone before the same write is tried again.
 const FULL_PAUSE: Duration = Duration::from_millis(500);
 
-/// With this many clients waiting for commits a write is held back until half as many batches wait,
+/// With this many clients waiting for commits a write is held back until half as many entries wait,
 const CROWD: usize = 4;
-/// but no longer than this: where the machine is busy, the batches come one by one, and each would have a sync of its
-/// own. A lone client never waits for others.
+/// but no longer than this: where the machine is busy, they come one by one, and each would have a sync of its own. A
+/// lone client never waits for others.
 const GATHER: Duration = Duration::from_millis(3);
 
 /// What is decided waits so long for a batch to ride along with: no commit waits for it, only the report that a
@@ -66,11 +66,11 @@ impl Log {
 
     /// Hands batches over, in order. After the end of the thread, which tells of itself, they go nowhere.
     pub(super) fn persist(&self, batches: impl IntoIterator<Item = (PersistId, Batch)>) {
-        self.work.extend(
-            batches
-                .into_iter()
-                .map(|(id, batch)| Work::Write(id, batch)),
-        );
+        let batches = batches.into_iter();
+        self.work.extend(batches.map(|(id, batch)| {
+            let entries = batch.entries();
+            (Work::Write(id, batch), entries)
+        }));
     }
 
     /// Where others, too, hand over what the thread is to do.

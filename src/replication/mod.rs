@@ -46,6 +46,7 @@ mod offering;
 mod orders;
 mod outbox;
 mod proposals;
+mod proposer;
 mod reports;
 mod running;
 mod serve;

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
 
 use super::calls::Attempt;
+use super::proposer::Proposer;
 use crate::paxos::ProposalId;
 use crate::state::Outcome;
 
@@ -17,7 +17,7 @@ pub(super) struct Proposals(VecDeque<Proposal>);
 struct Proposal {
     id: ProposalId,
     command: Bytes,
-    reply: oneshot::Sender<Attempt>,
+    proposer: Proposer,
     since: Instant,
 }
 
@@ -28,16 +28,11 @@ impl Proposals {
     }
 
     /// A command is handed to the core.
-    pub(super) fn begin(
-        &mut self,
-        id: ProposalId,
-        command: Bytes,
-        reply: oneshot::Sender<Attempt>,
-    ) {
+    pub(super) fn begin(&mut self, id: ProposalId, command: Bytes, proposer: Proposer) {
         self.0.push_back(Proposal {
             id,
             command,
-            reply,
+            proposer,
             since: Instant::now(),
         });
     }
@@ -47,7 +42,7 @@ impl Proposals {
         if let Ok(at) = self.0.binary_search_by_key(&id, |proposal| proposal.id)
             && let Some(proposal) = self.0.remove(at)
         {
-            let _ = proposal.reply.send(Attempt::NotProposed(why.to_owned()));
+            proposal.proposer.tell(Attempt::NotProposed(why.to_owned()));
         }
     }
 
@@ -59,25 +54,29 @@ impl Proposals {
         let proposal = self
             .0
             .pop_front_if(|proposal| proposal.command == *command)?;
-        let _ = proposal.reply.send(Attempt::Applied(outcome));
-        Some(proposal.since.elapsed())
+        let took = proposal.since.elapsed();
+        proposal.proposer.tell(Attempt::Applied(outcome));
+        Some(took)
     }
 
     /// The leadership has ended: all of these may or may not come to be decided.
     pub(super) fn lose(&mut self, why: &str) {
         for proposal in self.0.drain(..) {
-            let _ = proposal.reply.send(Attempt::Unknown(why.to_owned()));
+            proposal.proposer.tell(Attempt::Unknown(why.to_owned()));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::oneshot;
+
     use super::*;
 
     fn begin(proposals: &mut Proposals, id: u64) -> oneshot::Receiver<Attempt> {
         let (reply, receiver) = oneshot::channel();
-        proposals.begin(ProposalId(id), Bytes::from(vec![id as u8]), reply);
+        let proposer = Proposer::Here(reply);
+        proposals.begin(ProposalId(id), Bytes::from(vec![id as u8]), proposer);
         receiver
     }
 

@@ -8,13 +8,14 @@ use tokio::sync::Semaphore;
 
 use super::calls::Attempt;
 use super::codec;
-use super::frame::{Answer, Body, Fate, Forward, KeepAlive, Read, ReadAnswer};
+use super::frame::{Body, Fate, Forward, KeepAlive, Read, ReadAnswer};
 use super::keeper;
 use super::leader::TOO_LARGE;
+use super::proposer::{Forwarder, Proposer};
 use super::shared::{Event, Shared};
 use super::{Handle, orders};
 use crate::paxos::NodeId;
-use crate::state::{Command, Outcome, SessionId};
+use crate::state::{Outcome, Proposal, SessionId};
 
 /// Questions of one connection that may wait at once.
 const MAX_QUESTIONS: usize = 4096;
@@ -56,20 +57,15 @@ impl Server {
                 }
             }
             Body::Forward(Forward { request, command }) => {
-                let shared = shared.clone();
-                self.question(async move {
-                    let fate = match Command::decode(&command) {
-                        Ok(command) => shared.propose(command).await.map_or_else(
-                            |_| Fate::Unknown("the leader's replica ended".to_owned()),
-                            Fate::from,
-                        ),
-                        Err(error) => Fate::NotProposed(error.to_string()),
-                    };
-                    Body::Answer(Answer {
-                        request,
-                        fate: Some(fate),
-                    })
-                });
+                // One beyond the bound stays unanswered, as any question does.
+                if let Ok(permit) = self.questions.clone().try_acquire_owned() {
+                    let asked = (peer, self.number);
+                    let forwarder = Forwarder::new(shared.clone(), asked, request, permit);
+                    match Proposal::read(command) {
+                        Ok(proposal) => shared.propose_for(Proposer::Peer(forwarder), &proposal),
+                        Err(error) => forwarder.tell(Fate::NotProposed(error.to_string())),
+                    }
+                }
             }
             Body::Read(Read { request }) => {
                 let shared = shared.clone();

@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
-use super::calls::{Attempt, Calls};
+use super::calls::Calls;
 use super::feed::Feed;
 use super::group::Group;
-use super::inbox::Inbox;
+use super::inbox::{Inbox, Refused};
 use super::leases::Leases;
 use super::links::Links;
+use super::proposer::Proposer;
 use super::reports::Reports;
 use super::status::{Counters, State};
 use super::storage::checkpoint::Meta;
@@ -22,7 +23,7 @@ use crate::config::{Config, Revision};
 use crate::paxos::{
     Ballot, Entry, Epoch, Message, NodeId, PersistId, Role, Seal, Slot, Succession,
 };
-use crate::state::{Machine, Stamp};
+use crate::state::{Glance, Machine, Stamp};
 use crate::tls::PeerTls;
 
 /// Bytes that wait for the driver, at most.
@@ -67,7 +68,7 @@ pub(super) enum Event {
     Disconnected(NodeId),
     Propose {
         command: Bytes,
-        reply: oneshot::Sender<Attempt>,
+        proposer: Proposer,
     },
     Read {
         reply: oneshot::Sender<Option<u64>>,
@@ -153,6 +154,8 @@ pub(super) struct Shared {
     /// What nodes show each other, if they do.
     pub(super) tls: Option<Arc<PeerTls>>,
     pub(super) machine: RwLock<Machine>,
+    /// Of that machine, as of what was applied last: nobody waits here for what is being applied.
+    glance: RwLock<Glance>,
     pub(super) committed: watch::Sender<Committed>,
     /// The slot applied.
     pub(super) applied: watch::Sender<u64>,
@@ -189,10 +192,12 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(group: Group, standing: Standing, reports: Reports) -> Self {
         let counters = Arc::new(Counters::default());
+        let machine = Machine::new();
         Self {
             inbox: Inbox::new(INBOX_BYTES),
             tls: None,
-            machine: RwLock::new(Machine::new()),
+            glance: RwLock::new(machine.glance()),
+            machine: RwLock::new(machine),
             committed: watch::Sender::default(),
             applied: watch::Sender::new(0),
             locked: watch::Sender::new(0),
@@ -255,10 +260,12 @@ impl Shared {
         let slot = machine.applied();
         let (revision, config) = (machine.revision(), machine.config().clone());
         let locked = machine.locks().changed();
+        let glance = machine.glance();
         let mut state = self.machine.write().unwrap_or_else(PoisonError::into_inner);
         let knows = state.knows();
         *state = machine.knowing(knows);
         drop(state);
+        self.show(glance);
         self.committed.send_replace(Committed { revision, config });
         self.decided.send_replace(Slot(slot));
         self.applied.send_replace(slot);
@@ -267,7 +274,22 @@ impl Shared {
         self.feed.pass_over(Slot(slot));
     }
 
-    /// Short looks at the state machine.
+    /// The state machine, as of what was applied last.
+    pub(super) fn glance(&self) -> Glance {
+        let glance = self.glance.read();
+        glance.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Something was applied; before anybody hears of it.
+    pub(super) fn show(&self, glance: Glance) {
+        let mut shown = self.glance.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *shown, glance);
+        drop(shown);
+        // A config may be the last of its kind, and large.
+        drop(before);
+    }
+
+    /// Short looks at the state machine, which may wait for what is being applied.
     pub(super) fn inspect<R>(&self, look: impl FnOnce(&Machine) -> R) -> R {
         // After a panic of the driver the machine is where it was: reading it is better than failing the reader.
         look(&self.machine.read().unwrap_or_else(PoisonError::into_inner))
@@ -288,7 +310,7 @@ impl Shared {
             .elapsed()
             .unwrap_or_default()
             .as_millis();
-        let seen = self.inspect(Machine::now);
+        let seen = self.glance().now;
         let mut stamp = self.stamp.lock().unwrap_or_else(PoisonError::into_inner);
         *stamp = Stamp(u64::try_from(wall).unwrap_or(0))
             .max(*stamp)
@@ -297,7 +319,7 @@ impl Shared {
     }
 
     /// Hands an event to the driver, unless too much waits there or it has ended.
-    pub(super) fn offer(&self, event: Event) -> Result<(), super::inbox::Full> {
+    pub(super) fn offer(&self, event: Event) -> Result<(), Refused<Event>> {
         let weight = EVENT_BYTES + event.bytes();
         self.inbox.offer(event, weight)
     }

@@ -91,13 +91,17 @@ struct Wire {
 impl Command {
     /// As the log keeps it. Whoever proposes it keeps it within [`crate::config::limits::COMMAND_BYTES`].
     pub fn encode(&self) -> Bytes {
+        self.wire().encode_to_vec().into()
+    }
+
+    fn wire(&self) -> Wire {
         let (mut config, mut locks, mut expiry) = (None, None, None);
         match &self.body {
-            Body::Config(transaction) => config = Some(transaction.to_json().to_string().into()),
+            Body::Config(transaction) => config = Some(transaction.to_text().into()),
             Body::Locks(operation) => locks = Some(operation.encode()),
             Body::Expiry(it) => expiry = Some(it.encode()),
         }
-        let wire = Wire {
+        Wire {
             key: self.key.as_str().to_owned(),
             stamp: self.stamp.0,
             level: self.level,
@@ -109,8 +113,7 @@ impl Command {
             sticky_key: self
                 .sticky_key
                 .map(|StickyKey(key)| Bytes::copy_from_slice(&key)),
-        };
-        wire.encode_to_vec().into()
+        }
     }
 
     /// Reads what [`Command::encode`] wrote; total over all bytes.
@@ -128,6 +131,55 @@ impl Command {
             sticky_key: envelope.sticky_key,
             body,
         })
+    }
+}
+
+/// A command on its way to the log. Its body is written once, by whoever asks for it, and read where it is applied:
+/// nobody on the way looks into it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proposal(Wire);
+
+impl From<Command> for Proposal {
+    fn from(command: Command) -> Self {
+        Self(command.wire())
+    }
+}
+
+impl Proposal {
+    /// Reads what [`Proposal::encode`] wrote; total over all bytes.
+    pub fn read(bytes: Bytes) -> Result<Self, DecodeError> {
+        let wire = Wire::decode(bytes);
+        wire.map(Self)
+            .map_err(|error| DecodeError::Malformed(error.to_string()))
+    }
+
+    /// For the peer connection.
+    pub fn encode(&self) -> Bytes {
+        self.0.encode_to_vec().into()
+    }
+
+    /// The bytes of [`Proposal::encode`].
+    pub fn length(&self) -> usize {
+        self.0.encoded_len()
+    }
+
+    /// The feature level it needs.
+    pub fn level(&self) -> u32 {
+        self.0.level
+    }
+
+    /// As the log keeps it: a command with the stamp of its leader, and where it changes the config, with the key of
+    /// sticky cookies if that leader's state has none.
+    pub fn stamped(&self, stamp: Stamp, sticky_key: Option<StickyKey>) -> Bytes {
+        let config = self.0.config.is_some();
+        let sticky_key = sticky_key.filter(|_| config);
+        let sticky_key = sticky_key.map(|StickyKey(key)| Bytes::copy_from_slice(&key));
+        let wire = Wire {
+            stamp: stamp.0,
+            sticky_key: sticky_key.or_else(|| self.0.sticky_key.clone()),
+            ..self.0.clone()
+        };
+        wire.encode_to_vec().into()
     }
 }
 

@@ -45,6 +45,19 @@ pub struct Machine {
     pub(super) knows: u32,
 }
 
+/// A machine at a glance: what every write looks at, wherever it comes in.
+#[derive(Clone, Debug)]
+pub struct Glance {
+    /// The config.
+    pub config: Arc<Config>,
+    /// The last slot applied; 0 before the first.
+    pub applied: u64,
+    /// State time.
+    pub now: Stamp,
+    /// The greatest feature level of any command applied.
+    pub level: u32,
+}
+
 impl Default for Machine {
     fn default() -> Self {
         Self {
@@ -196,6 +209,16 @@ impl Machine {
             changed,
             effects: next.effects,
         })
+    }
+
+    /// What it is now, at a glance.
+    pub fn glance(&self) -> Glance {
+        Glance {
+            config: self.config.clone(),
+            applied: self.applied,
+            now: self.now,
+            level: self.level,
+        }
     }
 
     /// The config now.

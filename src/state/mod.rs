@@ -18,12 +18,12 @@ mod checkpoint;
 mod tests;
 
 pub use checkpoint::{BadCheckpoint, checkpoint, restore};
-pub use command::{Body, Command, DecodeError, LEVEL, Stamp};
+pub use command::{Body, Command, DecodeError, LEVEL, Proposal, Stamp};
 pub use history::{At, Entry, History};
 pub use key::{BadKey, Key};
 pub use locks::{
     Acquire, Answer, Check, Claim, Delay, Events, Expiry, Happened, Holder, Lock, LockEvent, Locks,
     Mode, Operation, Refusal, Session, SessionId, Standing, Subject, Term, Token,
 };
-pub use machine::{Applied, Machine};
+pub use machine::{Applied, Glance, Machine};
 pub use outcome::Outcome;

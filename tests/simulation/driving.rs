@@ -1,5 +1,6 @@
 //! What the driver of `replication` does: inputs in, outputs done in order.
 
+use rand::RngExt;
 use synod::paxos::{
     Entry, Input, Membership, Message, NodeId, Output, Payload, ProposalId, ReadId, Refusal, Slot,
 };
@@ -25,15 +26,41 @@ impl World {
         }
     }
 
-    /// Hands one input in and does what comes out.
+    /// Hands one input in: at once, or with those that come until the process looks.
     pub(crate) fn input(&mut self, node: NodeId, input: Input) {
+        let longest = self.mix.gathers;
+        let it = self.node(node);
+        let boot = it.boot;
+        let Some(process) = &mut it.process else {
+            return;
+        };
+        process.gathered.push(input);
+        if longest == 0 {
+            self.handle(node);
+        } else if process.gathered.len() == 1 {
+            let delay = self.rng.random_range(0..longest);
+            self.after(delay, Event::Handle { node, boot });
+        }
+    }
+
+    /// The process looks, unless it stands still.
+    pub(crate) fn looks(&mut self, node: NodeId, boot: u64) {
+        let it = self.node(node);
+        if it.boot == boot && it.paused.is_none() {
+            self.handle(node);
+        }
+    }
+
+    /// Hands in what has gathered and does what comes out.
+    pub(crate) fn handle(&mut self, node: NodeId) {
         let now = self.now;
         let it = self.node(node);
         let clock = it.clock(now);
         let Some(process) = &mut it.process else {
             return;
         };
-        for output in process.replica.handle(clock, input) {
+        let gathered = std::mem::take(&mut process.gathered);
+        for output in process.replica.handle_all(clock, gathered) {
             self.output(node, output);
         }
         self.begin_write(node);

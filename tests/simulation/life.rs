@@ -186,5 +186,6 @@ impl World {
             self.arrives(node, arrived);
         }
         self.input(node, Input::Tick);
+        self.handle(node);
     }
 }

@@ -95,6 +95,8 @@ pub(crate) struct Mix {
     pub(crate) settles: bool,
     /// Clocks run apart by up to 10 %.
     pub(crate) skew: bool,
+    /// Inputs gather for up to this, and are handed in together; 0: one by one.
+    pub(crate) gathers: u64,
 }
 
 impl Mix {
@@ -154,6 +156,7 @@ impl Mix {
             sync: [MS / 5, 5 * MS, 60 * MS][rng.random_range(0..3)],
             settles: false,
             skew: rng.random(),
+            gathers: [0, 0, MS / 2, 5 * MS][rng.random_range(0..4)],
         }
     }
 }

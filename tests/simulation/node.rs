@@ -81,6 +81,8 @@ pub(crate) struct Process {
     pub(crate) wake: Option<u64>,
     /// What came in while it stood still.
     pub(crate) backlog: Vec<Arrived>,
+    /// What it has taken in and not handed to its replica yet.
+    pub(crate) gathered: Vec<Input>,
     pub(crate) proposed: BTreeMap<u64, Call>,
     /// Reads, and what had been seen when each came in.
     pub(crate) reading: BTreeMap<u64, (Call, Slot)>,
@@ -127,6 +129,7 @@ impl Process {
             withheld: VecDeque::new(),
             wake: None,
             backlog: Vec::new(),
+            gathered: Vec::new(),
             proposed: Default::default(),
             reading: Default::default(),
             ready: Vec::new(),

@@ -37,6 +37,11 @@ pub(crate) enum Event {
         node: NodeId,
         boot: u64,
     },
+    /// A process looks at what has come in.
+    Handle {
+        node: NodeId,
+        boot: u64,
+    },
     /// A write and its sync are through.
     Written {
         node: NodeId,
@@ -192,6 +197,7 @@ impl World {
             }
             Event::Notice { node, peer } => self.notice(node, peer),
             Event::Wake { node, boot } => self.wake(node, boot),
+            Event::Handle { node, boot } => self.looks(node, boot),
             Event::Written { node, boot } => self.written(node, boot),
             Event::Drafted { node, boot, draft } => self.drafted(node, boot, draft),
             Event::Fetched {

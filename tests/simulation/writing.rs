@@ -76,6 +76,7 @@ impl World {
                 // The replica ends; the process may live on without it, or end too.
                 self.note(format_args!("{node} fails: {error}"));
                 self.input(node, Input::Abdicate);
+                self.handle(node);
                 let power = self.rng.random();
                 return self.end(node, power);
             }

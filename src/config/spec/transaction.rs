@@ -2,7 +2,8 @@
 //! `[{"op": "put", "path": "/pools/web", "value": {...}, "revision": 12}, ...]`, `op` one of `put`, `patch`,
 //! `delete`, `check`; instead of `revision`, `"exists": true` or `false`.
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::WHOLE;
 use super::object::{Fields, Object, kind, shown};
@@ -46,9 +47,48 @@ impl Transaction {
         faults.or(Some(Self { operations }))
     }
 
-    /// As [`Transaction::from_json`] reads it.
-    pub fn to_json(&self) -> Value {
-        self.operations.iter().map(write_operation).collect()
+    /// As JSON text that [`Transaction::from_json`] reads. Equal transactions give equal bytes: a retry is told by them.
+    pub fn to_text(&self) -> String {
+        let operations: Vec<Written<'_>> = self.operations.iter().map(Written::of).collect();
+        serde_json::to_string(&operations)
+            .expect("operations have string keys and nothing that fails to serialise")
+    }
+}
+
+/// An operation as it is written.
+#[derive(Serialize)]
+struct Written<'a> {
+    op: &'static str,
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<Revision>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exists: Option<bool>,
+}
+
+impl<'a> Written<'a> {
+    fn of(operation: &'a Operation) -> Self {
+        let (op, value) = match &operation.action {
+            Action::Put(spec) => ("put", Some(spec)),
+            Action::Patch(patch) => ("patch", Some(patch)),
+            Action::Delete => ("delete", None),
+            Action::Check => ("check", None),
+        };
+        let (revision, exists) = match operation.expected {
+            Some(Expected::Revision(revision)) => (Some(revision), None),
+            Some(Expected::Present) => (None, Some(true)),
+            Some(Expected::Absent) => (None, Some(false)),
+            None => (None, None),
+        };
+        Self {
+            op,
+            path: operation.path.to_string(),
+            value,
+            revision,
+            exists,
+        }
     }
 }
 
@@ -146,26 +186,4 @@ fn read_expected(object: &Object<'_>, at: &Pointer<'_>, faults: &mut Faults) -> 
             None
         }
     }
-}
-
-fn write_operation(operation: &Operation) -> Value {
-    let (op, value) = match &operation.action {
-        Action::Put(spec) => ("put", Some(spec)),
-        Action::Patch(patch) => ("patch", Some(patch)),
-        Action::Delete => ("delete", None),
-        Action::Check => ("check", None),
-    };
-    let mut object = Map::new();
-    object.insert("op".to_owned(), json!(op));
-    object.insert("path".to_owned(), json!(operation.path.to_string()));
-    if let Some(value) = value {
-        object.insert("value".to_owned(), value.clone());
-    }
-    match operation.expected {
-        Some(Expected::Revision(revision)) => object.insert("revision".to_owned(), json!(revision)),
-        Some(Expected::Present) => object.insert("exists".to_owned(), json!(true)),
-        Some(Expected::Absent) => object.insert("exists".to_owned(), json!(false)),
-        None => None,
-    };
-    Value::Object(object)
 }

@@ -237,6 +237,41 @@ fn proposals_fill_the_window_then_a_bounded_queue_then_are_refused() {
 }
 
 #[test]
+fn what_comes_together_is_proposed_together() {
+    let mut leader = Voter::leading();
+    let propose = |id, text: &'static str| Input::Propose {
+        id: ProposalId(id),
+        command: Bytes::from_static(text.as_bytes()),
+    };
+    let votes = |from, last| Input::Message {
+        from: NodeId(from),
+        message: accepted(own(), last),
+    };
+    assert_eq!(
+        leader.does_all([propose(1, "a"), propose(2, "b")]),
+        [
+            "persist 4: append 2: a@1.1 b@1.1",
+            "to 2: accept 1.1, 2: a b; decided 1"
+        ]
+    );
+    // Votes are counted once, and before whatever is none.
+    let read = Input::Read { id: ReadId(1) };
+    assert_eq!(
+        leader.does_all([
+            votes(2, 2),
+            votes(2, 3),
+            Input::Persisted(PersistId(4)),
+            read
+        ]),
+        [
+            "decided 2: a@1.1 b@1.1",
+            "to 2: accept 1.1, 4: ; decided 3",
+            "persist 5: decided 3"
+        ]
+    );
+}
+
+#[test]
 fn a_command_too_large_for_a_message_is_refused() {
     let mut leader = Voter::leading();
     let command = Bytes::from(vec![0; MAX_COMMAND_BYTES + 1]);

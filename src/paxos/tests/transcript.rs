@@ -158,7 +158,12 @@ impl Voter {
     }
 
     pub(super) fn does(&mut self, input: Input) -> Vec<String> {
-        let outputs = self.replica.handle(self.now, input);
+        self.does_all([input])
+    }
+
+    /// Takes inputs that come together.
+    pub(super) fn does_all(&mut self, inputs: impl IntoIterator<Item = Input>) -> Vec<String> {
+        let outputs = self.replica.handle_all(self.now, inputs);
         outputs
             .into_iter()
             .filter_map(|output| self.show(output))

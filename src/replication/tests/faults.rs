@@ -142,7 +142,7 @@ fn a_panic_ends_the_replica_and_whoever_waits_is_told() {
     let group = Group::alone("a", [1; 16], [2; 16]);
     let shared = Shared::new(group, standing(&recovered), Reports::new(None));
     let shared = Arc::new(shared);
-    let mut waits = shared.propose(put_pool("web"));
+    let mut waits = shared.propose(&put_pool("web").into());
     let stranger = crate::paxos::Options {
         id: NodeId(9),
         membership: Membership {
