@@ -237,7 +237,8 @@ pub(super) fn encode(job: &Job<'_>, backend: &Backend, out: &mut Vec<u8>) {
     } else {
         String::new()
     };
-    let trace = job.record.trace.as_deref().map(Trace::field);
+    let trace = job.record.trace.as_deref();
+    let trace = trace.filter(|_| !edits_trace(job.policy)).map(Trace::field);
     let forward = Forward {
         client: peer,
         https: job.client.stream.is_tls(),
@@ -249,6 +250,12 @@ pub(super) fn encode(job: &Job<'_>, backend: &Backend, out: &mut Vec<u8>) {
         instead: job.ruling.instead(),
     };
     encode_request(request, &forward, out);
+}
+
+/// Whether the route itself says what becomes of the field that tells a backend of its place in a trace.
+fn edits_trace(policy: Option<&Policy>) -> bool {
+    let edits = policy.and_then(|policy| policy.headers.as_ref());
+    edits.is_some_and(|edits| edits.request.names("traceparent"))
 }
 
 /// Writes head and what came of the body, once. Tells how many bytes went.

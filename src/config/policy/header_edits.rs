@@ -35,4 +35,10 @@ impl Edits {
     pub fn is_empty(&self) -> bool {
         self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
     }
+    /// Whether a field of this name, in any case, is edited.
+    pub fn names(&self, name: &str) -> bool {
+        let kept = self.set.keys().chain(self.add.keys());
+        let mut all = self.remove.iter().chain(kept);
+        all.any(|edited| edited.eq_ignore_ascii_case(name))
+    }
 }

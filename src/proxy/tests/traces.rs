@@ -165,6 +165,26 @@ fn without_tracing_the_fields_go_through_untouched() {
 }
 
 #[test]
+fn a_route_that_edits_the_field_has_its_way() {
+    let own = format!("00-{TRACE}-{SPAN}-00");
+    for (edits, told) in [
+        (json!({"set": {"Traceparent": own}}), Some(&own)),
+        (json!({"remove": ["traceparent"]}), None),
+    ] {
+        let (backend, heads) = recording();
+        let mut config = web(&[backend.address], json!({}));
+        config["routes"][0]["headers"] = json!({ "request": edits });
+        let traced = Traced::new(&config);
+        traced.harness.once(&get(&traceparent("01")));
+        let head = heads.recv().unwrap();
+        let lines = head.to_ascii_lowercase().matches("traceparent:").count();
+        assert_eq!(lines, usize::from(told.is_some()), "{head}");
+        assert_eq!(field(&head, "traceparent"), told.map(String::as_str));
+        drop(traced.end());
+    }
+}
+
+#[test]
 fn what_is_malformed_is_replaced_by_a_trace_that_begins_here() {
     let twice = format!("{}{}", traceparent("01"), traceparent("01"));
     for fields in [
