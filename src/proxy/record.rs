@@ -14,6 +14,9 @@ use crate::telemetry::metrics::Finished;
 use crate::wire::field::Known;
 use crate::wire::head::{RequestHead, Version};
 
+/// Bytes that are told of anything a client writes: many requests may wait for who writes or sends it on.
+const MOST_TOLD: usize = 1_024;
+
 /// The notes of one request. Both directions of its body write them at once, hence the cells.
 #[derive(Debug)]
 pub(crate) struct Record {
@@ -110,7 +113,8 @@ impl Record {
             time: SystemTime::now() - total,
             client,
             method: request.method().into(),
-            host: request.host().into(),
+            host: told(request.host()),
+            // Its own bound is near, and cut it would be another.
             target: request.target().into(),
             protocol: match request.version() {
                 Version::Http10 => "HTTP/1.0",
@@ -118,7 +122,7 @@ impl Record {
                 Version::Http2 => "HTTP/2.0",
             },
             status: ending.status,
-            request_id: request_id(request, made_id).into(),
+            request_id: told(request_id(request, made_id)),
             referer: "".into(),
             user_agent: "".into(),
             route: route.map(|route| route.name.as_str().into()),
@@ -144,6 +148,18 @@ pub(crate) fn request_id<'a>(request: &'a RequestHead, made: &'a str) -> &'a str
         .unwrap_or(made)
 }
 
+/// What a client wrote, or the beginning of it.
+pub(crate) fn told(text: &str) -> Box<str> {
+    text[..text.floor_char_boundary(MOST_TOLD)].into()
+}
+
+/// Likewise, of what may not be text.
+pub(crate) fn told_lossy(bytes: &[u8]) -> Box<str> {
+    told(&String::from_utf8_lossy(
+        &bytes[..bytes.len().min(MOST_TOLD)],
+    ))
+}
+
 /// The client of a request: the peer, or, where that one is trusted, the last address in X-Forwarded-For, or else in
 /// Forwarded, that is not itself trusted. Read from the right: what stands further left is what a stranger claims.
 pub(crate) fn client_of(request: &RequestHead, peer: IpAddr, listener: &ListenerState) -> IpAddr {
@@ -165,9 +181,9 @@ pub(crate) fn client_of(request: &RequestHead, peer: IpAddr, listener: &Listener
 
 /// Adds what a line in the combined format has besides.
 pub(crate) fn add_agent(line: &mut Access, request: &RequestHead) {
-    let text = |name| String::from_utf8_lossy(request.fields().named(name).unwrap_or_default());
-    line.referer = text("referer").into();
-    line.user_agent = text("user-agent").into();
+    let text = |name| told_lossy(request.fields().named(name).unwrap_or_default());
+    line.referer = text("referer");
+    line.user_agent = text("user-agent");
 }
 
 /// Logs a request that was not understood: of its head nothing is known.

@@ -13,7 +13,7 @@ use super::exchange::Exchange;
 use super::failure::Failure;
 use super::forward::{Job, Lost};
 use super::policy::is_https;
-use super::record::{self, Ending, Record, client_of};
+use super::record::{self, Ending, Record, client_of, told, told_lossy};
 use crate::backend::Backend;
 use crate::config::{Address, Protocol};
 use crate::routing::{PoolEntry, RouteEntry};
@@ -21,9 +21,6 @@ use crate::telemetry::traces::{Call, Context, LENGTH, Sampled, Server, SpanId, T
 use crate::wire::field::Known;
 use crate::wire::fields::Fields;
 use crate::wire::head::{RequestHead, Version};
-
-/// Bytes that are told of anything a client writes: many requests may wait for the exporter.
-const MOST_TOLD: usize = 1_024;
 
 /// The place of one request in a trace, while it is under way.
 #[derive(Debug)]
@@ -159,11 +156,6 @@ fn new_call(callee: Callee<'_>, after: Duration) -> Call {
     }
 }
 
-/// What a client wrote, or the beginning of it.
-fn told(text: &str) -> Box<str> {
-    text[..text.floor_char_boundary(MOST_TOLD)].into()
-}
-
 fn without_query(target: &str) -> &str {
     target.split_once('?').map_or(target, |(path, _)| path)
 }
@@ -244,7 +236,7 @@ pub(crate) fn ended(
         },
         client: client_of(request, client.peer, &client.listener),
         peer: client.peer,
-        user_agent: told(&String::from_utf8_lossy(agent)),
+        user_agent: told_lossy(agent),
         request_id: told(record::request_id(request, made_id)),
         route: route.map(|route| route.name.as_str().into()),
         status: ending.status,
@@ -254,7 +246,7 @@ pub(crate) fn ended(
     };
     let states: Vec<&[u8]> = request.fields().values(Known::Tracestate).collect();
     let state = match trace.parent {
-        Some(_) => told(&String::from_utf8_lossy(&states.join(&b','))),
+        Some(_) => told_lossy(&states.join(&b',')),
         None => "".into(),
     };
     Some(Box::new(Sampled {

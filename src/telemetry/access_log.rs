@@ -40,7 +40,8 @@ pub enum Format {
     Combined,
 }
 
-/// What is told of one request. Durations are written as microseconds, absent ones as null.
+/// What is told of one request. Durations are written as microseconds, absent ones as null. Of what a client writes
+/// without a bound there is at most the first KiB.
 #[derive(Debug, Serialize)]
 pub struct Access {
     /// When the first byte of the request was read.

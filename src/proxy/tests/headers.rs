@@ -199,6 +199,27 @@ fn a_combined_line_has_the_referer_and_the_agent() {
 }
 
 #[test]
+fn what_waits_for_the_log_is_bounded_whatever_a_client_writes() {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = Scripted::named("hello");
+    for format in [Format::Json, Format::Combined] {
+        let (options, path) = logging_in(format, &directory);
+        let harness = Harness::new(options, &web(&[backend.address], json!({})));
+        let long = "\u{e9}".repeat(3_000);
+        let target = format!("/{}", "t".repeat(8_000));
+        harness.once(&format!(
+            "GET {target} HTTP/1.1\r\nHost: x\r\nUser-Agent: {long}\r\nReferer: {long}\r\nX-Request-Id: {long}\r\n\r\n"
+        ));
+        harness.drain();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let line = text.lines().last().unwrap();
+        assert!(line.contains(&target), "a target has a bound of its own");
+        // In the combined format a byte above ASCII is written as four.
+        assert!(line.len() < 8_192 + 2 * 1_024 * 4 + 512, "{}", line.len());
+    }
+}
+
+#[test]
 fn what_traces_a_request_goes_on_as_it_came() {
     let trace = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\ntracestate: a=1,b=2\r\nbaggage: c=3\r\n";
     let head = forwarded(options(), trace);
