@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::{HashOn, friendly};
 
-/// A rate that requests to a route keep to; what is beyond is refused. Each node counts by itself.
+/// A rate that requests to a route keep to; what is beyond is refused. Each node counts by itself. Wrong passwords of
+/// `basic_auth` count; what else the route refuses or answers before it asks a backend does not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RateLimit {
     /// So many requests.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use twox_hash::XxHash3_64;
 
+use super::connection::Client;
 use super::forward::Job;
 use super::record::client_of;
 use crate::backend::balance::draw;
@@ -17,14 +18,13 @@ pub(crate) fn hash(pool: &PoolEntry, job: &Job<'_>) -> u64 {
     let Some(on) = &pool.hash else {
         return 0;
     };
-    hash_of(on, job).unwrap_or_else(draw)
+    hash_of(on, job.client, &job.exchange.request).unwrap_or_else(draw)
 }
 
 /// Of what `on` names in the request; `None` if it is not there.
-pub(crate) fn hash_of(on: &HashOn, job: &Job<'_>) -> Option<u64> {
-    let request = &job.exchange.request;
+pub(crate) fn hash_of(on: &HashOn, client: &Client, request: &RequestHead) -> Option<u64> {
     if *on == HashOn::Address {
-        let client = client_of(request, job.client.peer, &job.client.listener);
+        let client = client_of(request, client.peer, &client.listener);
         return Some(match client {
             IpAddr::V4(address) => XxHash3_64::oneshot(&address.octets()),
             IpAddr::V6(address) => XxHash3_64::oneshot(&address.octets()),

@@ -32,6 +32,7 @@ mod overload;
 mod policy;
 mod proxied;
 mod queue;
+mod rate;
 mod record;
 mod request;
 mod request_id;

@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
 
-use super::affinity;
 use super::asked::{Believed, asked};
 use super::connection::{After, Client};
 use super::download::Answered;
@@ -22,6 +21,7 @@ use super::min_revision;
 use super::mirror;
 use super::overload::Overload;
 use super::policy::{self, Ruling};
+use super::rate;
 use super::record::{self, Ending, Path, Record};
 use super::respond::{Addressee, refuse};
 use super::retry::{self, Unanswered};
@@ -287,15 +287,8 @@ async fn forward<'a>(
     route: &'a RouteEntry,
     path: &mut Path,
 ) -> Result<Answered, Unanswered> {
-    if let Some((rate, meter)) = route.rate() {
-        // Requests without what is asked for are one key of their own.
-        let key = rate
-            .by
-            .as_ref()
-            .map(|by| affinity::hash_of(by, &job).unwrap_or_default());
-        let taken = meter.take(rate, key, job.record.started);
-        taken.map_err(|wait| Unanswered::unasked(Failure::too_many(wait)))?;
-    }
+    let counted = rate::take(route, job.client, &job.exchange.request, job.record.started);
+    counted.map_err(Unanswered::unasked)?;
     job.pass = Pass::of(route, &job.exchange.request).map_err(Unanswered::unasked)?;
     if route.policy().is_some_and(Policy::holds_up) {
         // Rare enough to have its room elsewhere.

@@ -9,11 +9,13 @@ mod rewrite;
 
 use std::cell::OnceCell;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::connection::Client;
 use super::exchange::Exchange;
 use super::failure::Failure;
 use super::forward_auth::Verdict;
+use super::rate;
 use super::record::client_of;
 use super::upload::Upload;
 use crate::config::Policy;
@@ -132,6 +134,10 @@ fn apply(
     if let Some(auth) = &policy.basic_auth
         && !basic_auth::admits(auth, &exchange.request)
     {
+        // Who guesses is held to the rate, and told no more once it is spent. The others are counted later.
+        if let Err(too_many) = rate::take(route, client, &exchange.request, Instant::now()) {
+            return Some(too_many);
+        }
         let challenge = basic_auth::challenge(auth);
         ruling.fields.push(("WWW-Authenticate", challenge));
         return Some(Failure::Unauthorized);

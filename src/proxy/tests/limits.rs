@@ -217,6 +217,30 @@ fn requests_beyond_the_rate_are_told_when_to_come_back() {
 }
 
 #[test]
+fn who_guesses_passwords_is_held_to_the_rate() {
+    let backend = Scripted::named("hello");
+    let mut config = web(&[backend.address], json!({}));
+    config["routes"][0]["rate_limit"] = json!({"requests": 3, "per": "1h"});
+    // ann:open sesame
+    config["routes"][0]["basic_auth"] = json!({"users": [{"name": "ann",
+        "password_sha256": "41ef4bb0b23661e66301aac36066912dac037827b4ae63a7b1165a5aa93ed4eb"}]});
+    let harness = Harness::new(options(), &config);
+    let asked = |shown: &str| {
+        let (head, _) = harness.once(&format!(
+            "GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {shown}\r\n\r\n"
+        ));
+        status(&head)
+    };
+    assert_eq!(asked("YW5uOm9wZW4gc2VzYW1l"), 200);
+    assert_eq!((asked("YW5uOmE="), asked("YW5uOmI=")), (401, 401));
+    // Neither a wrong nor the right one is told apart any more.
+    assert_eq!(
+        (asked("YW5uOmM="), asked("YW5uOm9wZW4gc2VzYW1l")),
+        (429, 429)
+    );
+}
+
+#[test]
 fn a_rate_comes_back_evenly() {
     let (_backend, harness) = rated(json!({"requests": 10, "per": "1s", "burst": 1}));
     let begun = Instant::now();

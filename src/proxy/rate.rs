@@ -1,0 +1,30 @@
+//! How many requests a route takes in a time.
+
+use std::time::Instant;
+
+use super::affinity;
+use super::connection::Client;
+use super::failure::Failure;
+use crate::routing::RouteEntry;
+use crate::wire::head::RequestHead;
+
+/// Counts a request that came at `now`, if the route has a rate.
+///
+/// # Errors
+/// When it is one too many.
+pub(crate) fn take(
+    route: &RouteEntry,
+    client: &Client,
+    request: &RequestHead,
+    now: Instant,
+) -> Result<(), Failure> {
+    let Some((rate, meter)) = route.rate() else {
+        return Ok(());
+    };
+    // Requests without what is asked for are one key of their own.
+    let key = rate
+        .by
+        .as_ref()
+        .map(|by| affinity::hash_of(by, client, request).unwrap_or_default());
+    meter.take(rate, key, now).map_err(Failure::too_many)
+}
