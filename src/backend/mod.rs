@@ -30,6 +30,8 @@ pub mod balance;
 
 mod connections;
 
+mod copies;
+
 mod budget;
 
 mod line;
@@ -39,6 +41,7 @@ mod meter;
 pub use budget::{Budget, Retry};
 pub use condition::Condition;
 pub use connections::{Connections, Limits, Origin};
+pub use copies::Copying;
 pub use fence::{FENCE_LEASE, Fence, Fences, Passage};
 pub use health::{Health, Tally};
 pub use line::Waiting;

@@ -21,6 +21,8 @@ pub struct PoolRuntime {
     clock: Padded<AtomicU64>,
     budget: Arc<Budget>,
     line: Padded<Line>,
+    /// Of requests to other pools, under way to this one.
+    copies: AtomicU32,
     panics: AtomicBool,
     /// The last tier in use.
     tier: AtomicUsize,
@@ -46,6 +48,7 @@ impl PoolRuntime {
             clock: Padded::default(),
             budget: Arc::new(Budget::new()),
             line: Padded(Line::new()),
+            copies: AtomicU32::new(0),
             panics: AtomicBool::new(false),
             tier: AtomicUsize::new(0),
             judging: Mutex::new(()),
@@ -71,6 +74,10 @@ impl PoolRuntime {
     /// What it takes at a time, and who waits.
     pub(super) fn line(&self) -> &Line {
         &self.line
+    }
+
+    pub(super) fn copies(&self) -> &AtomicU32 {
+        &self.copies
     }
 
     /// Whether too few of its backends are up, so that those that are down are picked too.

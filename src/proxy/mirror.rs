@@ -4,7 +4,6 @@
 //! request. It is made of what of the request is at hand anyway, so a body that is not kept whole is not copied. Those
 //! under way are bounded in number and time; what is beyond is dropped, and counted.
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,9 +14,6 @@ use super::injection::drawn;
 use super::trace::{self, callee};
 use super::upgrade;
 use crate::routing::{PoolEntry, RouteEntry};
-
-/// Copies of one thread under way at a time.
-const MOST: usize = 256;
 
 /// Where copies go, and of how many requests in a hundred.
 type Mirror<'a> = (&'a Arc<PoolEntry>, u32);
@@ -48,10 +44,12 @@ pub(crate) fn finish(job: &Job<'_>, route: &RouteEntry, mirror: Option<Mirror<'_
 fn copy(job: &Job<'_>, route: &RouteEntry, pool: &Arc<PoolEntry>) {
     let worker = &job.client.worker;
     let kept = job.upload.is_whole() && !job.upload.spent;
-    // One count is the thread's own.
-    let room = Rc::strong_count(&worker.mirrors) <= MOST && pool.waiting() == 0;
-    let begun = (kept && room).then(|| pool.admit(affinity::hash(pool, job), &[]));
-    let Some(in_flight) = begun.flatten() else {
+    let copying = (kept && pool.waiting() == 0).then(|| pool.copy()).flatten();
+    let admitted = copying.and_then(|copying| {
+        let in_flight = pool.admit(affinity::hash(pool, job), &[])?;
+        Some((copying, in_flight))
+    });
+    let Some((copying, in_flight)) = admitted else {
         return route.metrics.mirror_dropped();
     };
     route.metrics.mirrored();
@@ -62,8 +60,7 @@ fn copy(job: &Job<'_>, route: &RouteEntry, pool: &Arc<PoolEntry>) {
     request.extend_from_slice(job.upload.prefix(&job.exchange.inbound));
     let method = job.exchange.request.method();
     let aside = Aside::new(job, pool, in_flight, method, request);
-    let (counted, within) = (worker.mirrors.clone(), pool.timeouts.response_headers);
-    let worker = worker.clone();
+    let (worker, within) = (worker.clone(), pool.timeouts.response_headers);
     tokio::task::spawn_local(async move {
         let (mut status, began) = (0, Instant::now());
         // Nobody hears of it, but where requests are traced.
@@ -72,6 +69,6 @@ fn copy(job: &Job<'_>, route: &RouteEntry, pool: &Arc<PoolEntry>) {
             trace::asked(&mut traced, began.elapsed(), status, asked.err());
             tracer.record(traced);
         }
-        drop(counted);
+        drop(copying);
     });
 }

@@ -124,8 +124,6 @@ pub(crate) struct Worker {
     pub(crate) idle: Connections<Stream>,
     /// Those that requests share.
     pub(crate) sessions: Sessions,
-    /// Cloned for each copy of a request that is under way.
-    pub(crate) mirrors: Rc<()>,
     /// Cloned for each answer that is being compressed.
     pub(crate) compressing: Rc<()>,
     pub(crate) request_ids: RequestIds,
@@ -169,7 +167,6 @@ impl Worker {
             large: FreeList::new(LARGE_KEPT),
             idle: Connections::new(Limits::default()),
             sessions: Sessions::default(),
-            mirrors: Rc::default(),
             compressing: Rc::default(),
             request_ids: RequestIds::new(),
             date: HttpDate::default(),

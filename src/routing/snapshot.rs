@@ -7,7 +7,7 @@ use super::asked::Asked;
 use super::sticky::Cookies;
 use super::table::Table;
 use crate::backend::balance::{Balancer, Cursor, Sequence};
-use crate::backend::{Backend, Fence, InFlight, Meter, PoolRuntime, Retry, Waiting};
+use crate::backend::{Backend, Copying, Fence, InFlight, Meter, PoolRuntime, Retry, Waiting};
 use crate::config::{
     Config, Difference, HashOn, Name, PersistentMap, Policy, Pool, PoolTimeouts, Protocol,
     ProxyProtocol, RateLimit, Resource, Retries, Revision, Route, RouteTimeouts, State,
@@ -294,6 +294,11 @@ impl PoolEntry {
         self.runtime
             .budget()
             .withdraw(now, budget_percent, budget_min_per_second)
+    }
+
+    /// Begins a copy of a request to another pool; `None` if as many are under way as may be.
+    pub fn copy(&self) -> Option<Copying> {
+        self.runtime.copy()
     }
 
     /// Whether backends that are down are picked too, because too few are up.

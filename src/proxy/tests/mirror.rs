@@ -94,6 +94,30 @@ fn a_body_that_is_not_kept_whole_is_not_copied() {
 }
 
 #[test]
+fn copies_that_hang_take_no_place_of_another_pools() {
+    let backend = Scripted::named("web");
+    let silent = Scripted::new(|peer, _| while peer.try_until("\r\n\r\n").is_some() {});
+    let (copies, copied) = told();
+    let mut config = mirrored(backend.address, silent.address, 100);
+    let other =
+        json!({"name": "other", "backends": [{"id": "o1", "address": copies.address.to_string()}]});
+    config["pools"].as_array_mut().unwrap().push(other);
+    let route = json!({"name": "also", "match": {"path": {"prefix": "/also"}}, "to": [{"pool": "web"}],
+        "mirror": {"pool": "other", "percent": 100}});
+    config["routes"].as_array_mut().unwrap().push(route);
+    let harness = Harness::new(options(), &config);
+    let mut client = harness.client();
+    for _ in 0..300 {
+        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        client.response();
+    }
+    assert_eq!(harness.metrics.route("all").mirrors(), (256, 44));
+    client.send("GET /also HTTP/1.1\r\nHost: x\r\n\r\n");
+    client.response();
+    assert!(copied.recv().unwrap().0.starts_with("GET /also "));
+}
+
+#[test]
 fn a_mirror_that_cannot_be_reached_or_does_not_answer_holds_up_nothing() {
     let backend = Scripted::named("web");
     let silent = Scripted::new(|peer, _| while peer.try_until("\r\n\r\n").is_some() {});
