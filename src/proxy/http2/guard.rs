@@ -4,9 +4,10 @@
 //! The h2 crate bounds what it keeps (streams, header lists, CONTINUATION, small data, resets not yet taken); what a
 //! client makes it do again and again is counted here, on the bytes, before it sees them.
 
+mod blocks;
 mod meter;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -20,6 +21,9 @@ use crate::proxy::buffers::Buffer;
 use crate::wire::stream::Stream;
 use meter::Meter;
 
+/// Malformed requests of which the connection's task has not heard, because the h2 crate refused them at once.
+const UNSEEN: usize = 1_000;
+
 /// Why a connection is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Offence {
@@ -31,6 +35,8 @@ pub(super) enum Offence {
     NoSettings,
     /// A frame of a kind that has one size has another (RFC 9113, 4.2).
     FrameSize,
+    /// Trailers with what no trailers have (RFC 9113, 8.1), noticed too late to reset their stream alone.
+    Malformed,
     /// A head, or what must come first, was begun and not ended in time.
     SlowHead,
 }
@@ -41,7 +47,7 @@ impl Offence {
         match self {
             Self::FrameFlood => "http2_frame_flood",
             Self::ResetFlood => "http2_reset_flood",
-            Self::NoSettings | Self::FrameSize => "http2_protocol_error",
+            Self::NoSettings | Self::FrameSize | Self::Malformed => "http2_protocol_error",
             Self::SlowHead => "http2_head_timeout",
         }
     }
@@ -50,7 +56,7 @@ impl Offence {
     pub(super) fn reason(self) -> Reason {
         match self {
             Self::FrameFlood | Self::ResetFlood | Self::SlowHead => Reason::ENHANCE_YOUR_CALM,
-            Self::NoSettings => Reason::PROTOCOL_ERROR,
+            Self::NoSettings | Self::Malformed => Reason::PROTOCOL_ERROR,
             Self::FrameSize => Reason::FRAME_SIZE_ERROR,
         }
     }
@@ -65,6 +71,20 @@ pub(super) struct Watch {
     pub(super) begun: Cell<Option<u64>>,
     /// Streams that the task has reset since the last read, for what their client sent.
     pub(super) malformed: Cell<u32>,
+    /// Streams that it is to reset when it hears of them, for what the h2 crate does not see in their heads.
+    unseen: RefCell<Vec<u32>>,
+}
+
+impl Watch {
+    /// Whether the head of `stream`, which is the last one that the task has heard of, is malformed in a way that the h2
+    /// crate does not see.
+    pub(super) fn is_malformed(&self, stream: u32) -> bool {
+        let mut unseen = self.unseen.borrow_mut();
+        let malformed = unseen.contains(&stream);
+        // What was refused before it has been heard of is among those that were opened earlier.
+        unseen.retain(|later| *later > stream);
+        malformed
+    }
 }
 
 /// A client's connection, and what it sent before it was known to speak HTTP/2.
@@ -119,6 +139,14 @@ impl AsyncRead for Guarded {
             this.watch.begun.set(None);
             this.watch.offence.set(Some(kind));
             return Poll::Pending;
+        }
+        let malformed = this.meter.malformed();
+        if !malformed.is_empty() {
+            this.watch.unseen.borrow_mut().append(malformed);
+        }
+        if this.watch.unseen.borrow().len() > UNSEEN {
+            this.ended = true;
+            this.watch.offence.set(Some(Offence::ResetFlood));
         }
         this.watch.begun.set(this.meter.begun());
         Poll::Ready(Ok(()))

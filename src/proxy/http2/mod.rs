@@ -209,7 +209,8 @@ impl Shared {
 
     /// Has a task of its own answer the request.
     fn answer(self: &Rc<Self>, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
-        let Some(served) = Served::new(request, respond, &self.ends) else {
+        let unseen = self.watch.is_malformed(respond.stream_id().as_u32());
+        let Some(served) = Served::new(request, respond, &self.ends, unseen) else {
             self.worker.shared.listener.refused("http2_malformed");
             let malformed = &self.watch.malformed;
             malformed.set(malformed.get().saturating_add(1));

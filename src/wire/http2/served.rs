@@ -17,7 +17,7 @@ use tokio::io::ReadBuf;
 
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
-use super::request::write_head;
+use super::request::{Malformed, write_head};
 use super::response::interpret;
 use super::start::Start;
 use crate::wire::body::BodyKind;
@@ -44,15 +44,21 @@ pub struct Served {
 }
 
 impl Served {
-    /// Takes over what the client asked; none if that was malformed, and its stream is reset.
+    /// Takes over what the client asked; none if that was malformed, and its stream is reset. `fragment` tells that its
+    /// path had one, of which nothing is left in the request.
     pub fn new(
         request: Request<RecvStream>,
         mut respond: SendResponse<Bytes>,
         ends: &Arc<Ends>,
+        fragment: bool,
     ) -> Option<Self> {
         let (parts, body) = request.into_parts();
         let mut head = Vec::with_capacity(512);
-        match write_head(&parts, body.is_end_stream(), &mut head) {
+        let shape = match fragment {
+            true => Err(Malformed::Fragment),
+            false => write_head(&parts, body.is_end_stream(), &mut head),
+        };
+        match shape {
             Ok(shape) => Some(Self {
                 reading: RefCell::new(Incoming::new(head, shape, body)),
                 writing: RefCell::new(Writing {

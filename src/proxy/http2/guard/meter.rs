@@ -1,8 +1,10 @@
 //! The frames of one connection, counted as their bytes come, and the rules kept on them.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::Offence;
+use super::blocks::Blocks;
 
 /// Frames that a client has free within [`WINDOW`]: pings, settings, priorities, unknown and empty ones.
 const IDLE_FRAMES: u32 = 1_000;
@@ -13,12 +15,26 @@ const EARNS: u64 = 1_024;
 /// Resets within [`WINDOW`] beyond which they may not be more than half of the requests.
 const RESETS: u32 = 200;
 
+/// Streams that are followed to the end of their requests: more than may be open. Some of them the proxy has reset.
+const UNENDED: usize = 256;
+
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// The preface in front of the first frame.
 const PREFACE: usize = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len();
 
 const FRAME_HEAD: usize = 9;
+
+/// What HEADERS are to their stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// They open it.
+    Start,
+    /// Its request goes on, and they are its trailers.
+    End,
+    /// It was never there, or has ended: that is for the h2 crate.
+    Nowhere,
+}
 
 /// Counts the frames of one connection as their bytes come.
 #[derive(Debug)]
@@ -42,6 +58,13 @@ pub(super) struct Meter {
     stream: u32,
     requests: u32,
     resets: u32,
+    blocks: Blocks,
+    /// What the last HEADERS is to its stream.
+    place: Place,
+    /// Streams whose request has not ended, as far as is known.
+    unended: VecDeque<u32>,
+    /// Streams whose request is malformed, as the h2 crate does not see.
+    malformed: Vec<u32>,
 }
 
 impl Meter {
@@ -59,6 +82,10 @@ impl Meter {
             stream: 0,
             requests: 0,
             resets: 0,
+            blocks: Blocks::default(),
+            place: Place::Nowhere,
+            unended: VecDeque::new(),
+            malformed: Vec::new(),
         }
     }
 
@@ -81,31 +108,60 @@ impl Meter {
         self.resets = self.resets.saturating_add(streams);
     }
 
+    /// The streams opened since the last read whose request is malformed.
+    pub(super) fn malformed(&mut self) -> &mut Vec<u32> {
+        &mut self.malformed
+    }
+
     /// Counts what is in `bytes`, which are on their way to the h2 crate.
     ///
     /// Empty DATA that ends nothing becomes a frame of no known kind, which is passed over: h2 ends a connection for the
     /// hundred and first in its whole life, and patience is measured here. One whose head comes in pieces is let be.
-    pub(super) fn read(&mut self, mut bytes: &mut [u8]) -> Option<Offence> {
-        while !bytes.is_empty() {
+    ///
+    /// Trailers that are malformed, as h2 does not see, lose the flag that they end their stream, which has h2 reset it.
+    /// If their head is gone already, they end the connection.
+    pub(super) fn read(&mut self, bytes: &mut [u8]) -> Option<Offence> {
+        let mut at = 0;
+        // Of the last HEADERS, if they came with these bytes.
+        let mut flags_at = None;
+        while at < bytes.len() {
+            let mut found = None;
             if self.skip > 0 {
-                let n = self.skip.min(bytes.len());
+                let n = self.skip.min(bytes.len() - at);
                 self.skip -= n;
-                bytes = &mut bytes[n..];
-                continue;
+                found = self.blocks.take(&bytes[at..at + n], self.skip == 0);
+                at += n;
+            } else {
+                let n = (FRAME_HEAD - self.has).min(bytes.len() - at);
+                self.head[self.has..self.has + n].copy_from_slice(&bytes[at..at + n]);
+                self.has += n;
+                at += n;
+                if self.has == FRAME_HEAD {
+                    self.has = 0;
+                    if let Some(offence) = self.frame() {
+                        return Some(offence);
+                    }
+                    if n == FRAME_HEAD && self.asks_nothing_of_a_stream() {
+                        bytes[at - FRAME_HEAD + KIND] = NO_KIND;
+                    }
+                    if self.head[KIND] == HEADERS {
+                        // The stream's number, of four bytes, is between.
+                        flags_at = at.checked_sub(FRAME_HEAD - FLAGS);
+                    }
+                    if self.skip == 0 {
+                        found = self.blocks.take(&[], true);
+                    }
+                }
             }
-            let n = (FRAME_HEAD - self.has).min(bytes.len());
-            let (piece, rest) = bytes.split_at_mut(n);
-            self.head[self.has..self.has + n].copy_from_slice(piece);
-            self.has += n;
-            bytes = rest;
-            if self.has == FRAME_HEAD {
-                self.has = 0;
-                if let Some(offence) = self.frame() {
-                    return Some(offence);
+            match found {
+                Some(found) if found.fragment && self.place == Place::Start => {
+                    self.malformed.push(self.stream)
                 }
-                if n == FRAME_HEAD && self.asks_nothing_of_a_stream() {
-                    piece[3] = NO_KIND;
-                }
+                Some(found) if found.pseudo && self.place == Place::End => match flags_at {
+                    Some(flags) => bytes[flags] &= !END_STREAM,
+                    None => return Some(Offence::Malformed),
+                },
+                _ => {}
             }
         }
         None
@@ -117,6 +173,27 @@ impl Meter {
         let [.., kind, flags, a, b, c, d] = self.head;
         let stream = u32::from_be_bytes([a, b, c, d]);
         (kind, flags, self.skip) == (DATA, 0, 0) && stream % 2 == 1 && stream <= self.stream
+    }
+
+    /// Follows what the frame is to its stream.
+    fn follow(&mut self, kind: u8, flags: u8, stream: u32) {
+        let ends = flags & END_STREAM != 0;
+        let opens = kind == HEADERS && stream > self.stream;
+        if kind == HEADERS {
+            self.place = match self.unended.contains(&stream) {
+                _ if opens => Place::Start,
+                true => Place::End,
+                false => Place::Nowhere,
+            };
+        }
+        if opens && !ends {
+            if self.unended.len() == UNENDED {
+                self.unended.pop_front();
+            }
+            self.unended.push_back(stream);
+        } else if kind == RST_STREAM || matches!(kind, DATA | HEADERS) && ends {
+            self.unended.retain(|unended| *unended != stream);
+        }
     }
 
     /// Counts the frame whose head has come.
@@ -143,6 +220,8 @@ impl Meter {
                 self.continues = kind == HEADERS && flags & END_HEADERS == 0;
             }
         }
+        self.blocks.begin(kind, flags);
+        self.follow(kind, flags, stream);
         let (empty, ends_stream) = (self.skip == 0, flags & 1 != 0);
         match kind {
             HEADERS if stream > self.stream => {
@@ -176,16 +255,23 @@ impl Meter {
     }
 }
 
+/// Where a frame's head has its kind and its flags.
+const KIND: usize = 3;
+const FLAGS: usize = 4;
+
 const DATA: u8 = 0x0;
-const HEADERS: u8 = 0x1;
+pub(super) const HEADERS: u8 = 0x1;
 const PRIORITY: u8 = 0x2;
 const RST_STREAM: u8 = 0x3;
 const SETTINGS: u8 = 0x4;
 const PING: u8 = 0x6;
 const WINDOW_UPDATE: u8 = 0x8;
-const CONTINUATION: u8 = 0x9;
+pub(super) const CONTINUATION: u8 = 0x9;
 
-const END_HEADERS: u8 = 0x4;
+const END_STREAM: u8 = 0x1;
+pub(super) const END_HEADERS: u8 = 0x4;
+pub(super) const PADDED: u8 = 0x8;
+pub(super) const PRIORITY_FLAG: u8 = 0x20;
 
 /// What RFC 9113, 4.1, has a receiver ignore.
 const NO_KIND: u8 = 0xFF;
@@ -328,6 +414,59 @@ mod tests {
         ] {
             assert_eq!(meter.read(&mut bytes.clone()), None);
             assert_eq!(meter.begun().is_some(), begun, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn malformed_trailers_do_not_end_their_stream_however_they_come() {
+        let path = [4, 1, b'/'];
+        let trailers = |flags| {
+            let mut bytes = frame_of(1, HEADERS, flags, path.len());
+            bytes[FRAME_HEAD..].copy_from_slice(&path);
+            bytes
+        };
+        let whole = trailers(END_STREAM | END_HEADERS);
+        let opened = || {
+            let mut meter = meter();
+            let mut request = frame_of(1, HEADERS, END_HEADERS, 1);
+            request[FRAME_HEAD] = 0x82;
+            assert_eq!(meter.read(&mut request), None);
+            assert!(meter.malformed.is_empty());
+            meter
+        };
+        for cut in 0..whole.len() {
+            let (mut meter, mut bytes) = (opened(), whole.clone());
+            let (first, second) = bytes.split_at_mut(cut);
+            let offences = (meter.read(first), meter.read(second));
+            match cut {
+                // The flags are with what is told by them.
+                0..=FLAGS => {
+                    assert_eq!(offences, (None, None), "{cut}");
+                    assert_eq!(bytes, trailers(END_HEADERS), "{cut}");
+                }
+                _ => assert_eq!(offences, (None, Some(Offence::Malformed)), "{cut}"),
+            }
+        }
+        let mut pieces = trailers(END_STREAM);
+        pieces.extend(frame(CONTINUATION, END_HEADERS, 0));
+        assert_eq!(opened().read(&mut pieces), None);
+        assert_eq!(pieces[FLAGS], 0);
+    }
+
+    #[test]
+    fn a_request_whose_path_has_a_fragment_is_told_of_in_any_pieces() {
+        let mut request = frame_of(7, HEADERS, PADDED | PRIORITY_FLAG, 1 + 5 + 3 + 2);
+        request[FRAME_HEAD] = 2;
+        request[FRAME_HEAD + 6..FRAME_HEAD + 9].copy_from_slice(&[4, 2, b'/']);
+        let mut rest = frame_of(7, CONTINUATION, END_HEADERS, 1);
+        rest[FRAME_HEAD] = b'#';
+        request.extend(rest);
+        for size in 1..=request.len() {
+            let mut meter = meter();
+            for piece in request.clone().chunks_mut(size) {
+                assert_eq!(meter.read(piece), None);
+            }
+            assert_eq!(meter.malformed, [7], "{size}");
         }
     }
 }

@@ -24,6 +24,8 @@ fn with(fields: &[(&str, &str)]) -> Vec<u8> {
 #[rustfmt::skip] // A row is a line.
 fn fields_are_held_to_their_form() {
     let malformed = Reset(PROTOCOL_ERROR);
+    let fields = block(&[(":method", "POST"), (":scheme", "http"), (":authority", "x")]);
+    let told = frame(HEADERS, END_HEADERS, 1, joined(&[fields, remembered(":path", "/a")]));
     check(&[
         ("8.2.1 names are lower case", with(&[("Accept", "a")]), Ended),
         ("8.2.1 names are tokens", with(&[("a b", "a")]), Ended),
@@ -45,7 +47,11 @@ fn fields_are_held_to_their_form() {
         ("8.3 pseudo fields come first", request(joined(&[block(&[("a", "b")]), get_block()])), malformed),
         ("8.3 there is none but the known", with(&[(":test", "a")]), Ended),
         ("8.3 none of an answer", request(joined(&[block(&[(":status", "200")]), get_block()])), malformed),
-        ("8.3 one behind the body is dropped", joined(&[post(1), frame(HEADERS, 5, 1, block(&[(":path", "/")]))]), Status(200)),
+        ("8.1 none behind the body", joined(&[post(1), frame(HEADERS, 5, 1, block(&[(":path", "/")]))]), malformed),
+        ("8.1 nor among others there", joined(&[post(1), frame(HEADERS, 5, 1, block(&[("a", "b"), (":status", "200")]))]), malformed),
+        ("8.1 nor from the static table", joined(&[post(1), frame(HEADERS, 5, 1, [0x82])]), malformed),
+        ("8.1 nor from the dynamic one", joined(&[told, frame(HEADERS, 5, 1, [0xBE])]), malformed),
+        ("8.1 trailers may have any other", joined(&[post(1), frame(HEADERS, 5, 1, block(&[("path", ":")]))]), Status(200)),
     ]);
 }
 
@@ -91,6 +97,9 @@ fn requests_say_what_they_must_and_once() {
         ("8.3.1 two authorities", of(&[method, scheme, path, authority, authority]), malformed),
         ("8.3.1 a path begins with a slash", of(&[method, scheme, (":path", "a"), authority]), malformed),
         ("8.3.1 no URI is a path", of(&[method, scheme, (":path", "http://y/"), authority]), malformed),
+        ("8.3.1 no fragment is of a path", of(&[method, scheme, (":path", "/a#b"), authority]), malformed),
+        ("8.3.1 nor behind a query", of(&[method, scheme, (":path", "/a?b#"), authority]), malformed),
+        ("8.3.1 nor in a code", request(joined(&[block(&[method, scheme, authority]), vec![0x04, 0x83, 0x63, 0xFE, 0xBF]])), malformed),
         ("8.3.1 * is for OPTIONS", of(&[method, scheme, (":path", "*"), authority]), malformed),
         ("8.3.1 OPTIONS may ask for *", of(&[(":method", "OPTIONS"), scheme, (":path", "*"), authority]), Status(200)),
         ("8.3.1 no user in an authority", of(&[method, scheme, path, (":authority", "u@x")]), Status(400)),

@@ -69,6 +69,13 @@ pub(super) fn literal(name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Vec<u8
     bytes
 }
 
+/// As [`literal`], for the dynamic table.
+pub(super) fn remembered(name: &str, value: &str) -> Vec<u8> {
+    let mut bytes = literal(name, value);
+    bytes[0] = 0x40;
+    bytes
+}
+
 /// The block of these fields.
 pub(super) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     let field = |(name, value): &(&str, &str)| literal(name, value);
