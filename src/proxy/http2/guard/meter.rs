@@ -12,6 +12,13 @@ const IDLE_FRAMES: u32 = 1_000;
 /// As many bytes written to it earn the client another one: it may ping to measure what it receives.
 const EARNS: u64 = 1_024;
 
+/// As many bytes written to it earn the client a WINDOW_UPDATE: no frame is much shorter, and there are those who
+/// acknowledge each for its stream and for the connection.
+const EARNS_UPDATE: u64 = 8;
+
+/// WINDOW_UPDATEs that a request earns: clients open windows with their streams.
+const UPDATES: u64 = 2;
+
 /// Resets within [`WINDOW`] beyond which they may not be more than half of the requests.
 const RESETS: u32 = 200;
 
@@ -54,6 +61,8 @@ pub(super) struct Meter {
     idle: u32,
     /// Bytes written that have not earned a frame yet.
     earned: u64,
+    /// The same of WINDOW_UPDATEs.
+    earned_updates: u64,
     /// The last stream that was opened.
     stream: u32,
     requests: u32,
@@ -79,6 +88,7 @@ impl Meter {
             began: now,
             idle: 0,
             earned: 0,
+            earned_updates: 0,
             stream: 0,
             requests: 0,
             resets: 0,
@@ -93,6 +103,13 @@ impl Meter {
         // No more than a window's worth is saved up.
         let most = EARNS * u64::from(IDLE_FRAMES);
         self.earned = (self.earned + bytes as u64).min(most);
+        self.earn_updates(bytes as u64);
+    }
+
+    fn earn_updates(&mut self, bytes: u64) {
+        // Whoever saves up more has them come as late as no client does.
+        let most = EARNS_UPDATE * 100 * u64::from(IDLE_FRAMES);
+        self.earned_updates = (self.earned_updates + bytes).min(most);
     }
 
     /// Of a frame's or a request's head that is not whole, or of SETTINGS that did not come yet, the number of frames
@@ -227,12 +244,15 @@ impl Meter {
             HEADERS if stream > self.stream => {
                 self.stream = stream;
                 self.requests = self.requests.saturating_add(1);
+                self.earn_updates(UPDATES * EARNS_UPDATE);
             }
             // Trailers: no other request, or a reset of each would pass for half of them.
             HEADERS => {}
             RST_STREAM => self.resets = self.resets.saturating_add(1),
+            WINDOW_UPDATE if self.earned_updates >= EARNS_UPDATE => {
+                self.earned_updates -= EARNS_UPDATE;
+            }
             // Each is bounded by what the h2 crate, or the client's own window, lets it be.
-            WINDOW_UPDATE => {}
             DATA if !empty || ends_stream => {}
             CONTINUATION if !empty => {}
             _ if self.earned >= EARNS => self.earned -= EARNS,
@@ -310,6 +330,7 @@ mod tests {
             (DATA, 0, 0),
             (CONTINUATION, 0, 0),
             (PRIORITY, 0, 5),
+            (WINDOW_UPDATE, 0, 4),
             (0xFA, 0, 300),
         ] {
             let (mut meter, frame) = (meter(), frame(kind, flags, length));
@@ -345,6 +366,9 @@ mod tests {
         for _ in 0..10 * IDLE_FRAMES {
             meter.wrote(EARNS as usize);
             assert_eq!(meter.read(&mut frame(PING, 0, 8)), None);
+            for _ in 0..EARNS / EARNS_UPDATE {
+                assert_eq!(meter.read(&mut frame(WINDOW_UPDATE, 0, 4)), None);
+            }
         }
     }
 

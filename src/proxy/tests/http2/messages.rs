@@ -172,6 +172,7 @@ fn limits_are_answered_or_end_the_connection() {
         ("pings", frame(PING, 0, 0, [0; 8]).repeat(1_100), GoAway(ENHANCE_YOUR_CALM)),
         ("settings", frame(SETTINGS, 0, 0, []).repeat(1_100), GoAway(ENHANCE_YOUR_CALM)),
         ("priorities", frame(PRIORITY, 0, 3, [0, 0, 0, 0, 1]).repeat(1_100), GoAway(ENHANCE_YOUR_CALM)),
+        ("window updates", frame(WINDOW_UPDATE, 0, 0, [0, 0, 0, 1]).repeat(1_100), GoAway(ENHANCE_YOUR_CALM)),
         ("empty data", joined(&[post(1), frame(DATA, 0, 1, []).repeat(1_100)]), GoAway(ENHANCE_YOUR_CALM)),
     ]);
 }
