@@ -199,13 +199,19 @@ fn the_proxys_own_answers_say_why_and_keep_the_connection() {
             (Request::get("http://x/").header("expect", "a-miracle"), 417),
             (Request::get("http://x/\"quoted\""), 400),
             (Request::get("http://x/").header("content_length", "0"), 400),
+            (
+                Request::get("http://x/").header("x", "y".repeat(70_000)),
+                431,
+            ),
         ] {
             let Ok(request) = request.body(()) else {
                 continue;
             };
             let what = format!("{request:?}");
             let (response, _) = client.send(request, true).await;
-            assert_eq!(response.await.unwrap().status().as_u16(), status, "{what}");
+            let answer = response.await.unwrap();
+            assert_eq!(answer.status().as_u16(), status, "{what}");
+            assert!(answer.headers().contains_key("proxy-status"), "{what}");
         }
     }));
 }
