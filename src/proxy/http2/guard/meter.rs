@@ -175,7 +175,10 @@ impl Meter {
                     self.malformed.push(self.stream)
                 }
                 Some(found) if found.pseudo && self.place == Place::End => match flags_at {
-                    Some(flags) => bytes[flags] &= !END_STREAM,
+                    Some(flags) => {
+                        bytes[flags] &= !END_STREAM;
+                        self.reset(1);
+                    }
                     None => return Some(Offence::Malformed),
                 },
                 _ => {}

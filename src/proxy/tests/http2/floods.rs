@@ -21,7 +21,13 @@ fn requests_taken_back_are_a_flood_in_any_guise() {
     };
     is_a_reset_flood("plain", |n| joined(&[get(n), reset(n)]));
     is_a_reset_flood("trailers", |n| joined(&[post(n), trailers(n), reset(n)]));
+    let of_head = |n| {
+        let fields = block(&[(":path", "/")]);
+        let trailers = frame(HEADERS, END_STREAM | END_HEADERS, n, fields);
+        joined(&[post(n), trailers])
+    };
     is_a_reset_flood("reset by the proxy", malformed);
+    is_a_reset_flood("reset for its trailers", of_head);
 }
 
 /// Whether many streams of these frames have the connection ended, though few come at a time.
