@@ -76,6 +76,37 @@ fn serve(config: Arc<ServerConfig>) -> SocketAddr {
     address
 }
 
+/// As [`serve`], by HTTP/2.
+fn serve_http2(config: Arc<ServerConfig>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().build().unwrap().block_on(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            let acceptor = tokio_rustls::TlsAcceptor::from(config);
+            while let Ok((socket, _)) = listener.accept().await {
+                // A client that does not agree is gone.
+                let Ok(stream) = acceptor.accept(socket).await else {
+                    continue;
+                };
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                tokio::spawn(async move {
+                    while let Some(Ok((request, mut respond))) = connection.accept().await {
+                        let seen = request.uri().to_string();
+                        let answer = http::Response::builder().header("content-length", seen.len());
+                        let answer = answer.body(()).unwrap();
+                        let mut body = respond.send_response(answer, false).unwrap();
+                        body.send_data(seen.into(), true).unwrap();
+                    }
+                });
+            }
+        });
+    });
+    address
+}
+
 /// Answers one request; false when the connection has ended.
 fn answer(stream: &mut StreamOwned<ServerConnection, std::net::TcpStream>) -> bool {
     let mut head = Vec::new();
@@ -150,6 +181,25 @@ fn a_backend_is_served_from_only_if_it_is_who_it_should_be() {
             let metrics = proxy.metrics.backend("web", "b1");
             assert_eq!(metrics.errors(BackendError::Tls), 1);
         }
+    }
+}
+
+#[test]
+fn http2_is_spoken_to_backends_that_agree_on_it_and_to_no_others() {
+    let ca = Authority::new("backends");
+    for (alpn, expected) in [("h2", 200), ("http/1.1", 502)] {
+        let mut config = (*server(&ca, None)).clone();
+        config.alpn_protocols = vec![alpn.into()];
+        let address = serve_http2(Arc::new(config));
+        let tls = json!({"ca": ca.pem, "server_name": "api.internal"});
+        let proxy = Harness::with_pool(&[address], json!({"protocol": "http2", "tls": tls}));
+        for _ in 0..3 {
+            let (head, body) = proxy.get("/a?b");
+            assert_eq!(status(&head), expected, "{alpn}: {head}");
+            assert_eq!(body == "https://x/a?b", expected == 200, "{alpn}: {body}");
+        }
+        let metrics = proxy.metrics.backend("web", "b1");
+        assert_eq!(metrics.errors(BackendError::Tls) > 0, expected == 502);
     }
 }
 

@@ -150,6 +150,35 @@ fn http2_is_spoken_where_alpn_agreed_on_it() {
 }
 
 #[test]
+fn a_flood_over_tls_ends_the_connection_and_disturbs_nobody() {
+    let backend = Scripted::named("hello");
+    let site = Site::new(None);
+    let proxy = site.proxy(&backend);
+    let mut other = site.client(&proxy);
+    let mut config = site.ca.client();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let mut client = Encrypted::connect(&proxy, Arc::new(config)).unwrap();
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let ping = [&[0, 0, 8, 6, 0, 0, 0, 0, 0][..], &[0; 8]].concat();
+    client.send([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..]].concat());
+    client.send(ping.repeat(1_100));
+    let goodbye = loop {
+        let mut head = [0; 9];
+        client.0.read_exact(&mut head).unwrap();
+        let [a, b, c, kind, ..] = head;
+        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        client.0.read_exact(&mut payload).unwrap();
+        if kind == 7 {
+            break payload;
+        }
+    };
+    assert_eq!(goodbye[4..8], [0, 0, 0, 11], "ENHANCE_YOUR_CALM");
+    assert_eq!(other.get().1, b"hello");
+    let listener = proxy.metrics.listener();
+    assert_eq!(listener.refusals("http2_frame_flood"), 1);
+}
+
+#[test]
 fn pipelined_requests_in_one_record_are_all_answered() {
     let backend = Scripted::named("a");
     let site = Site::new(None);
