@@ -264,7 +264,9 @@ fn the_sample_files_are_valid() {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let extension = path.extension().and_then(|extension| extension.to_str());
-        if matches!(extension, Some("toml" | "yaml" | "json")) {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let others = matches!(name, Some("alerts.yaml" | "compose.yaml" | "grafana.json"));
+        if !others && matches!(extension, Some("toml" | "yaml" | "json")) {
             let output = synod().arg("check").arg(&path).output().unwrap();
             assert!(
                 output.status.success(),
