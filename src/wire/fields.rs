@@ -16,6 +16,8 @@ pub struct Fields {
     bytes: Vec<u8>,
     lines: Vec<Line>,
     present: KnownSet,
+    /// Whether any line was skipped or removed.
+    marked: bool,
     /// Lines added here, each with its CRLF.
     appended: Vec<u8>,
     /// How much of `appended` was there before the edits.
@@ -35,6 +37,29 @@ struct Line {
     skipped: bool,
     /// Dropped by an edit.
     removed: bool,
+}
+
+impl Line {
+    /// What stands at `start` in its block, without its CRLF. `None` if no name and colon begin it: so a folded line has
+    /// none, and a name with white space behind it neither (RFC 9112, 5.1 and 5.2).
+    fn read(line: &[u8], start: usize) -> Option<Self> {
+        let name_len = token_len(line);
+        let (name, value) = line.split_at(name_len);
+        let value = value.strip_prefix(b":").filter(|_| name_len > 0)?;
+        let value = value.trim_ascii_start();
+        let end = start + line.len();
+        let value_start = end - value.len();
+        Some(Self {
+            start: start as u32,
+            end: (end + CRLF.len()) as u32,
+            value_start: value_start as u32,
+            value_end: (value_start + value.trim_ascii_end().len()) as u32,
+            name_len: u16::try_from(name_len).ok()?,
+            known: Known::of(name),
+            skipped: false,
+            removed: false,
+        })
+    }
 }
 
 /// One field as received.
@@ -66,6 +91,7 @@ impl Fields {
         self.appended.clear();
         self.unedited = 0;
         self.present = KnownSet::EMPTY;
+        self.marked = false;
     }
 
     /// All fields as received, in order, skipped ones too; not the appended ones.
@@ -150,6 +176,7 @@ impl Fields {
             let field = self.field(&self.lines[at]);
             if field.name.eq_ignore_ascii_case(name.as_bytes()) {
                 self.lines[at].removed = true;
+                self.marked = true;
             }
         }
     }
@@ -161,6 +188,7 @@ impl Fields {
             let given = self.field(&self.lines[at]).name;
             if given.len() == name.len() && is_alike(given, name.as_bytes()) {
                 self.lines[at].removed = true;
+                self.marked = true;
             }
         }
     }
@@ -175,6 +203,7 @@ impl Fields {
         for at in 0..self.lines.len() {
             if drop(self.field(&self.lines[at])) {
                 self.lines[at].skipped = true;
+                self.marked = true;
             }
         }
     }
@@ -196,7 +225,12 @@ impl Fields {
     /// Writes the lines that are neither skipped nor in `drop`, then the appended ones.
     pub(super) fn copy_kept(&self, drop: KnownSet, out: &mut Vec<u8>) {
         let mut run = 0;
-        for line in &self.lines {
+        // Mostly all of them go on.
+        let lines = match self.marked || self.present.intersects(drop) {
+            true => &self.lines[..],
+            false => &[],
+        };
+        for line in lines {
             if line.skipped || line.removed || drop.contains(line.known) {
                 out.extend_from_slice(&self.bytes[run..line.start as usize]);
                 run = line.end as usize;
@@ -206,42 +240,28 @@ impl Fields {
         out.extend_from_slice(&self.appended);
     }
 
-    /// Takes over a parsed block of lines: `block` ends with the last field's CRLF, and the fields point into it.
-    ///
-    /// Tells whether every line ends in CRLF.
-    pub(super) fn fill(&mut self, block: &[u8], fields: &[httparse::Header<'_>]) -> bool {
+    /// Reads the lines at the start of `block`, at most so many, and keeps a copy of them. Tells where the blank line
+    /// behind them ends; `None` if it is not there, or a line breaks a rule. That a value holds no control byte is for
+    /// the caller to see to, by [`is_text`].
+    pub(super) fn read(&mut self, block: &[u8], most: usize) -> Option<usize> {
         self.clear();
-        self.bytes.extend_from_slice(block);
-        let base = block.as_ptr() as usize;
-        let mut strict = true;
-        for (at, field) in fields.iter().enumerate() {
-            let start = (field.name.as_ptr() as usize).wrapping_sub(base);
-            let end = match fields.get(at + 1) {
-                Some(next) => (next.name.as_ptr() as usize).wrapping_sub(base),
-                None => block.len(),
-            };
-            // An empty value may point anywhere.
-            let value_start = match field.value {
-                [] => start + field.name.len() + 1,
-                value => (value.as_ptr() as usize).wrapping_sub(base),
-            };
-            let known = Known::of(field.name.as_bytes());
-            strict &= block
-                .get(..end)
-                .is_some_and(|lines| lines.ends_with(b"\r\n"));
-            self.present.insert(known);
-            self.lines.push(Line {
-                start: start as u32,
-                end: end as u32,
-                value_start: value_start as u32,
-                value_end: (value_start + field.value.len()) as u32,
-                name_len: field.name.len() as u16,
-                known,
-                skipped: false,
-                removed: false,
-            });
+        let mut start = 0;
+        loop {
+            let len = line_len(&block[start..])?;
+            let end = start + len + CRLF.len();
+            if len == 0 {
+                break;
+            }
+            if self.lines.len() == most {
+                return None;
+            }
+            let line = Line::read(&block[start..start + len], start)?;
+            self.present.insert(line.known);
+            self.lines.push(line);
+            start = end;
         }
-        strict
+        self.bytes.extend_from_slice(&block[..start]);
+        Some(start + CRLF.len())
     }
 
     fn field(&self, line: &Line) -> Field<'_> {
@@ -277,6 +297,39 @@ fn trimmed(mut bytes: &[u8]) -> &[u8] {
     }
     bytes
 }
+
+/// What every line ends in, and nothing else.
+pub(super) const CRLF: &[u8] = b"\r\n";
+
+/// The length of the first line without its CRLF; `None` if it has none, or a lone CR or LF comes first.
+pub(super) fn line_len(bytes: &[u8]) -> Option<usize> {
+    let len = memchr::memchr2(b'\r', b'\n', bytes)?;
+    bytes[len..].starts_with(CRLF).then_some(len)
+}
+
+/// How many bytes at the start may stand in a name.
+pub(super) fn token_len(bytes: &[u8]) -> usize {
+    let other = bytes.iter().position(|&byte| !TOKEN[byte as usize]);
+    other.unwrap_or(bytes.len())
+}
+
+/// Whether whole lines hold no other control byte than tabs. Without a way out of the loop it is done for many bytes
+/// at a time.
+pub(super) fn is_text(lines: &[u8]) -> bool {
+    lines.iter().fold(true, |text, &byte| {
+        text & (is_value_byte(byte) | (byte == b'\r') | (byte == b'\n'))
+    })
+}
+
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = is_token_byte(byte as u8);
+        byte += 1;
+    }
+    table
+};
 
 /// RFC 9110, 5.6.2: what names and methods are made of.
 pub(super) const fn is_token_byte(byte: u8) -> bool {

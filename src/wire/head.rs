@@ -151,6 +151,11 @@ impl RequestHead {
         &self.authority
     }
 
+    /// Whether what it holds of its host came of this field.
+    pub(super) fn is_of_host(&self, field: &[u8]) -> bool {
+        !field.is_empty() && self.authority.as_bytes() == field
+    }
+
     /// The header fields.
     pub fn fields(&self) -> &Fields {
         &self.fields
@@ -211,6 +216,9 @@ impl RequestHead {
     ///
     /// Not told for `h2c`: a proxy that passes that upgrade on loses sight of the requests behind it.
     pub fn upgrade(&self) -> Option<&str> {
+        if !self.fields.has(Known::Upgrade) {
+            return None;
+        }
         let value = asked_upgrade(self.version, &self.fields)?;
         let mut protocols = members(value.as_bytes()).peekable();
         protocols.peek()?;

@@ -124,10 +124,8 @@ fn write_connection_of_request(head: &RequestHead, forward: &Forward<'_>, out: &
 }
 
 fn accepts_trailers(fields: &Fields) -> bool {
-    fields
-        .values(Known::Te)
-        .flat_map(members)
-        .any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
+    let mut codings = fields.values(Known::Te).flat_map(members);
+    fields.has(Known::Te) && codings.any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
 }
 
 pub(super) fn write_forwarding(head: &RequestHead, forward: &Forward<'_>, out: &mut Vec<u8>) {

@@ -90,6 +90,9 @@ pub(super) fn of_response(status: u16, method: &str, declared: Option<BodyKind>)
 
 /// Whether the connection may serve another message, by version and Connection (RFC 9112, section 9.3).
 pub(super) fn persists(version: Version, fields: &Fields) -> bool {
+    if !fields.has(Known::Connection) {
+        return version != Version::Http10;
+    }
     let mut options = fields.values(Known::Connection).flat_map(members);
     match version {
         Version::Http11 | Version::Http2 => {

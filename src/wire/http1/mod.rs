@@ -1,4 +1,4 @@
-//! HTTP/1 for a proxy: strict, sans-IO, on httparse.
+//! HTTP/1 for a proxy: strict, sans-IO.
 //!
 //! A message that two parsers could understand in two ways is refused, never repaired: nothing ambiguous reaches a
 //! backend. What is accepted goes on as it came, but for the fields that a proxy must change. No function here
@@ -60,6 +60,7 @@ mod framing;
 mod hop;
 mod parse;
 mod question;
+mod quick;
 mod refusal;
 mod scan;
 mod strict;

@@ -1,12 +1,12 @@
 //! From a buffer to a head: complete, incomplete, or refused.
 //!
-//! The scan finds the head's end; httparse reads it once, when it is whole; what httparse is lenient about is checked
-//! here. A head that httparse refuses is read again by the slow and strict reader, only to name the broken rule.
+//! The quick reader takes the head apart if it is whole and keeps the rules of syntax; what it means is settled here. If
+//! it does not the scan tells whether it is whole, and the slow and strict reader names the broken rule.
 
-use std::mem::MaybeUninit;
-
+use super::quick::{self, RequestLine};
 use super::refusal::{Reason, Refusal, Side};
-use super::{MAX_FIELDS, MAX_METHOD, Scan, framing, hop, strict, target};
+use super::strict::{self, Start};
+use super::{MAX_METHOD, Scan, framing, hop, target};
 use crate::wire::body::BodyKind;
 use crate::wire::field::Known;
 use crate::wire::fields::{Fields, is_token_byte, members};
@@ -59,41 +59,16 @@ fn request(buffer: &[u8], scan: &mut Scan, head: &mut RequestHead) -> Result<Par
         Some(&byte) if !is_token_byte(byte) => return Err(strict::no_request(byte)),
         Some(_) => {}
     }
-    let Some(end) = scan.find_end(buffer, start)? else {
+    let fields = &mut head.fields;
+    let read = |bytes| quick::head(bytes, quick::request_line, fields);
+    let Some((line, end)) = take(buffer, start, scan, Start::Request, read)? else {
         return Ok(Parsed::Incomplete);
     };
-    let bytes = &buffer[start..end];
-    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
-    let mut parsed = httparse::Request::new(&mut []);
-    match parsed.parse_with_uninit_headers(bytes, &mut fields) {
-        Ok(httparse::Status::Complete(len)) if len == bytes.len() => {}
-        _ => return Err(broken_rule(buffer, start, strict::Start::Request)),
-    }
-    let (Some(method), Some(target), Some(version)) = (parsed.method, parsed.path, parsed.version)
-    else {
-        return Err(Reason::Malformed);
-    };
-    let version = if version == 0 {
-        Version::Http10
-    } else {
-        Version::Http11
-    };
-    // Where each line ends in CRLF the fields start here and nowhere else.
-    let block = method.len() + 1 + target.len() + " HTTP/1.1\r\n".len();
-    let exact = bytes
-        .get(..block)
-        .is_some_and(|line| line.ends_with(b"\r\n"));
-    if !exact
-        || !head
-            .fields
-            .fill(&bytes[block..bytes.len() - 2], parsed.headers)
-    {
-        return Err(broken_rule(buffer, start, strict::Start::Request));
-    }
+    let version = line.version;
     if head.fields.has(Known::FalseFraming) {
         return Err(Reason::FalseFraming);
     }
-    start_request(head, method, target, version)?;
+    start_request(head, line)?;
     head.body = framing::declared(version, &head.fields)?.unwrap_or(BodyKind::None);
     head.keep_alive = framing::persists(version, &head.fields);
     hop::skip_nominated(&mut head.fields)?;
@@ -114,12 +89,35 @@ fn expectations(version: Version, fields: &Fields) -> Result<(), Reason> {
     }
 }
 
-fn start_request(
-    head: &mut RequestHead,
-    method: &str,
-    target: &str,
-    version: Version,
-) -> Result<(), Reason> {
+/// Reads the head at `start`, which mostly is whole at the first look; none while it is not. What breaks a rule is named
+/// the same, however it came.
+fn take<'a, T>(
+    buffer: &'a [u8],
+    start: usize,
+    scan: &mut Scan,
+    side: Start,
+    mut read: impl FnMut(&'a [u8]) -> Option<(T, usize)>,
+) -> Result<Option<(T, usize)>, Reason> {
+    if scan.is_fresh()
+        && let Some((line, len)) = read(&buffer[start..])
+    {
+        return Ok(Some((line, start + len)));
+    }
+    match scan.find_end(buffer, start) {
+        Ok(None) => Ok(None),
+        Ok(Some(end)) => match read(&buffer[start..end]) {
+            Some((line, _)) => Ok(Some((line, end))),
+            None => Err(strict::broken_rule(&buffer[start..end], side)),
+        },
+        // Responses have no target.
+        Err(Reason::TargetTooLong) if side == Start::Response => Err(Reason::BadStartLine),
+        Err(reason) => Err(reason),
+    }
+}
+
+fn start_request(head: &mut RequestHead, line: RequestLine<'_>) -> Result<(), Reason> {
+    let base = line.method + 1;
+    let (method, target) = (&line.asked[..line.method], &line.asked[base..]);
     if method.len() > MAX_METHOD {
         return Err(Reason::MethodTooLong);
     }
@@ -128,13 +126,10 @@ fn start_request(
     }
     let parts = target::parse(method, target)?;
     head.line.clear();
-    head.line.push_str(method);
-    head.line.push(' ');
-    head.line.push_str(target);
-    let base = method.len() + 1;
+    head.line.push_str(line.asked);
     (head.method_len, head.path, head.query) =
         (method.len(), base + parts.path, base + parts.query);
-    (head.form, head.version) = (parts.form, version);
+    (head.form, head.version) = (parts.form, line.version);
     name_host(head, target, parts.authority)
 }
 
@@ -146,6 +141,8 @@ fn name_host(head: &mut RequestHead, target: &str, asked: Option<&str>) -> Resul
         (_, Some(_)) => return Err(Reason::RepeatedHost),
         (None, None) if head.version == Version::Http11 => return Err(Reason::NoHost),
         (None, None) => None,
+        // Mostly that of the request before, and then what came of it is there.
+        (Some(value), None) if asked.is_none() && head.is_of_host(value) => return Ok(()),
         (Some(value), None) => Some(std::str::from_utf8(value).map_err(|_| Reason::BadHost)?),
     };
     head.authority.clear();
@@ -170,25 +167,6 @@ fn name_host(head: &mut RequestHead, target: &str, asked: Option<&str>) -> Resul
     Ok(())
 }
 
-/// The first rule that the head at `start` breaks: the same, however it came.
-#[cold]
-fn broken_rule(buffer: &[u8], start: usize, side: strict::Start) -> Reason {
-    match (Scan::default().find_end_by_line(buffer, start), side) {
-        (Ok(Some(end)), side) => strict::broken_rule(&buffer[start..end], side),
-        (Ok(None), _) => Reason::Malformed,
-        (Err(reason), strict::Start::Request) => reason,
-        (Err(reason), strict::Start::Response) => of_status_line(reason),
-    }
-}
-
-/// Responses have no target.
-fn of_status_line(reason: Reason) -> Reason {
-    match reason {
-        Reason::TargetTooLong => Reason::BadStartLine,
-        reason => reason,
-    }
-}
-
 fn response(
     buffer: &[u8],
     scan: &mut Scan,
@@ -199,43 +177,15 @@ fn response(
     if buffer[..seen] != b"HTTP/"[..seen] {
         return Err(Reason::BadStartLine);
     }
-    let end = match scan.find_end(buffer, 0) {
-        Ok(Some(end)) => end,
-        Ok(None) => return Ok(Parsed::Incomplete),
-        Err(reason) => return Err(of_status_line(reason)),
+    let fields = &mut head.fields;
+    let read = |bytes| quick::head(bytes, quick::status_line, fields);
+    let Some((line, end)) = take(buffer, 0, scan, Start::Response, read)? else {
+        return Ok(Parsed::Incomplete);
     };
-    let bytes = &buffer[..end];
-    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
-    let mut parsed = httparse::Response::new(&mut []);
-    let config = httparse::ParserConfig::default();
-    match config.parse_response_with_uninit_headers(&mut parsed, bytes, &mut fields) {
-        Ok(httparse::Status::Complete(len)) if len == bytes.len() => {}
-        _ => return Err(broken_rule(buffer, 0, strict::Start::Response)),
-    }
-    let (Some(version), Some(status)) = (parsed.version, parsed.code) else {
-        return Err(Reason::Malformed);
-    };
-    head.version = if version == 0 {
-        Version::Http10
-    } else {
-        Version::Http11
-    };
-    let block = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |lf| lf + 1);
-    if status < 100 {
-        return Err(Reason::BadStatus);
-    }
-    let exact = bytes[..block].ends_with(b"\r\n");
-    if !exact
-        || !head
-            .fields
-            .fill(&bytes[block..bytes.len() - 2], parsed.headers)
-    {
-        return Err(broken_rule(buffer, 0, strict::Start::Response));
-    }
-    head.status = status;
+    let status = line.status;
+    (head.version, head.status) = (line.version, status);
     head.reason.clear();
-    head.reason
-        .extend_from_slice(bytes.get("HTTP/1.1 200 ".len()..block - 2).unwrap_or(b""));
+    head.reason.extend_from_slice(line.reason);
     let declared = framing::declared(head.version, &head.fields)?;
     head.body = framing::of_response(status, method, declared);
     // A 204 that declares a body may well send it: what follows on that connection cannot be trusted.

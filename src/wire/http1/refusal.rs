@@ -152,7 +152,7 @@ reasons! {
     ForbiddenTrailer = 400 "forbidden_trailer",
     /// The connection ended within a body.
     Truncated = 400 "truncated",
-    /// A head that httparse refuses and no rule above explains.
+    /// A head that the quick reader refuses and no rule above explains.
     Malformed = 400 "malformed",
 }
 

@@ -2,10 +2,6 @@
 //!
 //! Lines end in CRLF and nothing else, so a bare LF is refused here, before more is waited for.
 
-use std::sync::LazyLock;
-
-use memchr::memmem;
-
 use super::refusal::Reason;
 use super::{MAX_FIELDS, MAX_HEAD, MAX_START_LINE};
 
@@ -20,37 +16,16 @@ pub struct Scan {
     lines: usize,
 }
 
-/// What ends a head.
-static BLANK_LINE: LazyLock<memmem::Finder<'static>> =
-    LazyLock::new(|| memmem::Finder::new(b"\r\n\r\n"));
-
-/// The end of an ordinary head, in one look: how its lines end is checked when they are read. A head that could break
-/// a bound of size is looked at line by line.
-fn came_whole(buffer: &[u8], start: usize) -> Option<usize> {
-    let head = buffer.get(start..)?;
-    let len = BLANK_LINE.find(&head[..head.len().min(MAX_START_LINE)])? + b"\r\n\r\n".len();
-    Some(start + len)
-}
-
 impl Scan {
+    /// Whether nothing was looked at yet.
+    pub(super) fn is_fresh(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// The length of the head at `start`, counted from the buffer's beginning; none while it is incomplete.
     ///
     /// `start` is the same in each call with the same buffer.
     pub(super) fn find_end(
-        &mut self,
-        buffer: &[u8],
-        start: usize,
-    ) -> Result<Option<usize>, Reason> {
-        if *self == Scan::default()
-            && let Some(end) = came_whole(buffer, start)
-        {
-            return Ok(Some(end));
-        }
-        self.find_end_by_line(buffer, start)
-    }
-
-    /// As [`find_end`](Self::find_end), by the letter.
-    pub(super) fn find_end_by_line(
         &mut self,
         buffer: &[u8],
         start: usize,

@@ -1,6 +1,6 @@
 //! The slow and strict reader: names the rule that a head breaks.
 //!
-//! It runs only on heads that were refused already, and in tests, as a second judge of what httparse accepts.
+//! It runs only on heads that were refused already, and in tests, as a second judge of what the quick reader accepts.
 
 use super::MAX_FIELDS;
 use super::refusal::Reason;

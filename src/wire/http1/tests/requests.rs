@@ -564,3 +564,29 @@ fn what_the_client_asks_of_the_connection_is_told() {
         None
     );
 }
+
+#[test]
+fn a_head_used_again_names_the_host_of_its_own_request() {
+    let mut head = RequestHead::new();
+    let mut next = |text: &[u8]| {
+        let parsed = parse_request(text, &mut Scan::default(), &mut head);
+        parsed.map(|_| (head.host().to_owned(), head.authority().to_owned()))
+    };
+    let named = |host: &str, authority: &str| Ok((host.to_owned(), authority.to_owned()));
+    for _ in 0..2 {
+        assert_eq!(
+            next(b"GET / HTTP/1.1\r\nHost: A.:80\r\n\r\n"),
+            named("a", "A.:80")
+        );
+    }
+    assert_eq!(next(b"GET / HTTP/1.0\r\n\r\n"), named("", ""));
+    assert!(next(b"GET / HTTP/1.1\r\nHost:\r\n\r\n").is_err());
+    assert_eq!(
+        next(b"GET http://b/ HTTP/1.1\r\nHost: b\r\n\r\n"),
+        named("b", "b")
+    );
+    assert_eq!(next(b"GET / HTTP/1.1\r\nHost: b\r\n\r\n"), named("b", "b"));
+    assert!(next(b"GET http://c/ HTTP/1.1\r\nHost: b\r\n\r\n").is_err());
+    assert!(next(b"GET / HTTP/1.1\r\nHost: b\r\nHost: b\r\n\r\n").is_err());
+    assert_eq!(next(b"GET / HTTP/1.1\r\nHost: B\r\n\r\n"), named("b", "B"));
+}
