@@ -36,10 +36,10 @@ pub(crate) type Run = Box<dyn FnMut() -> u64>;
 pub(crate) fn all() -> Vec<Step> {
     let step = |name, make, most| Step { name, make, most };
     vec![
-        step("parse a request", parse_a_request, 3_900),
-        step("rewrite its head", rewrite_its_head, 850),
-        step("parse an answer", parse_an_answer, 2_600),
-        step("rewrite its head back", rewrite_it_back, 360),
+        step("parse a request", parse_a_request, 3_500),
+        step("rewrite its head", rewrite_its_head, 730),
+        step("parse an answer", parse_an_answer, 2_450),
+        step("rewrite its head back", rewrite_it_back, 300),
         step("match, 10 routes", || matching(10), 820),
         step("match, 10,000 routes", || matching(10_000), 990),
         step("load the snapshot", load, 40),

@@ -230,7 +230,7 @@ pub(crate) async fn stream(
     begun: &mut Buffer,
     out: &mut Vec<u8>,
     idle: Duration,
-    mut way: Way<'_, '_>,
+    way: &mut Way<'_, '_>,
 ) -> Result<bool, Failure> {
     let mut reader = BodyReader::response(kind);
     let mut trailers = Vec::new();
@@ -243,7 +243,7 @@ pub(crate) async fn stream(
             Poll::Ready(read) => read?,
             Poll::Pending => {
                 encoder.flush().map_err(broken)?;
-                pass(std::mem::take(encoder.made()), out, idle, &mut way).await?;
+                pass(std::mem::take(encoder.made()), out, idle, way).await?;
                 way.deadline.set(idle);
                 way.fill(later).await?
             }
@@ -255,7 +255,7 @@ pub(crate) async fn stream(
         }
         done = take(&mut reader, later, &mut encoder, &mut trailers)?;
         if encoder.made().len() >= ENOUGH {
-            pass(std::mem::take(encoder.made()), out, idle, &mut way).await?;
+            pass(std::mem::take(encoder.made()), out, idle, way).await?;
         }
     }
     let rest = encoder.finish().map_err(broken)?;

@@ -90,8 +90,8 @@ pub(crate) struct Way<'a, 'b> {
 /// Reads the answer to `request` and writes it to the client.
 pub(crate) async fn run(
     request: &RequestHead,
-    manner: Manner<'_>,
-    mut way: Way<'_, '_>,
+    manner: &Manner<'_>,
+    way: &mut Way<'_, '_>,
 ) -> Result<Answered, Failure> {
     // Nothing is held while the backend thinks. An error shows when it is read.
     poll_fn(|cx| match way.backend.poll_read_ready(cx) {
@@ -107,7 +107,7 @@ pub(crate) async fn run(
     } = &mut **reply;
     let mut interim = 0;
     loop {
-        read_head(request, head, buffer, &mut way).await?;
+        read_head(request, head, buffer, way).await?;
         if head.status() == 101 {
             return switch(request, head, buffer, out, manner, way).await;
         }
@@ -197,8 +197,8 @@ async fn switch(
     head: &mut ResponseHead,
     buffer: &Buffer,
     out: &mut Vec<u8>,
-    manner: Manner<'_>,
-    mut way: Way<'_, '_>,
+    manner: &Manner<'_>,
+    way: &mut Way<'_, '_>,
 ) -> Result<Answered, Failure> {
     if !upgrade::accepts(request, head) {
         return Err(Failure::UnaskedUpgrade);
@@ -227,13 +227,13 @@ async fn switch(
     })
 }
 
-fn edit_answer(head: &mut ResponseHead, manner: Manner<'_>) {
+fn edit_answer(head: &mut ResponseHead, manner: &Manner<'_>) {
     if let Some((policy, ruling)) = manner.policy {
         ruling.edit_answer(policy, head);
     }
 }
 
-fn name_revision(head: &mut ResponseHead, manner: Manner<'_>) {
+fn name_revision(head: &mut ResponseHead, manner: &Manner<'_>) {
     if let Some(revision) = manner.revision {
         head.fields_mut().skip_named("synod-revision");
         // Digits are a valid value.
@@ -243,7 +243,7 @@ fn name_revision(head: &mut ResponseHead, manner: Manner<'_>) {
     }
 }
 
-fn give_cookie(head: &mut ResponseHead, manner: Manner<'_>) {
+fn give_cookie(head: &mut ResponseHead, manner: &Manner<'_>) {
     if let Some(cookie) = manner.cookie {
         // A valid value: names that the config takes, and hexadecimal digits.
         let _ = head.fields_mut().append("Set-Cookie", cookie.as_bytes());
@@ -256,9 +256,9 @@ async fn relay(
     head: &mut ResponseHead,
     buffer: &mut Buffer,
     out: &mut Vec<u8>,
-    manner: Manner<'_>,
+    manner: &Manner<'_>,
     now: Instant,
-    mut way: Way<'_, '_>,
+    way: &mut Way<'_, '_>,
 ) -> Result<Answered, Failure> {
     let (kind, client) = (head.body(), request.version());
     let relay = kind.relay(client);
@@ -271,7 +271,7 @@ async fn relay(
     let encoder = compress.and_then(|policy| compress::begin(policy, request, head, way.worker));
     name_revision(head, manner);
     give_cookie(head, manner);
-    if head.fields().value(Known::Date).is_none() {
+    if !head.fields().has(Known::Date) {
         // RFC 9110, 6.6.1: who has a clock adds it for a sender that had none. A date is a valid value.
         way.worker.date.with(|date| {
             let _ = head.fields_mut().append("Date", date.as_bytes());
@@ -334,7 +334,7 @@ async fn stream(
     relay: Relay,
     out: &mut Vec<u8>,
     idle: Duration,
-    mut way: Way<'_, '_>,
+    way: &mut Way<'_, '_>,
 ) -> Result<bool, Failure> {
     let mut large = way.worker.large.lease();
     let buffer = &mut large.0;

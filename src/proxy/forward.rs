@@ -80,10 +80,11 @@ impl Lost {
     }
 }
 
-/// Gives the request to `backend`.
+/// Gives the request to `backend`, where it is in flight to the end of the answer's body.
 pub(crate) async fn attempt(
     job: &mut Job<'_>,
     pool: &PoolEntry,
+    backend: &Arc<Backend>,
     in_flight: InFlight,
     declining: Option<&Declining<'_>>,
 ) -> Result<Answered, Lost> {
@@ -91,8 +92,6 @@ pub(crate) async fn attempt(
         declining,
         ..Progress::default()
     };
-    // Kept to the end of the answer's body.
-    let backend = &in_flight.backend().clone();
     let worker = job.client.worker.clone();
     let telling = pool.proxy_protocol.map(|version| Telling {
         version,
@@ -326,7 +325,7 @@ async fn move_both(
         deadline.set(manner.answer_within);
         exchange.give_room(&worker.buffers);
     }
-    let down = download::Way {
+    let mut down = download::Way {
         backend: &mut backend_read,
         client: &mut client_write,
         deadline,
@@ -343,9 +342,8 @@ async fn move_both(
         record,
         waits: &waits_for_client,
     };
-    let down = download::run(&exchange.request, manner, down);
-    let up = upload::run(job.upload, unsent, &mut exchange.inbound, up);
-    let (mut down, mut up) = (pin!(down), pin!(up));
+    let mut down = pin!(download::run(&exchange.request, &manner, &mut down));
+    let mut up = pin!(upload::run(job.upload, unsent, &mut exchange.inbound, up));
     let answered = poll_fn(|cx| {
         if uploaded.is_none()
             && let Poll::Ready(result) = up.as_mut().poll(cx)

@@ -186,7 +186,7 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
             (None, None) => Err(Unanswered::unasked(Failure::NoRoute)),
             (None, Some(route)) => {
                 let ruled = policy::rule(route, client, exchange, &mut upload, &mut ruling);
-                let job = Job {
+                let mut job = Job {
                     pass: Pass::default(),
                     idempotent: is_idempotent(exchange.request.method())
                         || route.repeats_any_method(),
@@ -209,7 +209,7 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
                     cookie: None,
                 };
                 match ruled {
-                    None => forward(job, &snapshot, route, &mut path).await,
+                    None => forward(&mut job, &snapshot, route, &mut path).await,
                     Some(failure) => Err(Unanswered::unasked(failure)),
                 }
             }
@@ -282,7 +282,7 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
 }
 
 async fn forward<'a>(
-    mut job: Job<'a>,
+    job: &mut Job<'a>,
     snapshot: &'a Snapshot,
     route: &'a RouteEntry,
     path: &mut Path,
@@ -292,7 +292,7 @@ async fn forward<'a>(
     job.pass = Pass::of(route, &job.exchange.request).map_err(Unanswered::unasked)?;
     if route.policy().is_some_and(Policy::holds_up) {
         // Rare enough to have its room elsewhere.
-        let held = Box::pin(hold_up(&mut job, snapshot, route)).await;
+        let held = Box::pin(hold_up(job, snapshot, route)).await;
         held.map_err(Unanswered::unasked)?;
     }
     let stuck = sticky::pool(snapshot, route, &job.exchange.request);
@@ -303,10 +303,10 @@ async fn forward<'a>(
         path.pool = Some(pool.name.clone());
     }
     let mirror = snapshot.mirror_of(route);
-    let copies_later = mirror::begin(&job, route, mirror);
-    let result = retry::forward(&mut job, route, pool, path).await;
+    let copies_later = mirror::begin(job, route, mirror);
+    let result = retry::forward(job, route, pool, path).await;
     if copies_later {
-        mirror::finish(&job, route, mirror);
+        mirror::finish(job, route, mirror);
     }
     result
 }

@@ -122,7 +122,7 @@ async fn tries(
         let left = tried.len() + 1 < most;
         let declining = declining(job, route, pool, &tried, backend.key).filter(|_| left);
         trace::begin_try(job, pool, backend, tried.len());
-        let result = attempt(job, pool, in_flight, declining.as_ref()).await;
+        let result = attempt(job, pool, backend, in_flight, declining.as_ref()).await;
         trace::end_try(job, &result);
         let paid = declining.and_then(|declining| declining.leave.take());
         match result {
