@@ -30,6 +30,8 @@ pub struct Registry {
     fences: Fences,
     suspects: Suspects,
     warming: Arc<Notify>,
+    /// Of a scratch one: what is in use there is found here too.
+    over: Option<Arc<Registry>>,
     /// Until somebody judges them.
     suspected: Mutex<Option<mpsc::Receiver<Suspect>>>,
 }
@@ -64,6 +66,7 @@ impl Registry {
             fences: Fences::default(),
             suspects,
             warming: Arc::default(),
+            over: None,
             suspected: Mutex::new(Some(suspected)),
         }
     }
@@ -83,22 +86,39 @@ impl Registry {
         Self::new(MetricsRegistry::new(1))
     }
 
-    /// A scratch registry that has what this one has on its keyring.
-    pub fn scratch_alike(&self) -> Self {
-        Self::scratch().with_keyring(self.keyring.clone())
+    /// A scratch registry that has what this one has on its keyring, and finds what is in use in this one: only what is
+    /// new must be made.
+    pub fn scratch_over(self: &Arc<Self>) -> Self {
+        Self {
+            over: Some(self.clone()),
+            ..Self::scratch().with_keyring(self.keyring.clone())
+        }
     }
 
     /// What pool `name` keeps over revisions.
     pub fn pool(&self, name: &Name) -> Arc<PoolRuntime> {
-        self.pool_of(&mut self.lock(), name).0
+        let known = self.over.as_ref().and_then(|over| over.known_pool(name));
+        known.unwrap_or_else(|| self.pool_of(&mut self.lock(), name).0)
+    }
+
+    fn known_pool(&self, name: &Name) -> Option<Arc<PoolRuntime>> {
+        self.lock().pools.get(name)?.runtime.upgrade()
+    }
+
+    fn known_backend(&self, pool: &Name, key: &(Name, Address)) -> Option<Arc<Backend>> {
+        self.lock().pools.get(pool)?.backends.get(key)?.upgrade()
     }
 
     /// The backend of that identity: the one in use, or a new one, closed.
     pub fn backend(&self, pool: &Name, id: &Name, address: impl Into<Address>) -> Arc<Backend> {
         let address = address.into();
+        let key = (id.clone(), address.clone());
+        let over = self.over.as_ref();
+        if let Some(backend) = over.and_then(|over| over.known_backend(pool, &key)) {
+            return backend;
+        }
         let mut known = self.lock();
         let (runtime, backends) = self.pool_of(&mut known, pool);
-        let key = (id.clone(), address.clone());
         if let Some(backend) = backends.get(&key).and_then(Weak::upgrade) {
             return backend;
         }

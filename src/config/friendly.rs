@@ -1,5 +1,6 @@
 //! Durations as people write them: `"2s"`, `"500ms"`, `"1m30s"`. Whole milliseconds; one canonical form out.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -25,8 +26,34 @@ pub(crate) fn parse(text: &str) -> Option<Duration> {
         .then_some(duration)
 }
 
+/// Units of the canonical form, in milliseconds.
+const UNITS: [(u128, &str); 4] = [(3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
+
 /// The canonical form.
 pub(crate) fn print(duration: Duration) -> String {
+    let whole = duration.subsec_nanos().is_multiple_of(1_000_000);
+    let usual = limits::SHORTEST_DURATION..=limits::LONGEST_DURATION;
+    if whole && usual.contains(&duration) {
+        return print_whole(duration);
+    }
+    print_any(duration)
+}
+
+/// Of a duration that [`parse`] gives. Every resource that is made is written once, with all of its durations.
+fn print_whole(duration: Duration) -> String {
+    let mut left = duration.as_millis();
+    let mut text = String::with_capacity(16);
+    for (unit, name) in UNITS {
+        if left >= unit {
+            // A string takes all that is written.
+            let _ = write!(text, "{}{name}", left / unit);
+            left %= unit;
+        }
+    }
+    text
+}
+
+fn print_any(duration: Duration) -> String {
     // A duration of a config is at most a day; one built by hand saturates.
     let signed = SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
     PRINTER.duration_to_string(&signed)
@@ -54,6 +81,17 @@ pub(crate) fn serialize_option<S: Serializer>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_usual_is_printed_as_anything_is() {
+        let day = limits::LONGEST_DURATION.as_millis() as u64;
+        let near = [1, 1_000, 60_000, 3_600_000, day].map(|unit| unit.saturating_sub(2)..unit + 2);
+        let spread = (1..day).step_by(7_919_777);
+        for millis in near.into_iter().flatten().chain(spread) {
+            let duration = Duration::from_millis(millis);
+            assert_eq!(print(duration), print_any(duration));
+        }
+    }
 
     #[test]
     fn canonical_form_is_the_short_one() {

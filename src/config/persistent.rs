@@ -11,7 +11,7 @@ use std::mem;
 use std::sync::Arc;
 
 /// Entries of a chunk, at most.
-const MOST: usize = 128;
+const MOST: usize = 64;
 
 /// An ordered map whose clones share what they have in common.
 pub struct PersistentMap<K, V> {

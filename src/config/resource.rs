@@ -58,13 +58,11 @@ impl<T> Resource<T> {
     where
         T: Spec,
     {
-        let mut sink = Sink {
-            hasher: XxHash3_64::with_seed(0),
-            bytes: 0,
-        };
-        // Neither the sink nor the specs' `Serialize` has a way to fail; a short digest would be one on every node.
-        let _ = serde_json::to_writer(&mut sink, &spec);
-        let Sink { mut hasher, bytes } = sink;
+        let mut canonical = Vec::with_capacity(1024);
+        // Neither the buffer nor the specs' `Serialize` has a way to fail; a short digest would be one on every node.
+        let _ = serde_json::to_writer(&mut canonical, &spec);
+        let mut hasher = XxHash3_64::with_seed(0);
+        hasher.write(&canonical);
         for number in [created.0, revision.0]
             .into_iter()
             .chain(parts.values().map(|part| part.0))
@@ -78,7 +76,7 @@ impl<T> Resource<T> {
             spec,
             parts: Arc::new(parts),
             digest: hasher.finish(),
-            bytes,
+            bytes: canonical.len(),
         }
     }
 
@@ -90,23 +88,5 @@ impl<T> Resource<T> {
     /// When that nested resource last changed; `None` if it is not there.
     pub fn part(&self, id: &Name) -> Option<Revision> {
         self.parts.get(id).copied()
-    }
-}
-
-/// Counts and hashes canonical JSON without keeping it.
-struct Sink {
-    hasher: XxHash3_64,
-    bytes: usize,
-}
-
-impl std::io::Write for Sink {
-    fn write(&mut self, piece: &[u8]) -> std::io::Result<usize> {
-        self.hasher.write(piece);
-        self.bytes += piece.len();
-        Ok(piece.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }

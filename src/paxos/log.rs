@@ -105,18 +105,6 @@ pub struct Batch {
     pub decided: Option<Slot>,
 }
 
-impl Batch {
-    /// How many entries it adds.
-    pub fn entries(&self) -> usize {
-        match &self.log {
-            None => 0,
-            Some(LogChange::Append { entries, .. } | LogChange::Adopt { entries, .. }) => {
-                entries.len()
-            }
-        }
-    }
-}
-
 /// A change of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum LogChange {

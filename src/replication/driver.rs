@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::apply::Applier;
 use super::calls::Attempt;
 use super::founding::Founding;
+use super::inbox::Gather;
 use super::lifecycle::{End, Start};
 use super::membership::Details;
 use super::orders;
@@ -25,6 +26,14 @@ use crate::paxos::{
     Base, Batch, Input, Membership, NodeId, Output, PersistId, ProposalId, ReadId, Refusal,
     Replica, Role, Seal, SealRefusal, Time, TransferFailure,
 };
+
+/// With this many clients waiting for commits a proposal waits until half as many do,
+const CROWD: usize = 4;
+/// but no longer than this: where the machine is busy they come one by one, and each would have a write, a sync and
+/// messages of its own, on every voter. A lone client never waits for others.
+const GATHER: Duration = Duration::from_millis(3);
+/// A crowd is taken to shrink by one part in so many each time the driver looks.
+const FADE: usize = 32;
 
 /// The replica and all that only this thread touches.
 pub(super) struct Driver<'a> {
@@ -44,6 +53,8 @@ pub(super) struct Driver<'a> {
     wake: Option<Time>,
     /// How long to apply before looking at events again; also what counts as waking late.
     patience: Duration,
+    /// Clients that wait for a commit, at most, of late.
+    crowd: usize,
     full: bool,
     damaged: bool,
     /// A peer's checkpoint, until the core adopts it.
@@ -73,6 +84,7 @@ impl<'a> Driver<'a> {
             questions: 0,
             origin: Instant::now(),
             wake: None,
+            crowd: 0,
             full: false,
             fetched: None,
             damaged,
@@ -123,12 +135,14 @@ impl<'a> Driver<'a> {
     }
 
     /// The events that wait; if there is nothing else to do, those that come until the replica wants to be woken.
-    fn wait(&self) -> VecDeque<Event> {
+    fn wait(&mut self) -> VecDeque<Event> {
+        let gather = self.gather();
         let inbox = &self.shared.inbox;
         if !self.applier.idle() {
-            return inbox.take(Some(Instant::now()));
+            return inbox.take_gathered(Some(Instant::now()), gather);
         }
-        let events = inbox.take(self.wake.map(|wake| self.origin + wake.0));
+        let wake = self.wake.map(|wake| self.origin + wake.0);
+        let events = inbox.take_gathered(wake, gather);
         let late = self
             .wake
             .is_some_and(|wake| self.now().since(wake) > self.patience);
@@ -138,6 +152,22 @@ impl<'a> Driver<'a> {
             return inbox.take(Some(Instant::now() + self.patience));
         }
         events
+    }
+
+    /// How long proposals wait for others. Those just answered are about to ask again, and are counted for a while.
+    fn gather(&mut self) -> Gather {
+        let waiting = self.shared.inbox.patient();
+        if waiting > 0 || self.proposals.open() > 0 {
+            let open = self.proposals.open() + waiting;
+            self.crowd = (self.crowd - self.crowd.div_ceil(FADE)).max(open);
+        }
+        match self.crowd {
+            crowd if crowd >= CROWD && self.replica.role() == Role::Leader => Gather {
+                enough: crowd / 2,
+                within: GATHER,
+            },
+            _ => Gather::NONE,
+        }
     }
 
     /// Makes of one event what the core is to be told, if anything.
@@ -260,7 +290,6 @@ impl<'a> Driver<'a> {
     /// Does what the core asked for. Batches and messages go first: disk and peers then work while this thread does
     /// the rest, which only tells this node.
     fn perform(&mut self, outputs: Vec<Output>) {
-        self.shared.open.store(self.proposals.open(), Relaxed);
         let mut batches: Vec<(PersistId, Batch)> = Vec::new();
         let mut rest = Vec::new();
         for output in outputs {

@@ -1,12 +1,13 @@
 //! A bounded queue into a plain thread, which takes all that waits at once.
 //!
 //! Taking everything is what makes batches: the driver handles a burst before it hands on any output, and the log
-//! thread turns all that waits into one write. The taker is woken once for what it waits for, not for each item: a wake
-//! costs more than most items do.
+//! thread turns all that waits into one write. Some items are patient: they wait for more of their kind, so that a crowd
+//! shares what a batch costs. The taker is woken once for what it waits for, not for each item: a wake costs more than
+//! most items do.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// An item that was not taken in, and why.
 pub(super) type Refused<T> = Box<(T, Full)>;
@@ -20,11 +21,31 @@ pub(super) struct Inbox<T> {
 
 struct Queue<T> {
     items: VecDeque<T>,
-    /// The sum of the weights of `items`; each weighs something.
+    /// Those that wait for more, and since when the first of them does.
+    patient: VecDeque<T>,
+    since: Option<Instant>,
+    /// The sum of all weights.
     weight: usize,
-    /// The weight that the taker waits for, if it does.
-    wanted: Option<usize>,
+    /// While the taker waits: so many patient items are enough.
+    enough: Option<usize>,
     open: bool,
+}
+
+/// How long patient items wait for more.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gather {
+    /// Until so many are there.
+    pub(super) enough: usize,
+    /// But no longer than this.
+    pub(super) within: Duration,
+}
+
+impl Gather {
+    /// Not at all.
+    pub(super) const NONE: Self = Self {
+        enough: 1,
+        within: Duration::ZERO,
+    };
 }
 
 /// Why an item was not taken in.
@@ -41,8 +62,10 @@ impl<T> Inbox<T> {
     pub(super) fn new(capacity: usize) -> Self {
         let queue = Queue {
             items: VecDeque::new(),
+            patient: VecDeque::new(),
+            since: None,
             weight: 0,
-            wanted: None,
+            enough: None,
             open: true,
         };
         Self {
@@ -55,15 +78,40 @@ impl<T> Inbox<T> {
     /// Adds an item of `weight`, unless too much waits; then it is given back.
     pub(super) fn offer(&self, item: T, weight: usize) -> Result<(), Refused<T>> {
         let mut queue = self.lock();
-        let refused = match () {
-            () if !queue.open => Full::Closed,
-            () if queue.weight >= self.capacity => Full::Full,
-            () => {
-                self.add(&mut queue, item, weight);
-                return Ok(());
-            }
-        };
-        Err(Box::new((item, refused)))
+        if let Some(refused) = self.refuses(&queue) {
+            return Err(Box::new((item, refused)));
+        }
+        queue.items.push_back(item);
+        queue.weight += weight;
+        self.wake(&mut queue);
+        Ok(())
+    }
+
+    /// The same for an item that waits for more of its kind, as long as the taker says.
+    pub(super) fn offer_patient(&self, item: T, weight: usize) -> Result<(), Refused<T>> {
+        let mut queue = self.lock();
+        if let Some(refused) = self.refuses(&queue) {
+            return Err(Box::new((item, refused)));
+        }
+        queue.patient.push_back(item);
+        queue.weight += weight;
+        let first = queue.since.is_none();
+        if first {
+            queue.since = Some(Instant::now());
+        }
+        // The first one has the taker see until when it may wait.
+        if first || queue.enough.is_some_and(|it| queue.patient.len() >= it) {
+            self.wake(&mut queue);
+        }
+        Ok(())
+    }
+
+    fn refuses(&self, queue: &Queue<T>) -> Option<Full> {
+        match () {
+            () if !queue.open => Some(Full::Closed),
+            () if queue.weight >= self.capacity => Some(Full::Full),
+            () => None,
+        }
     }
 
     /// Adds an item however much waits: for what the taker itself bounds, and for the order to stop.
@@ -72,62 +120,92 @@ impl<T> Inbox<T> {
         if !queue.open {
             return Err(Full::Closed);
         }
-        self.add(&mut queue, item, 1);
+        queue.items.push_back(item);
+        self.wake(&mut queue);
         Ok(())
     }
 
-    /// Adds items with their weights however much waits, all at once: the taker sees all of them or none.
-    pub(super) fn extend(&self, items: impl IntoIterator<Item = (T, usize)>) {
+    /// Adds items however much waits, all at once: the taker sees all of them or none.
+    pub(super) fn extend(&self, items: impl IntoIterator<Item = T>) {
         let mut queue = self.lock();
         if queue.open {
-            for (item, weight) in items {
-                self.add(&mut queue, item, weight);
-            }
+            queue.items.extend(items);
+            self.wake(&mut queue);
         }
     }
 
-    fn add(&self, queue: &mut Queue<T>, item: T, weight: usize) {
-        queue.items.push_back(item);
-        queue.weight += weight.max(1);
-        if queue.wanted.is_some_and(|wanted| queue.weight >= wanted) {
-            queue.wanted = None;
+    fn wake(&self, queue: &mut Queue<T>) {
+        if queue.enough.take().is_some() {
             self.filled.notify_one();
         }
     }
 
     /// All that waits, waiting for something until `deadline` (for ever without one).
     pub(super) fn take(&self, deadline: Option<Instant>) -> VecDeque<T> {
-        let mut queue = self.wait(1, deadline);
-        queue.weight = 0;
-        std::mem::take(&mut queue.items)
+        self.take_gathered(deadline, Gather::NONE)
     }
 
-    /// Waits until items of this weight wait, nothing more is admitted, or `until` has come; takes nothing.
-    pub(super) fn gather(&self, weight: usize, until: Option<Instant>) {
-        drop(self.wait(weight, until));
-    }
-
-    fn wait(&self, weight: usize, until: Option<Instant>) -> MutexGuard<'_, Queue<T>> {
+    /// All that waits, but patient items only once they have waited as `gather` says.
+    pub(super) fn take_gathered(&self, deadline: Option<Instant>, gather: Gather) -> VecDeque<T> {
         let mut queue = self.lock();
-        while queue.weight < weight && queue.open {
-            queue.wanted = Some(weight);
-            queue = match until {
-                None => self
-                    .filled
-                    .wait(queue)
-                    .unwrap_or_else(PoisonError::into_inner),
-                Some(until) => {
-                    let left = until.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        break;
-                    }
-                    let waited = self.filled.wait_timeout(queue, left);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
+        loop {
+            let due = queue.since.map(|since| since + gather.within);
+            let now = Instant::now();
+            let enough = queue.patient.len() >= gather.enough || due.is_some_and(|due| due <= now);
+            let ripe = !queue.patient.is_empty() && (enough || !queue.open);
+            let late = deadline.is_some_and(|deadline| deadline <= now);
+            if ripe || late || !queue.items.is_empty() || !queue.open {
+                let mut taken = std::mem::take(&mut queue.items);
+                if ripe {
+                    taken.append(&mut queue.patient);
+                    queue.since = None;
                 }
-            };
+                if queue.patient.is_empty() {
+                    queue.weight = 0;
+                }
+                return taken;
+            }
+            queue.enough = Some(gather.enough);
+            queue = self.wait(queue, deadline.into_iter().chain(due).min());
+            queue.enough = None;
         }
-        queue.wanted = None;
-        queue
+    }
+
+    /// How many patient items wait.
+    pub(super) fn patient(&self) -> usize {
+        self.lock().patient.len()
+    }
+
+    /// Waits until something waits, nothing more is admitted, or `until` has come; takes nothing.
+    pub(super) fn pause(&self, until: Instant) {
+        let mut queue = self.lock();
+        while queue.items.is_empty() && queue.open && Instant::now() < until {
+            queue.enough = Some(1);
+            queue = self.wait(queue, Some(until));
+            queue.enough = None;
+        }
+    }
+
+    /// Waits until nothing more is admitted, or `until` has come.
+    pub(super) fn pause_unless_finished(&self, until: Instant) {
+        let mut queue = self.lock();
+        while queue.open && Instant::now() < until {
+            queue = self.wait(queue, Some(until));
+        }
+    }
+
+    fn wait<'a>(
+        &self,
+        queue: MutexGuard<'a, Queue<T>>,
+        until: Option<Instant>,
+    ) -> MutexGuard<'a, Queue<T>> {
+        let Some(until) = until else {
+            let waited = self.filled.wait(queue);
+            return waited.unwrap_or_else(PoisonError::into_inner);
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        let waited = self.filled.wait_timeout(queue, left);
+        waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// Admits nothing more; what waits can still be taken.
@@ -146,7 +224,9 @@ impl<T> Inbox<T> {
         let mut queue = self.lock();
         queue.open = false;
         self.filled.notify_all();
-        std::mem::take(&mut queue.items)
+        let mut waited = std::mem::take(&mut queue.items);
+        waited.append(&mut queue.patient);
+        waited
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue<T>> {
@@ -185,18 +265,33 @@ mod tests {
         assert!(inbox.take(None).is_empty());
     }
     #[test]
-    fn who_gathers_is_woken_by_the_weight_it_waits_for() {
-        let inbox = Inbox::new(usize::MAX);
+    fn what_is_patient_waits_until_it_is_enough_and_keeps_nothing_else_waiting() {
+        let (inbox, day) = (Inbox::new(usize::MAX), Duration::from_hours(24));
+        let gather = Gather {
+            enough: 3,
+            within: day,
+        };
         std::thread::scope(|scope| {
-            let gathering = scope.spawn(|| {
-                inbox.gather(5, None);
-                inbox.take(None)
-            });
-            for item in 0..4 {
-                inbox.extend([(item, 1)]);
+            let gathering = scope.spawn(|| inbox.take_gathered(None, gather));
+            for item in 1..=3 {
+                assert_eq!(inbox.offer_patient(item, 1), Ok(()));
             }
-            inbox.extend([(4, 3)]);
-            assert_eq!(gathering.join().ok(), Some((0..5).collect()));
+            assert_eq!(gathering.join().ok(), Some([1, 2, 3].into()));
         });
+        assert_eq!(inbox.offer_patient(4, 1), Ok(()));
+        assert_eq!(inbox.push(5), Ok(()));
+        assert_eq!(inbox.take_gathered(None, gather), [5]);
+        assert_eq!(inbox.patient(), 1);
+        assert!(inbox.take_gathered(Some(Instant::now()), gather).is_empty());
+        assert_eq!(inbox.take(None), [4], "who does not gather takes all");
+        assert_eq!(inbox.offer_patient(6, 1), Ok(()));
+        let moment = Gather {
+            within: Duration::from_millis(1),
+            ..gather
+        };
+        assert_eq!(inbox.take_gathered(None, moment), [6], "its time is up");
+        assert_eq!(inbox.offer_patient(7, 1), Ok(()));
+        inbox.finish();
+        assert_eq!(inbox.take_gathered(None, gather), [7], "no more will come");
     }
 }

@@ -3,7 +3,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::sync::oneshot;
 
@@ -109,7 +108,6 @@ pub(super) fn finish(shared: &Shared, end: End, proposals: &mut Proposals) {
         standing.voter = None;
     });
     proposals.lose(&why);
-    shared.open.store(0, Relaxed);
     for event in shared.inbox.close() {
         if let Event::Propose { proposer, .. } = event {
             proposer.tell(Attempt::NotProposed(why.clone()));

@@ -1,7 +1,6 @@
 //! The log's thread: makes durable what the driver hands out, all that waits with one write and one sync.
 //!
-//! Apart from the driver, so that a slow disk delays no heartbeat. While one sync runs the next batches gather here:
-//! under load many commits share a sync.
+//! Apart from the driver, so that a slow disk delays no heartbeat. While one sync runs the next batches gather here.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,12 +17,6 @@ use crate::paxos::{Batch, PersistId};
 
 /// How long a full disk is left alone before the same write is tried again.
 const FULL_PAUSE: Duration = Duration::from_millis(500);
-
-/// With this many clients waiting for commits a write is held back until half as many entries wait,
-const CROWD: usize = 4;
-/// but no longer than this: where the machine is busy, they come one by one, and each would have a sync of its own. A
-/// lone client never waits for others.
-const GATHER: Duration = Duration::from_millis(3);
 
 /// What is decided waits so long for a batch to ride along with: no commit waits for it, only the report that a
 /// revision would survive a restart. Else the next commit of a lone client would wait behind a sync of its own.
@@ -67,10 +60,8 @@ impl Log {
     /// Hands batches over, in order. After the end of the thread, which tells of itself, they go nowhere.
     pub(super) fn persist(&self, batches: impl IntoIterator<Item = (PersistId, Batch)>) {
         let batches = batches.into_iter();
-        self.work.extend(batches.map(|(id, batch)| {
-            let entries = batch.entries();
-            (Work::Write(id, batch), entries)
-        }));
+        self.work
+            .extend(batches.map(|(id, batch)| Work::Write(id, batch)));
     }
 
     /// Where others, too, hand over what the thread is to do.
@@ -94,17 +85,10 @@ impl Drop for Log {
 }
 
 fn run(mut storage: Box<dyn Storage>, work: &Inbox<Work>, shared: &Shared) {
-    let mut crowd = 0;
     loop {
-        // Clients that wait for a commit: those just answered are about to ask again, and are counted for a while.
-        crowd = (crowd - crowd / 8).max(shared.open.load(Relaxed));
-        if crowd >= CROWD {
-            work.gather(1, None);
-            work.gather(crowd / 2, Some(Instant::now() + GATHER));
-        }
         let mut taken = work.take(None);
         if taken.iter().all(is_hint) {
-            work.gather(1, Some(Instant::now() + HINT));
+            work.pause(Instant::now() + HINT);
             taken.extend(work.take(Some(Instant::now())));
         }
         if taken.is_empty() {
@@ -170,7 +154,7 @@ fn write(
                     let _ = shared.inbox.push(Event::DiskFull(true));
                 }
                 full = true;
-                work.gather(usize::MAX, Some(Instant::now() + FULL_PAUSE));
+                work.pause_unless_finished(Instant::now() + FULL_PAUSE);
             }
             result => {
                 if full {

@@ -2,7 +2,7 @@
 //!
 //! The driver writes here, all others read; nobody holds a lock across anything that waits.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -170,8 +170,6 @@ pub(super) struct Shared {
     pub(super) wanted: watch::Sender<Option<(NodeId, Slot)>>,
     /// The slot of the newest checkpoint; 0 until there is one.
     pub(super) checkpoint: AtomicU64,
-    /// Commands this node has proposed as leader and not yet answered.
-    pub(super) open: AtomicUsize,
     pub(super) links: Links,
     pub(super) calls: Calls,
     pub(super) reports: Reports,
@@ -206,7 +204,6 @@ impl Shared {
             standing: watch::Sender::new(standing),
             wanted: watch::Sender::new(None),
             checkpoint: AtomicU64::new(0),
-            open: AtomicUsize::new(0),
             links: Links::new(counters.clone()),
             counters,
             calls: Calls::default(),
@@ -321,7 +318,11 @@ impl Shared {
     /// Hands an event to the driver, unless too much waits there or it has ended.
     pub(super) fn offer(&self, event: Event) -> Result<(), Refused<Event>> {
         let weight = EVENT_BYTES + event.bytes();
-        self.inbox.offer(event, weight)
+        match event {
+            // Those of a crowd share a batch.
+            Event::Propose { .. } => self.inbox.offer_patient(event, weight),
+            event => self.inbox.offer(event, weight),
+        }
     }
 }
 

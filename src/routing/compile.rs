@@ -152,10 +152,10 @@ fn routes(
 /// to propose it.
 pub fn check(
     config: &Config,
-    registry: &Registry,
+    registry: &Arc<Registry>,
     previous: Option<&Snapshot>,
 ) -> Result<(), CompileError> {
-    compile(config, &registry.scratch_alike(), previous).map(drop)
+    compile(config, &registry.scratch_over(), previous).map(drop)
 }
 
 fn pool_entry(

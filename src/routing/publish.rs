@@ -25,7 +25,7 @@ const INLINE: usize = 100;
 
 /// In a burst, when there is something newer as soon as a revision is in force, more is let come for so long: each
 /// publication wakes every worker, and none but the newest counts.
-const BURST: Duration = Duration::from_millis(5);
+const BURST: Duration = Duration::from_millis(10);
 
 /// How often snapshots are looked at that requests still held.
 const BURIAL: Duration = Duration::from_secs(1);

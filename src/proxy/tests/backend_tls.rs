@@ -356,7 +356,7 @@ fn what_this_node_lacks_is_told_when_the_config_is_compiled() {
     let address: SocketAddr = "10.0.0.7:443".parse().unwrap();
     let told = |tls: Value| {
         let config = parse_config(&web(&[address], json!({ "tls": tls }))).unwrap();
-        check(&config, &Registry::scratch(), None)
+        check(&config, &Arc::new(Registry::scratch()), None)
             .unwrap_err()
             .to_string()
     };
@@ -368,6 +368,6 @@ fn what_this_node_lacks_is_told_when_the_config_is_compiled() {
     let unix = json!({"name": "web", "tls": {"insecure": true},
         "backends": [{"id": "b1", "address": "unix:/run/app.sock"}]});
     let config = parse_config(&json!({"pools": [unix], "routes": []})).unwrap();
-    let told = check(&config, &Registry::scratch(), None).unwrap_err();
+    let told = check(&config, &Arc::new(Registry::scratch()), None).unwrap_err();
     assert!(told.to_string().contains("Unix socket"), "{told}");
 }

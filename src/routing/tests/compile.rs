@@ -143,16 +143,16 @@ fn what_cannot_be_served_is_told_before_it_is_proposed() {
         pool: name("canary"),
     };
     assert_eq!(
-        check(&broken, &Registry::scratch(), None),
+        check(&broken, &Arc::new(Registry::scratch()), None),
         Err(error.clone())
     );
     // Neither does a route that is not looked at for its own sake.
     let live = snapshot(&shop());
     assert_eq!(
-        check(&broken, &Registry::scratch(), Some(&live)),
+        check(&broken, &Arc::new(Registry::scratch()), Some(&live)),
         Err(error)
     );
-    assert_eq!(check(&shop(), &Registry::scratch(), None), Ok(()));
+    assert_eq!(check(&shop(), &Arc::new(Registry::scratch()), None), Ok(()));
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn checking_leaves_the_registry_alone() {
             &[(1, "drain"), (0, "ready"), (1, "ready"), (1, "ready")],
         )],
     );
-    check(&drained, &Registry::scratch(), Some(&live)).unwrap();
+    check(&drained, &Arc::new(Registry::scratch()), Some(&live)).unwrap();
     assert_eq!(publisher.registry.entries(), entries);
     assert!(
         live.pool("web")
