@@ -241,8 +241,7 @@ impl Fields {
     }
 
     /// Reads the lines at the start of `block`, at most so many, and keeps a copy of them. Tells where the blank line
-    /// behind them ends; `None` if it is not there, or a line breaks a rule. That a value holds no control byte is for
-    /// the caller to see to, by [`is_text`].
+    /// behind them ends; `None` if it is not there, or a line breaks a rule.
     pub(super) fn read(&mut self, block: &[u8], most: usize) -> Option<usize> {
         self.clear();
         let mut start = 0;
@@ -301,25 +300,48 @@ fn trimmed(mut bytes: &[u8]) -> &[u8] {
 /// What every line ends in, and nothing else.
 pub(super) const CRLF: &[u8] = b"\r\n";
 
-/// The length of the first line without its CRLF; `None` if it has none, or a lone CR or LF comes first.
+/// In each of eight bytes a one.
+const ONES: u64 = u64::MAX / 0xFF;
+const TOP_BITS: u64 = ONES << 7;
+
+/// The length of the first line without its CRLF; `None` if it has none, or another control byte than a tab comes first.
+///
+/// Eight bytes are looked at together. The subtractions tell of the lowest byte that is what is looked for; what they
+/// tell of those above it may be wrong.
 pub(super) fn line_len(bytes: &[u8]) -> Option<usize> {
-    let len = memchr::memchr2(b'\r', b'\n', bytes)?;
+    let mut len = 0;
+    while let Some(piece) = bytes[len..].first_chunk::<8>() {
+        let word = u64::from_le_bytes(*piece);
+        let below_space = word.wrapping_sub(ONES * u64::from(b' ')) & !word;
+        let not_delete = word ^ (ONES * u64::from(DELETE));
+        let delete = not_delete.wrapping_sub(ONES) & !not_delete;
+        match (below_space | delete) & TOP_BITS {
+            0 => len += piece.len(),
+            found => {
+                len += found.trailing_zeros() as usize / 8;
+                if bytes[len] != b'\t' {
+                    break;
+                }
+                len += 1;
+            }
+        }
+    }
+    while is_value_byte(*bytes.get(len)?) {
+        len += 1;
+    }
     bytes[len..].starts_with(CRLF).then_some(len)
 }
 
 /// How many bytes at the start may stand in a name.
 pub(super) fn token_len(bytes: &[u8]) -> usize {
-    let other = bytes.iter().position(|&byte| !TOKEN[byte as usize]);
-    other.unwrap_or(bytes.len())
+    let mut len = 0;
+    while len < bytes.len() && TOKEN[bytes[len] as usize] {
+        len += 1;
+    }
+    len
 }
 
-/// Whether whole lines hold no other control byte than tabs. Without a way out of the loop it is done for many bytes
-/// at a time.
-pub(super) fn is_text(lines: &[u8]) -> bool {
-    lines.iter().fold(true, |text, &byte| {
-        text & (is_value_byte(byte) | (byte == b'\r') | (byte == b'\n'))
-    })
-}
+const DELETE: u8 = 0x7F;
 
 const TOKEN: [bool; 256] = {
     let mut table = [false; 256];
@@ -340,4 +362,27 @@ pub(super) const fn is_token_byte(byte: u8) -> bool {
 /// RFC 9110, 5.5: visible characters, blanks, and the bytes above ASCII that old senders use.
 pub(super) const fn is_value_byte(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~' | 0x80..=0xFF)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_ends_at_its_crlf_and_holds_no_control_byte_but_tabs() {
+        for len in 0..20 {
+            let mut whole = vec![0xFF; len];
+            whole.extend_from_slice(b"\r\nnext");
+            assert_eq!(line_len(&whole), Some(len));
+            assert_eq!(line_len(&whole[..len + 1]), None, "its end is not there");
+            for at in 0..len {
+                for byte in 0..=u8::MAX {
+                    let mut line = whole.clone();
+                    line[at] = byte;
+                    let expected = is_value_byte(byte).then_some(len);
+                    assert_eq!(line_len(&line), expected, "{byte:#04x} at {at} of {len}");
+                }
+            }
+        }
+    }
 }

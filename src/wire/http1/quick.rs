@@ -4,7 +4,7 @@
 //! strict reader tell. So it has to be right only in what it accepts, and the strict reader is the judge of that.
 
 use super::{MAX_FIELDS, MAX_HEAD, MAX_START_LINE};
-use crate::wire::fields::{CRLF, Fields, is_text, line_len, token_len};
+use crate::wire::fields::{CRLF, Fields, line_len, token_len};
 use crate::wire::head::Version;
 
 /// The first line of a request.
@@ -36,7 +36,7 @@ pub(super) fn head<'a, L>(
     let first = first(&window[..len])?;
     let block = len + CRLF.len();
     let end = block + fields.read(&window[block..], MAX_FIELDS)?;
-    is_text(&window[..end]).then_some((first, end))
+    Some((first, end))
 }
 
 /// Method, target and version, with one space between them. What bytes a target holds is checked when it is taken apart.
