@@ -55,13 +55,10 @@ export function ofPool(pool) {
 
 const WIDTH = 60;
 const HEIGHT = 14;
-const SVG = "http://www.w3.org/2000/svg";
 
 export function sparkline() {
-  const svg = document.createElementNS(SVG, "svg");
+  const svg = document.getElementById("sparkline").content.firstElementChild.cloneNode(true);
   svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
-  svg.setAttribute("aria-hidden", "true");
-  svg.append(document.createElementNS(SVG, "path"));
   return svg;
 }
 
