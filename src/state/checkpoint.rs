@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost::Message;
 
+use super::borrowed::{self, Value};
 use super::command::LEVEL;
 use super::history::{History, HistoryImage};
 use super::keys::{KeyImage, Keys};
@@ -37,6 +38,7 @@ pub enum BadCheckpoint {
     },
 }
 
+/// What is read; [`checkpoint`] writes the same from what it borrows.
 #[derive(Clone, PartialEq, Message)]
 struct Image {
     #[prost(uint64, tag = "1")]
@@ -60,22 +62,34 @@ struct Image {
 pub fn checkpoint(machine: &Machine) -> Bytes {
     let mut config = Vec::new();
     machine.config.write_image(&mut config);
-    let image = Image {
-        applied: machine.applied,
-        now: machine.now.0,
-        digest: machine.digest(),
-        config,
-        history: machine.history.image(),
-        keys: machine.keys.image(),
-        locks: Some(LocksImage::whole(&machine.locks)),
-    };
-    let mut bytes = Vec::with_capacity(HEADER + image.encoded_len());
+    let first = [
+        (1, Value::Number(machine.applied)),
+        (2, Value::Number(machine.now.0)),
+        (3, Value::Fixed(machine.digest())),
+        (4, Value::Bytes(&config)),
+    ];
+    let history = machine.history.image_length();
+    let locks = LocksImage::whole(&machine.locks);
+
+    let length = borrowed::length(&first)
+        + borrowed::nested_length(5, history)
+        + machine.keys.images_length(6)
+        + borrowed::nested_length(7, locks.encoded_len());
+    let mut bytes = Vec::with_capacity(HEADER + length);
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&machine.level.to_le_bytes());
     bytes.extend_from_slice(&[0; 4]);
-    image
-        .encode(&mut bytes)
-        .expect("a vector has room for what is encoded");
+    borrowed::write(&first, &mut bytes);
+    borrowed::begin(5, history, &mut bytes);
+    machine.history.write_image(&mut bytes);
+    machine.keys.write_images(6, &mut bytes);
+    borrowed::begin(7, locks.encoded_len(), &mut bytes);
+    locks.encode_raw(&mut bytes);
+    assert_eq!(
+        bytes.len(),
+        HEADER + length,
+        "a checkpoint is as long as its parts"
+    );
     let sum = checksum(machine.level, &bytes[HEADER..]);
     bytes[HEADER - 4..HEADER].copy_from_slice(&sum.to_le_bytes());
     bytes.into()
@@ -131,4 +145,42 @@ fn machine(image: Image) -> Result<Machine, BadCheckpoint> {
 
 fn checksum(level: u32, content: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&level.to_le_bytes()), content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::{Body, Command, Key, Operation};
+
+    #[test]
+    fn what_is_written_is_what_its_message_would_be() {
+        let mut machine = Machine::new();
+        let put = r#"[{"op": "put", "path": "/pools/a", "value": {"name": "a", "backends": []}}]"#;
+        let put = serde_json::from_str(put).expect("it is JSON");
+        let put = crate::config::Transaction::from_json(put).expect("it is valid");
+        let lease = crate::config::limits::LEASE;
+        let bodies = [
+            Body::Config(put),
+            Body::Locks(Operation::Open { lease }),
+            // Refused, and remembered as that.
+            Body::Config(crate::config::Transaction::default()),
+        ];
+        for (slot, body) in (1..).zip(bodies) {
+            let command = Command {
+                key: Key::new(&format!("key-{slot}")).expect("a key"),
+                stamp: Stamp(slot * 1000),
+                level: LEVEL,
+                author: "a".to_owned(),
+                comment: String::new(),
+                sticky_key: None,
+                body,
+            };
+            machine.apply(slot, &command.encode());
+        }
+        for machine in [Machine::new(), machine] {
+            let bytes = checkpoint(&machine);
+            let image = Image::decode(&bytes[HEADER..]).expect("it can be read");
+            assert_eq!(image.encode_to_vec(), bytes[HEADER..]);
+        }
+    }
 }

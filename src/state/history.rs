@@ -12,6 +12,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::Stamp;
+use super::borrowed::{self, Field, Value};
 use crate::config::{Change, Config, Revision, Undo, diff, limits};
 
 /// One change of the config.
@@ -38,6 +39,19 @@ impl Entry {
     pub fn changes(&self) -> Vec<Change> {
         // It was written from such a list; an empty one is the total answer to what cannot be.
         serde_json::from_str(&self.changes).unwrap_or_default()
+    }
+
+    /// As an `EntryImage`.
+    fn image(&self) -> [Field<'_>; 7] {
+        [
+            (1, Value::Number(self.revision.0)),
+            (2, Value::Number(self.stamp.0)),
+            (3, Value::Bytes(self.author.as_bytes())),
+            (4, Value::Bytes(self.comment.as_bytes())),
+            (5, Value::Bytes(&self.digest)),
+            (6, Value::Bytes(self.changes.as_bytes())),
+            (7, Value::Number(self.bytes as u64)),
+        ]
     }
 }
 
@@ -141,22 +155,30 @@ impl History {
         At::Found(undo.finish(made.unwrap_or(self.compacted)))
     }
 
-    /// As a checkpoint keeps it, but for the newest config, which the machine holds too.
-    pub(super) fn image(&self) -> HistoryImage {
-        let entry = |entry: &Arc<Entry>| EntryImage {
-            revision: entry.revision.0,
-            stamp: entry.stamp.0,
-            author: entry.author.clone(),
-            comment: entry.comment.clone(),
-            digest: entry.digest.to_vec().into(),
-            changes: entry.changes.to_string(),
-            bytes: entry.bytes as u64,
-        };
-        HistoryImage {
-            entries: self.entries.iter().map(entry).collect(),
-            compacted: self.compacted.0,
-            digest: self.digest.to_vec().into(),
+    /// Bytes that [`History::write_image`] makes.
+    pub(super) fn image_length(&self) -> usize {
+        let entry =
+            |entry: &Arc<Entry>| borrowed::nested_length(1, borrowed::length(&entry.image()));
+        let entries: usize = self.entries.iter().map(entry).sum();
+        entries + borrowed::length(&self.end())
+    }
+
+    /// Writes a `HistoryImage`: as a checkpoint keeps it, but for the newest config, which the machine holds too.
+    pub(super) fn write_image(&self, out: &mut Vec<u8>) {
+        for entry in &self.entries {
+            let image = entry.image();
+            borrowed::begin(1, borrowed::length(&image), out);
+            borrowed::write(&image, out);
         }
+        borrowed::write(&self.end(), out);
+    }
+
+    /// What its image says behind the entries.
+    fn end(&self) -> [Field<'_>; 2] {
+        [
+            (2, Value::Number(self.compacted.0)),
+            (3, Value::Bytes(&self.digest)),
+        ]
     }
 
     /// What `image` was made of; `newest` is the config after its last entry.

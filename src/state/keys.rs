@@ -10,6 +10,7 @@ use std::hash::Hasher;
 use bytes::Bytes;
 use twox_hash::XxHash3_64;
 
+use super::borrowed::{self, Field, Value};
 use super::command::BodyDigest;
 use super::{Key, Outcome, Stamp};
 use crate::bugs::{Bug, broken};
@@ -88,18 +89,25 @@ impl Keys {
         }
     }
 
-    /// As a checkpoint keeps them. Oldest first, so that every node goes on forgetting the same.
-    pub(super) fn image(&self) -> Vec<KeyImage> {
-        let image = |it: &Remembered| KeyImage {
-            key: it.key.as_str().to_owned(),
-            at: it.at.0,
-            body: it.body.to_vec().into(),
-            outcome: it.outcome.clone(),
-        };
+    /// Bytes that [`Keys::write_images`] makes.
+    pub(super) fn images_length(&self, tag: u32) -> usize {
+        let length = |it: &Remembered| borrowed::nested_length(tag, borrowed::length(&it.image()));
+        self.kept().map(length).sum()
+    }
+
+    /// Writes a `KeyImage` of each, as a checkpoint keeps them. Oldest first, so that every node goes on forgetting the
+    /// same.
+    pub(super) fn write_images(&self, tag: u32, out: &mut Vec<u8>) {
+        for it in self.kept() {
+            let image = it.image();
+            borrowed::begin(tag, borrowed::length(&image), out);
+            borrowed::write(&image, out);
+        }
+    }
+
+    fn kept(&self) -> impl Iterator<Item = &Remembered> {
         let kept = self.remembered.iter();
         kept.filter(|_| !broken(Bug::ForgottenKeys))
-            .map(image)
-            .collect()
     }
 
     /// What `image` was made of.
@@ -147,6 +155,16 @@ pub(super) struct KeyImage {
 }
 
 impl Remembered {
+    /// As a `KeyImage`.
+    fn image(&self) -> [Field<'_>; 4] {
+        [
+            (1, Value::Bytes(self.key.as_str().as_bytes())),
+            (2, Value::Number(self.at.0)),
+            (3, Value::Bytes(&self.body)),
+            (4, Value::Bytes(&self.outcome)),
+        ]
+    }
+
     fn digest(&self) -> u64 {
         let mut hasher = XxHash3_64::with_seed(self.at.0);
         hasher.write(&self.body);

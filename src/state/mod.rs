@@ -13,6 +13,7 @@ mod keys;
 mod locks;
 mod machine;
 
+mod borrowed;
 mod checkpoint;
 #[cfg(test)]
 mod tests;

@@ -100,8 +100,7 @@ impl World {
         };
         let names = it.memory.names().into_iter();
         let logs = names.filter(|name| name.starts_with("log-"));
-        let size = |name: String| it.memory.content(&name).map_or(0, |content| content.len());
-        let bytes = logs.map(size).sum::<usize>() as u64;
+        let bytes: u64 = logs.filter_map(|name| it.memory.size(&name)).sum();
         let entries = process.replica.last().since(through);
         // Entries are written again when they are adopted, each record takes whole sectors, and what is written with
         // one sync takes a segment of its own where it is larger.

@@ -13,7 +13,10 @@ use crate::world::{Event, World};
 impl World {
     /// A process starts on what its disk holds. It may fail to, as any other time.
     pub(crate) fn start(&mut self, node: NodeId) {
-        let mix = self.mix.clone();
+        let mix = &self.mix;
+        let (heartbeat, election_timeout) = (mix.heartbeat, mix.election_timeout);
+        let (window_entries, window_bytes) = (mix.window_entries, mix.window_bytes);
+        let segment_bytes = mix.segment_bytes;
         let seed = self.rng.random();
         let breaks = self
             .rng
@@ -31,7 +34,7 @@ impl World {
         let disk = it.memory.boot().expect("the process before is gone");
         let initial = Ballot::initial(Epoch(0));
         let options = WalOptions {
-            segment_bytes: mix.segment_bytes,
+            segment_bytes,
             ..WalOptions::new(initial, !it.founded)
         };
         let restore = |bytes: Bytes| restore(&bytes).map_err(|bad| bad.to_string());
@@ -63,10 +66,10 @@ impl World {
             Options {
                 id: node,
                 membership,
-                heartbeat: mix.heartbeat,
-                election_timeout: mix.election_timeout,
-                window_entries: mix.window_entries,
-                window_bytes: mix.window_bytes,
+                heartbeat,
+                election_timeout,
+                window_entries,
+                window_bytes,
                 seed,
             },
             recovered.clone(),
@@ -115,7 +118,7 @@ impl World {
         let (mut durable, mut unsure) = (false, Vec::new());
         let it = self.node(node);
         if let Some(mut process) = it.process.take() {
-            let batches: Vec<_> = process.writing.drain(..).map(|(_, batch)| batch).collect();
+            let batches = std::mem::take(&mut process.writing);
             if !batches.is_empty() {
                 match luck {
                     0 => {}

@@ -63,8 +63,9 @@ pub(crate) struct Process {
     pub(crate) succession: Option<Succession>,
     /// Handed out and not yet being written.
     pub(crate) waiting: Vec<(PersistId, Batch)>,
-    /// Being written, with one sync.
-    pub(crate) writing: Vec<(PersistId, Batch)>,
+    /// Being written, with one sync; and their names.
+    pub(crate) writing: Vec<Batch>,
+    pub(crate) named: Vec<PersistId>,
     pub(crate) durable: PersistId,
     /// The newest batch handed out.
     pub(crate) issued: PersistId,
@@ -120,6 +121,7 @@ impl Process {
             succession,
             waiting: Vec::new(),
             writing: Vec::new(),
+            named: Vec::new(),
             durable: PersistId(0),
             issued: PersistId(0),
             taking: false,

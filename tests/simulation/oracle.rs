@@ -23,6 +23,8 @@ pub(crate) struct Oracle {
     accepted: BTreeMap<(Slot, Ballot), u32>,
     /// By slot less one: the entry, and the lowest ballot it was chosen in.
     chosen: Vec<Option<(Ballot, Entry)>>,
+    /// The newest epoch of anything chosen.
+    reached: Epoch,
     /// By slot less one: the state after it.
     states: Vec<State>,
     /// The slot of the first entry with a key.
@@ -40,6 +42,7 @@ struct State {
 impl Oracle {
     pub(crate) fn new(first: Membership) -> Self {
         let initial = Ballot::initial(first.epoch);
+        let reached = first.epoch;
         let voters = first.voters.iter();
         let shadows = voters.map(|id| (*id, Shadow::new(initial))).collect();
         Oracle {
@@ -48,6 +51,7 @@ impl Oracle {
             logs: BTreeMap::new(),
             accepted: BTreeMap::new(),
             chosen: Vec::new(),
+            reached,
             states: Vec::new(),
             keys: BTreeMap::new(),
             seen: Slot(0),
@@ -109,6 +113,7 @@ impl Oracle {
             *voters |= 1 << node.0;
             if has_majority(&self.members, ballot.epoch, *voters) {
                 choose(&mut self.chosen, slot, ballot, entry);
+                self.reached = self.reached.max(entry.ballot.epoch);
                 if let Some(next) = entry.begins() {
                     self.members.insert(next.epoch, next.membership());
                 }
@@ -171,16 +176,17 @@ impl Oracle {
         self.holds(node, Slot(1));
     }
 
+    /// Who votes in the newest epoch whose Seal is chosen.
+    pub(crate) fn newest(&self) -> &Membership {
+        let (_, newest) = self.members.last_key_value().expect("there is a first");
+        newest
+    }
+
     /// Whose majorities must be well: those of the newest epoch, and of the one before until something is chosen in the
     /// newest, for only they may know that it has begun.
     pub(crate) fn in_force(&self) -> Vec<Membership> {
-        let (newest, _) = self.members.last_key_value().expect("there is a first");
-        let begun = |chosen: &Option<(Ballot, Entry)>| {
-            chosen
-                .as_ref()
-                .is_some_and(|(_, entry)| entry.ballot.epoch == *newest)
-        };
-        let begun = self.chosen.iter().any(begun);
+        let newest = self.newest().epoch;
+        let begun = self.reached == newest;
         let from = Epoch(newest.0.saturating_sub(u32::from(!begun)));
         self.members.range(from..).map(|(_, m)| m.clone()).collect()
     }

@@ -127,14 +127,13 @@ impl World {
         }
         let (writes, reads) = (self.summary.writes + 5, self.summary.reads + 2);
         let mut bound = self.patience();
-        let mut in_force = self.oracle.in_force();
+        let mut newest = self.oracle.newest().clone();
         while self.summary.writes < writes || self.summary.reads < reads {
             assert!(self.now < bound, "a connected majority makes no progress");
             self.step();
             // A change that was on its way may be chosen only now.
-            let now = self.oracle.in_force();
-            if now.last() != in_force.last() {
-                in_force = now;
+            if *self.oracle.newest() != newest {
+                newest = self.oracle.newest().clone();
                 self.spare_majorities(Others::Faulty);
                 bound = self.patience();
             }
@@ -178,8 +177,7 @@ impl World {
     fn must_agree(&mut self) {
         let goal = self.oracle.chosen();
         let bound = self.patience();
-        let in_force = self.oracle.in_force();
-        let voters = &in_force.last().expect("there is a membership").voters;
+        let voters = self.oracle.newest().voters.clone();
         let behind = |node: &Node| {
             node.process
                 .as_ref()

@@ -105,10 +105,11 @@ impl World {
     }
 
     /// No machine has ended a session that is counted on.
-    pub(crate) fn none_has_ended_early(&mut self, node: NodeId) {
+    pub(crate) fn none_has_ended_early(&self, node: NodeId) {
         let now = self.now;
-        let machine = &self.process(node).machine;
-        let (applied, locks) = (machine.applied(), machine.locks().clone());
+        let process = self.nodes[node.0 as usize - 1].process.as_ref();
+        let machine = &process.expect("it has just applied").machine;
+        let (applied, locks) = (machine.applied(), machine.locks());
         for holder in &self.holders {
             let Some(session) = holder.session.filter(|session| session.0 <= applied) else {
                 continue;

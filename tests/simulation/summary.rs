@@ -5,7 +5,8 @@ use std::fmt;
 /// How a seed went.
 #[derive(Default)]
 pub(crate) struct Summary {
-    pub(crate) hash: u64,
+    /// Of the trace.
+    pub(crate) hash: Option<u64>,
     pub(crate) slots: u64,
     pub(crate) writes: u64,
     pub(crate) reads: u64,

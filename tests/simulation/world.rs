@@ -19,7 +19,7 @@ use crate::node::{Arrived, Node};
 use crate::oracle::Oracle;
 use crate::sessions::Holder;
 use crate::summary::Summary;
-use crate::trace::Trace;
+use crate::trace::{Trace, Traced};
 
 /// Something that happens at a time.
 pub(crate) enum Event {
@@ -135,7 +135,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, printed: bool) -> Self {
+    pub(crate) fn new(seed: u64, traced: Traced) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let mix = Mix::draw(&mut rng);
         let nodes: Vec<Node> = (1..=mix.voters)
@@ -163,10 +163,11 @@ impl World {
             holders,
             grants: Grants::default(),
             bursts: 0,
-            trace: Trace::new(printed),
+            trace: Trace::new(traced),
             summary: Summary::default(),
         };
-        world.note(format_args!("seed {seed}: {:?}", world.mix.clone()));
+        let mix = world.mix.clone();
+        world.note(format_args!("seed {seed}: {mix:?}"));
         world
     }
 
@@ -179,10 +180,7 @@ impl World {
         match event {
             Event::Deliver { from, to, message } => {
                 if self.links.carries(from, to) {
-                    self.note(format_args!(
-                        "{from} to {to} {:x}",
-                        crc32c::crc32c(&message)
-                    ));
+                    self.note(format_args!("{from} to {to} {}", Sum(&message)));
                     let heard = &mut self.node(to).heard;
                     heard.push_back((from, message.clone()));
                     if heard.len() > HEARD {
@@ -262,5 +260,14 @@ impl World {
     pub(crate) fn role_changed(&mut self, node: NodeId, role: Role, leader: Option<NodeId>) {
         self.summary.leaderships += u64::from(role == Role::Leader);
         self.note(format_args!("{node} is {role:?}, leader {leader:?}"));
+    }
+}
+
+/// A message in the trace: summed up only where the trace is wanted.
+struct Sum<'a>(&'a Bytes);
+
+impl fmt::Display for Sum<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}", crc32c::crc32c(self.0))
     }
 }

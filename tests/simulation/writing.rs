@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use rand::RngExt;
-use synod::paxos::{Batch, Input, LogChange, Message, NodeId, PersistId};
+use synod::paxos::{Batch, Input, LogChange, NodeId, PersistId};
 use synod::replication::storage::Storage;
 
 use crate::mix::MS;
@@ -20,15 +20,12 @@ impl World {
             return;
         };
         if process.writing.is_empty() && !process.waiting.is_empty() {
-            process.writing = std::mem::take(&mut process.waiting);
+            (process.named, process.writing) = process.waiting.drain(..).unzip();
             let adopts = |batch: &Batch| match batch.log {
                 Some(LogChange::Adopt { base, .. }) => Some(base.is_some()),
                 _ => None,
             };
-            let adopted = process
-                .writing
-                .iter()
-                .filter_map(|(_, batch)| adopts(batch));
+            let adopted = process.writing.iter().filter_map(adopts);
             let (chance, steps) = match adopted.max() {
                 Some(true) => (0.2, 6),
                 Some(false) => (0.1, 2),
@@ -60,12 +57,7 @@ impl World {
         if paused {
             return self.after(10 * MS, Event::Written { node, boot });
         }
-        let batches: Vec<Batch> = process
-            .writing
-            .iter()
-            .map(|(_, batch)| batch.clone())
-            .collect();
-        match process.wal.write(&batches) {
+        match process.wal.write(&process.writing) {
             Ok(()) => {}
             Err(error) if error.is_full() => {
                 self.after(FULL_PAUSE, Event::Written { node, boot });
@@ -82,10 +74,11 @@ impl World {
             }
         }
         let written = std::mem::take(&mut process.writing);
-        let last = written.last().map_or(PersistId(0), |(id, _)| *id);
-        for (id, batch) in &written {
+        let named = std::mem::take(&mut process.named);
+        let last = named.last().copied().unwrap_or(PersistId(0));
+        for (id, batch) in named.into_iter().zip(&written) {
             self.oracle.durable(node, batch);
-            self.release(node, *id);
+            self.release(node, id);
         }
         self.note(format_args!("{node} holds {last:?}"));
         if !self.keep_drafts(node) {
@@ -98,12 +91,12 @@ impl World {
     fn release(&mut self, node: NodeId, durable: PersistId) {
         let process = self.process(node);
         process.durable = durable;
-        let (now, later) = process
-            .withheld
-            .drain(..)
-            .partition(|(after, ..)| *after <= durable);
+        let due = |(after, ..): &(PersistId, _, _)| *after <= durable;
+        if !process.withheld.iter().any(due) {
+            return;
+        }
+        let (now, later): (VecDeque<_>, _) = process.withheld.drain(..).partition(due);
         process.withheld = later;
-        let now: VecDeque<(PersistId, NodeId, Message)> = now;
         for (_, to, message) in now {
             self.send(node, to, message);
         }

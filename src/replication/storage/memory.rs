@@ -5,7 +5,7 @@
 //! dirty sectors, as ext4, XFS and Btrfs do: the cache still shows them, no later sync writes them. All choices come
 //! from a seed. Used by the conformance suite and the simulation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rand::rngs::StdRng;
@@ -31,6 +31,8 @@ impl Memory {
             files: BTreeMap::new(),
             names: BTreeMap::new(),
             durable_names: BTreeMap::new(),
+            renamed: BTreeSet::new(),
+            nameless: Vec::new(),
             next_file: 0,
             boot: 0,
             held: false,
@@ -49,6 +51,8 @@ impl Memory {
             files: medium.files.clone(),
             names: medium.names.clone(),
             durable_names: medium.durable_names.clone(),
+            renamed: medium.renamed.clone(),
+            nameless: medium.nameless.clone(),
             held: false,
             ..*medium
         })))
@@ -118,6 +122,14 @@ impl Memory {
         self.medium().names.keys().cloned().collect()
     }
 
+    /// How long a process sees a file.
+    pub fn size(&self, name: &str) -> Option<u64> {
+        let medium = self.medium();
+        let file = medium.names.get(name)?;
+        let content = medium.files.get(file)?;
+        Some(content.cached.len() as u64)
+    }
+
     /// What a process sees in a file.
     pub fn content(&self, name: &str) -> Option<Vec<u8>> {
         let medium = self.medium();
@@ -146,7 +158,8 @@ impl Memory {
     /// Takes a file away behind everyone's back.
     pub fn lose(&self, name: &str) {
         let mut medium = self.medium();
-        medium.names.remove(name);
+        let file = medium.names.remove(name);
+        medium.nameless.extend(file);
         medium.durable_names.remove(name);
     }
 

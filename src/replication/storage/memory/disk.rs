@@ -1,6 +1,5 @@
 //! The medium as a process sees it.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::sync::MutexGuard;
 
@@ -53,7 +52,8 @@ impl Disk for MemoryDisk {
         let file = medium.next_file;
         medium.next_file += 1;
         medium.files.insert(file, Content::default());
-        medium.names.insert(name.to_owned(), file);
+        let before = medium.rename(name, Some(file));
+        medium.nameless.extend(before);
         Ok(self.handle(file))
     }
 
@@ -66,18 +66,21 @@ impl Disk for MemoryDisk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut medium = self.alive()?;
-        let file = medium.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
-        medium.names.insert(to.to_owned(), file);
+        let file = medium.names.get(from).copied();
+        let file = file.ok_or(io::ErrorKind::NotFound)?;
+        medium.rename(from, None);
+        let before = medium.rename(to, Some(file));
+        medium.nameless.extend(before);
         Ok(())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut medium = self.alive()?;
-        medium
-            .names
-            .remove(name)
-            .map(drop)
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+        let file = medium.names.get(name).copied();
+        let file = file.ok_or(io::ErrorKind::NotFound)?;
+        medium.rename(name, None);
+        medium.nameless.push(file);
+        Ok(())
     }
 
     fn sync_directory(&self) -> io::Result<()> {
@@ -85,9 +88,7 @@ impl Disk for MemoryDisk {
         if !medium.sync_goes_well() {
             return Err(io::Error::other("simulated sync error"));
         }
-        medium.durable_names = medium.names.clone();
-        let named: BTreeSet<u64> = medium.names.values().copied().collect();
-        medium.files.retain(|file, _| named.contains(file));
+        medium.sync_names();
         Ok(())
     }
 }
@@ -154,7 +155,7 @@ impl File for MemoryFile {
                 content.sync();
                 return Ok(());
             }
-            for sector in std::mem::take(&mut content.dirty) {
+            for sector in std::mem::take(&mut content.dirty).ascending() {
                 if rng.random_bool(0.5) {
                     content.persist(sector);
                 }
