@@ -149,19 +149,31 @@ impl Replica {
         self.state = State::Entering { durable, led, next };
     }
 
-    /// A voter that was removed says now and then that it is in a later epoch: it may be the only one that knows, and
-    /// one that is damaged asks nobody. Whoever has entered that epoch passes over it.
-    pub(super) fn tell_of_removal(&mut self, out: &mut Outbox) {
+    /// A voter that was removed says now and then in which epoch it is: it may be the only one that knows, and one that
+    /// is damaged asks nobody. Whoever has entered that epoch passes over it.
+    ///
+    /// So does one that reaches no majority, and asks nobody for support: those that it does reach may have a vote and
+    /// not know, and reach no majority of theirs. (`who_reaches_no_majority_says_in_which_epoch_it_is`)
+    pub(super) fn tell_of_epoch(&mut self, out: &mut Outbox) {
         self.election.wait(self.now, &mut self.random);
-        let promised = self.acceptor.promised();
         for peer in self.election.connected() {
-            let notice = Message::Answer {
-                attempt: Attempt::default(),
-                support: false,
-                promised,
-            };
-            out.send(peer, notice);
+            self.tell_one_of_epoch(peer, out);
         }
+    }
+
+    /// Tells a node that may be in an earlier epoch of this one.
+    pub(super) fn tell_one_of_epoch(&self, peer: NodeId, out: &mut Outbox) {
+        let notice = Message::Answer {
+            attempt: Attempt::default(),
+            support: false,
+            promised: self.acceptor.promised(),
+        };
+        out.send(peer, notice);
+    }
+
+    /// Whether another epoch was before this one: somebody may not have heard of its end.
+    pub(super) fn succeeds(&self) -> bool {
+        self.options.membership.epoch > Epoch(0)
     }
 
     /// Begins the next epoch once entering it is durable. The old leader, if it is a member, stands at once: nobody

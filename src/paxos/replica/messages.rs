@@ -72,6 +72,10 @@ impl Replica {
             } => {
                 self.election.meet(promised, &self.options.membership);
                 self.election.on_answer(from, attempt, support);
+                // It has a vote here and does not know.
+                if promised.epoch < self.options.membership.epoch {
+                    self.tell_one_of_epoch(from, out);
+                }
             }
             Message::Prepare { ballot } => self.on_prepare(from, ballot, out),
             Message::Pull { ballot, first } => self.on_pull(from, ballot, first, out),

@@ -93,7 +93,7 @@ impl Replica {
         let now = self.now;
         match &mut self.state {
             State::Entering { .. } => {}
-            State::Removed => self.tell_of_removal(out),
+            State::Removed => self.tell_of_epoch(out),
             State::Follower { .. } if self.acceptor.synced().is_none() => {}
             State::Follower { .. } if self.options.membership.voters.len() == 1 => self.stand(out),
             State::Follower { .. }
@@ -112,6 +112,8 @@ impl Replica {
                     let (id, membership) = (self.options.id, &self.options.membership);
                     self.election
                         .ask(now, id, membership, &mut self.random, out);
+                } else if self.tells() && self.election.patient_until() <= now {
+                    self.tell_of_epoch(out);
                 }
             }
             State::Candidate(candidate) => {
@@ -238,11 +240,18 @@ impl Replica {
         }
     }
 
+    /// Whether it reaches somebody, but no majority, and may be the one to tell of this epoch.
+    fn tells(&self) -> bool {
+        let alone = self.election.deadline(&self.options.membership).is_none();
+        alone && self.succeeds() && self.election.connected().next().is_some()
+    }
+
     fn deadline(&self) -> Option<Time> {
         match &self.state {
             State::Entering { .. } => None,
             State::Removed => Some(self.election.patient_until()),
             State::Follower { .. } if self.acceptor.synced().is_none() => None,
+            State::Follower { .. } if self.tells() => Some(self.election.patient_until()),
             State::Follower { .. } => self.election.deadline(&self.options.membership),
             State::Candidate(candidate) => Some(candidate.resend_at.min(candidate.give_up_at)),
             State::Leader(leader) => Some(leader.heartbeat_at()),

@@ -270,3 +270,47 @@ fn a_start_finds_the_epoch_that_was_entered() {
     }
     assert_ne!(command("x"), Payload::Seal(seal(&[1])));
 }
+
+/// Of voters 1, 2 and 4, in the epoch that its own Seal began, behind one that led it; nobody leads any more.
+fn succeeding() -> Voter {
+    let mut voter = sealed(&[1, 2, 4]);
+    voter.gets(2, accepted(2));
+    voter.is_told(5);
+    voter.is_told(6);
+    let higher = Message::Prepare { ballot: next(2, 4) };
+    voter.gets(4, higher);
+    voter.is_told(7);
+    voter
+}
+
+#[test]
+fn who_answers_from_an_earlier_epoch_is_told_of_this_one() {
+    let mut voter = succeeding();
+    let old = Message::Answer {
+        attempt: Attempt(3),
+        support: false,
+        promised: ballot(1, 1),
+    };
+    assert_eq!(voter.gets(2, old), ["to 2: answer false, promised 2.4"]);
+    let same = Message::Answer {
+        attempt: Attempt(3),
+        support: false,
+        promised: next(1, 1),
+    };
+    assert_eq!(voter.gets(2, same), NONE);
+}
+
+#[test]
+fn who_reaches_no_majority_says_in_which_epoch_it_is() {
+    // Of these only 2 has a vote in it.
+    let mut voter = succeeding();
+    voter.does(Input::Disconnected(NodeId(2)));
+    voter.does(Input::Disconnected(NodeId(4)));
+    assert_eq!(voter.wakes(), NONE, "it had wanted that as a candidate");
+    assert_eq!(voter.wakes(), ["to 3: answer false, promised 2.4"]);
+    assert_eq!(
+        voter.wakes(),
+        ["to 3: answer false, promised 2.4"],
+        "again and again"
+    );
+}
