@@ -7,6 +7,10 @@ use crate::clients::{Answer, Call, NOBODY, PATIENCE, What};
 use crate::mix::MS;
 use crate::world::{Event, World};
 
+/// After so many writes clients take their time: a long history makes every checkpoint a large one, and one seed in
+/// thirty would take as long as all others together, for nothing that a shorter one does not show.
+const MANY: u64 = 400;
+
 impl World {
     /// Client `client` begins its next operation, or tries again.
     pub(crate) fn ask(&mut self, client: usize, nth: u64, tries: u64) {
@@ -96,7 +100,11 @@ impl World {
             (answer, what) => panic!("{what:?} was answered {answer:?}"),
         }
         it.operation = None;
-        let pause = self.rng.random_range(0..self.mix.think);
+        let think = match self.summary.writes < MANY {
+            true => self.mix.think,
+            false => self.mix.think.max(200 * MS),
+        };
+        let pause = self.rng.random_range(0..think);
         self.after(
             pause,
             Event::Client {

@@ -111,14 +111,15 @@ impl World {
         let bursts = self.rng.random();
         for node in self.leaders(targets) {
             if bursts {
-                self.burst(node);
+                let count = [5, 30, 200][self.rng.random_range(0..3)];
+                self.burst(node, count);
             }
             self.probe(node);
         }
     }
 
     /// Those that lead or think so.
-    fn leaders(&self, of: &[NodeId]) -> Vec<NodeId> {
+    pub(crate) fn leaders(&self, of: &[NodeId]) -> Vec<NodeId> {
         let leads = |node: &NodeId| {
             let process = self.nodes[node.0 as usize - 1].process.as_ref();
             process.is_some_and(|process| process.replica.role() == Role::Leader)
@@ -139,7 +140,7 @@ impl World {
     }
 
     /// Whoever leads or thinks so is asked to be read from for a while: others may lead by then.
-    fn probe(&mut self, node: NodeId) {
+    pub(crate) fn probe(&mut self, node: NodeId) {
         for _ in 0..10 {
             let delay = self.rng.random_range(0..SECOND);
             let (client, nth, what) = (NOBODY, 0, What::Read);
@@ -149,8 +150,7 @@ impl World {
     }
 
     /// Whoever leads or thinks so has much to propose at once: cut off, it holds what nobody else does.
-    fn burst(&mut self, node: NodeId) {
-        let count = [5, 30, 200][self.rng.random_range(0..3)];
+    pub(crate) fn burst(&mut self, node: NodeId, count: u32) {
         for _ in 0..count {
             let Some(process) = self.node(node).process.as_mut() else {
                 return;
@@ -180,7 +180,10 @@ impl World {
         };
         let it = &self.nodes[node.0 as usize - 1];
         let any = self.oracle.in_force().iter().any(too_many);
-        !any && it.founded && !it.newcomer && !it.lost
+        // That it has come to vote stands in its log alone until it has run once: without, it is the follower it was.
+        let follows =
+            it.newcomer || (node.0 > self.mix.voters && !it.membership.voters.contains(&node));
+        !any && it.founded && !follows && !it.lost
     }
 
     fn lose_disk(&mut self, node: NodeId) {

@@ -103,8 +103,10 @@ impl World {
         let bytes: u64 = logs.filter_map(|name| it.memory.size(&name)).sum();
         let entries = process.replica.last().since(through);
         // Entries are written again when they are adopted, each record takes whole sectors, and what is written with
-        // one sync takes a segment of its own where it is larger.
-        let bound = 8 * segment + 8 * entries * (command + 1024);
+        // one sync takes a segment of its own where it is larger: all that a window takes, of which the last is needed.
+        let window = self.mix.window_entries as u64 * (command + 1024);
+        let write = window.min(2 * self.mix.window_bytes as u64);
+        let bound = 8 * segment + 8 * entries * (command + 1024) + write;
         assert!(
             bytes <= bound,
             "a log of {bytes} bytes for {entries} entries behind a checkpoint of {through}"

@@ -10,8 +10,9 @@ use synod::bugs::{Bug, plant};
 
 use crate::{number, run};
 
-/// Within so many seeds each must be caught.
-const SEEDS: u64 = 200;
+/// Within so many seeds each must be caught. Now all are within 130; but any change of the simulation draws all seeds
+/// anew, and a bug that one seed in fifty shows is then missed by 200 of them now and then.
+const SEEDS: u64 = 300;
 
 /// Hunts all bugs, or the one that is named; says by which invariant each was caught, and after how many seeds.
 pub(crate) fn hunt(name: &str) -> ExitCode {

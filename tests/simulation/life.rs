@@ -93,17 +93,22 @@ impl World {
         self.links_changed();
         let boot = self.node(node).boot;
         self.look(node, boot);
-        self.hears_again(node);
+        self.hears_again(node, recovered.synced.is_none());
     }
 
-    /// What reached the process before comes once more, soon or late.
-    fn hears_again(&mut self, node: NodeId) {
+    /// What reached the process before comes once more, soon or late. Always to one whose log is damaged, and mostly
+    /// before any leader has learned of that: it must not fit what it hears to what is left. (`UnsyncedAccept`)
+    fn hears_again(&mut self, node: NodeId, damaged: bool) {
         let it = self.node(node);
         let heard = std::mem::take(&mut it.heard);
-        if it.spared || self.mix.stray == 0.0 {
+        if it.spared || (self.mix.stray == 0.0 && !damaged) {
             return;
         }
-        let longest = [100 * MS, 4 * SECOND][self.rng.random_range(0..2)];
+        let longest = match damaged {
+            true => [5 * MS, 5 * MS, 4 * SECOND],
+            false => [100 * MS, 100 * MS, 4 * SECOND],
+        };
+        let longest = longest[self.rng.random_range(0..3)];
         for (from, message) in heard {
             let to = node;
             let delay = self.rng.random_range(100..longest);

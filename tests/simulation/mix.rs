@@ -72,6 +72,8 @@ pub(crate) struct Mix {
     pub(crate) clients: usize,
     /// Who keep sessions.
     pub(crate) holders: usize,
+    /// While a leader is about to end sessions, another leads for a moment.
+    pub(crate) lends: bool,
     /// Longest pause of a client between two operations, in microseconds.
     pub(crate) think: u64,
     /// How long the faults last.
@@ -79,6 +81,8 @@ pub(crate) struct Mix {
     pub(crate) faults: Vec<Fault>,
     /// Mean time between two faults.
     pub(crate) fault_every: u64,
+    /// Whoever leads is cut off again and again, with calm of up to this between; `None`: only as luck has it.
+    pub(crate) strand_every: Option<u64>,
     pub(crate) loss: f64,
     pub(crate) duplication: f64,
     /// Copies of messages that come seconds later.
@@ -118,6 +122,21 @@ impl Mix {
                 Fault::Partition | Fault::OneWay | Fault::Chain | Fault::Cut
             )
         };
+        // Cut off, a leader must be able to hold a tail that nobody else does: windows of an entry or two show nothing.
+        let strands = rng.random_bool([0.0, 0.35, 0.6][voters as usize / 2]);
+        let strand_every = [SECOND, 3 * SECOND][rng.random_range(0..2)];
+        let (window_entries, window_bytes, checkpoint_every) = match strands {
+            true => (
+                [3, 16, 256, 256],
+                [4 << 10, 1 << 20, 1 << 20],
+                [3, 3, 8, 40],
+            ),
+            false => (
+                [1, 3, 16, 256],
+                [200, 4 << 10, 1 << 20],
+                [3, 20, 100, u64::MAX],
+            ),
+        };
         let holders = [0, 1, 3, 6][rng.random_range(0..4)];
         let mut faults: Vec<Fault> = FAULTS
             .into_iter()
@@ -132,13 +151,14 @@ impl Mix {
             voters,
             heartbeat: Duration::from_millis(timeout / 10),
             election_timeout: Duration::from_millis(timeout),
-            window_entries: [1, 3, 16, 256][rng.random_range(0..4)],
-            window_bytes: [200, 4 << 10, 1 << 20][rng.random_range(0..3)],
+            window_entries: window_entries[rng.random_range(0..4)],
+            window_bytes: window_bytes[rng.random_range(0..3)],
             segment_bytes: [2 << 10, 8 << 10, 32 << 10][rng.random_range(0..3)],
             command_bytes: [0, 0, 300, 3000][rng.random_range(0..4)],
-            checkpoint_every: [3, 20, 100, u64::MAX][rng.random_range(0..4)],
+            checkpoint_every: checkpoint_every[rng.random_range(0..4)],
             clients: rng.random_range(1..9),
             holders,
+            lends: rng.random(),
             think: [MS, 20 * MS, 200 * MS][rng.random_range(0..3)],
             safety: rng.random_range(2..12) * SECOND,
             faults,
@@ -147,6 +167,7 @@ impl Mix {
                 0 => [100 * MS, 400 * MS, 1500 * MS][rng.random_range(0..3)],
                 _ => [400 * MS, 1500 * MS, 4 * SECOND][rng.random_range(0..3)],
             },
+            strand_every: strands.then_some(strand_every),
             loss: some(rng, 0.2),
             duplication: some(rng, 0.2),
             stray: some(rng, 0.05),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use synod::paxos::{
-    Batch, Input, Membership, Message, NodeId, PersistId, Replica, Slot, Succession, Time,
+    Ballot, Batch, Input, Membership, Message, NodeId, PersistId, Replica, Slot, Succession, Time,
 };
 use synod::replication::Leases;
 use synod::replication::storage::checkpoint::{Checkpoint, Meta};
@@ -16,6 +16,7 @@ use synod::state::Machine;
 use crate::clients::Call;
 use crate::mix::{Mix, SECOND};
 use crate::sessions::Expiries;
+use crate::stranding::Stranded;
 
 /// A voter, up or down.
 pub(crate) struct Node {
@@ -39,6 +40,8 @@ pub(crate) struct Node {
     pub(crate) connected: BTreeMap<NodeId, u64>,
     /// What reached it last: the network may bring it again.
     pub(crate) heard: VecDeque<(NodeId, Bytes)>,
+    /// What it was told when it was cut off as a leader.
+    pub(crate) stranded: Option<Stranded>,
     /// Bytes of its log were changed since its last start.
     pub(crate) rotten: bool,
     /// Its disk was lost: it never comes back.
@@ -163,6 +166,7 @@ impl Node {
             sync: mix.sync,
             connected: BTreeMap::new(),
             heard: VecDeque::new(),
+            stranded: None,
             rotten: false,
             lost: false,
             stood: (0, 0),
@@ -183,6 +187,13 @@ impl Node {
     pub(crate) fn when(&self, time: Time) -> u64 {
         let local = time.0.as_nanos().div_ceil(1000) as u64;
         (local.saturating_sub(self.ahead) * 1000).div_ceil(self.rate)
+    }
+
+    /// The ballot it has promised, if it runs.
+    pub(crate) fn ballot(&self) -> Option<Ballot> {
+        self.process
+            .as_ref()
+            .map(|process| process.replica.ballot())
     }
 
     pub(crate) fn is_up(&self) -> bool {

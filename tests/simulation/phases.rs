@@ -48,6 +48,9 @@ impl World {
             self.after(0, Event::Claim { holder, nth: 0 });
         }
         self.after(self.mix.fault_every, Event::Chaos);
+        if let Some(every) = self.mix.strand_every {
+            self.after(every, Event::Strand);
+        }
         self.after(0, Event::Follower(Happens::Start));
         while self.now < self.mix.safety {
             self.step();

@@ -15,6 +15,7 @@ use synod::state::{
 use crate::clients::{Answer, Call, PATIENCE, What};
 use crate::locks::Claimer;
 use crate::mix::{MS, SECOND};
+use crate::node::Arrived;
 use crate::world::{Event, World};
 
 /// Of true time: clocks run apart by up to 10 %, so a leader's may be fast and the holder's, in truth, slow.
@@ -169,7 +170,8 @@ impl World {
         process.next += 1;
         let id = process.next;
         process.expiries.insert(id, expiry.clone());
-        let command = command("expiry", Body::Expiry(expiry), clock.as_millis() as u64);
+        let body = Body::Expiry(expiry.clone());
+        let command = command("expiry", body, clock.as_millis() as u64);
         // Whoever proposes it runs beside the replica, and may do so when another leads, or this one again.
         let delay = match self.rng.random_bool(0.3) {
             true => self.rng.random_range(0..6 * SECOND),
@@ -178,6 +180,30 @@ impl World {
         let (id, boot) = (ProposalId(id), self.node(node).boot);
         let input = Input::Propose { id, command };
         self.after(delay, Event::Expire { node, boot, input });
+        if delay > 0 {
+            self.lends_the_lead(node, delay, &expiry);
+        }
+    }
+
+    /// Until what it is about to propose is proposed, another may lead: it gives everybody the full time anew, and keeps
+    /// alive whom the first was about to end. The proposal counts under the leadership that made it alone; the same voter
+    /// in a later one must not end by it who lives on. Chance alone hardly ever brings the lead back in those seconds,
+    /// with a holder that asks in between. (`Etcd15247`)
+    fn lends_the_lead(&mut self, node: NodeId, within: u64, expiry: &Expiry) {
+        if !self.mix.lends || self.mix.settles {
+            return;
+        }
+        for holder in 0..self.holders.len() {
+            let it = &self.holders[holder];
+            let session = it.session.map(Subject::Session);
+            if session.is_some_and(|session| expiry.subjects.contains(&session)) {
+                let (nth, soon) = (it.nth, self.rng.random_range(0..within));
+                self.after(soon, Event::Holder { holder, nth });
+            }
+        }
+        self.arrives(node, Arrived::Input(Input::Transfer { to: None }));
+        let back = self.rng.random_range(0..within);
+        self.after(back, Event::HandBack(node));
     }
 
     /// A leader that stood still begins to measure where it stopped: who had time left then has it again.

@@ -86,6 +86,8 @@ pub(crate) enum Event {
     /// An operator has this voter lead again.
     HandBack(NodeId),
     Chaos,
+    /// Whoever leads is cut off.
+    Strand,
     Follower(Happens),
     /// A holder of a session begins, or asks again.
     Holder {
@@ -111,7 +113,7 @@ pub(crate) enum Event {
 }
 
 /// So many messages to a voter are remembered.
-const HEARD: usize = 20;
+const HEARD: usize = 40;
 
 pub(crate) struct World {
     pub(crate) rng: StdRng,
@@ -186,6 +188,7 @@ impl World {
                     if heard.len() > HEARD {
                         heard.pop_front();
                     }
+                    self.overhears(from, to, &message);
                     let message =
                         synod::replication::codec::decode(message).expect("it was encoded");
                     self.trace
@@ -232,6 +235,7 @@ impl World {
             }
             Event::HandBack(node) => self.hand_back(node),
             Event::Chaos => self.strike(),
+            Event::Strand => self.strand(),
             Event::Follower(what) => self.happens(what),
             Event::Holder { holder, nth } => self.hold(holder, nth),
             Event::Claim { holder, nth } => self.claim(holder, nth),
@@ -260,6 +264,9 @@ impl World {
     pub(crate) fn role_changed(&mut self, node: NodeId, role: Role, leader: Option<NodeId>) {
         self.summary.leaderships += u64::from(role == Role::Leader);
         self.note(format_args!("{node} is {role:?}, leader {leader:?}"));
+        if role == Role::Leader {
+            self.is_told_again(node);
+        }
     }
 }
 

@@ -27,7 +27,7 @@ impl World {
             };
             let adopted = process.writing.iter().filter_map(adopts);
             let (chance, steps) = match adopted.max() {
-                Some(true) => (0.2, 6),
+                Some(true) => (0.35, 6),
                 Some(false) => (0.1, 2),
                 None => (0.0, 1),
             };

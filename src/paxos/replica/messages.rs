@@ -199,7 +199,8 @@ impl Replica {
     /// A report counts only for the leadership it names. (`acks_of_another_ballot_are_never_counted`)
     fn report(&mut self, from: NodeId, ballot: Ballot, report: Report, out: &mut Outbox) {
         self.lead(out, |leader, node| {
-            let old = broken(Bug::LogCabin44) && matches!(report, Report::Accepted(_));
+            let votes = matches!(report, Report::Accepted(_) | Report::Heard(..));
+            let old = broken(Bug::LogCabin44) && votes;
             if leader.ballot() == ballot || old {
                 leader.on_report(from, report, node);
             }
