@@ -44,7 +44,7 @@ impl Acceptor {
             },
             _ => Message::Behind {
                 ballot,
-                log: self.wanting(),
+                log: self.wanted(),
             },
         };
         out.send_after(leader, message, self.journal.barrier());
@@ -90,7 +90,7 @@ impl Acceptor {
             return None;
         }
         let fetched = self.fetched.as_ref().filter(|fetched| fetched.sync == sync);
-        let base = match (fetched, self.useful()) {
+        let base = match (fetched, self.useful_for(ballot)) {
             // A leader sends its last entry at least, which may be in the checkpoint already.
             (Some(_), Some(base)) if from <= base.slot.next() && through >= base.slot => Some(base),
             (Some(_), _) => return None,

@@ -8,7 +8,7 @@
 use super::Acceptor;
 use crate::paxos::outbox::Outbox;
 use crate::paxos::random::Random;
-use crate::paxos::{Ballot, Base, Message, NodeId, Output, Slot, Summary, SyncId};
+use crate::paxos::{Ballot, Base, Epoch, Message, NodeId, Output, Slot, Summary, SyncId};
 
 /// A checkpoint at hand.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -30,15 +30,32 @@ impl Acceptor {
     /// once this log is that of the ballot promised, than its end (which was acknowledged).
     /// (`a_checkpoint_older_than_what_is_here_is_passed_over`)
     pub(in crate::paxos) fn useful(&self) -> Option<Base> {
-        let in_sync = self.synced == Some(self.promised);
+        self.useful_for(self.promised)
+    }
+
+    /// The same for a log of `ballot`, be it the one that begins the next epoch: to enter that takes back nothing that
+    /// was chosen, however long the end of this log is. (`a_checkpoint_leads_past_the_end_of_a_longer_log_into_an_epoch`)
+    pub(super) fn useful_for(&self, ballot: Ballot) -> Option<Base> {
+        let in_sync = self.synced == Some(ballot);
         let base = self.fetched.as_ref()?.base;
         let news = base.slot > self.journal.decided() && !(in_sync && base.slot <= self.log.last());
         news.then_some(base)
     }
 
-    /// The log by which others are to tell what it lacks: as it is, or as it will be behind the checkpoint at hand.
-    pub(in crate::paxos) fn wanting(&self) -> Summary {
-        let fetched = self.fetched.as_ref().filter(|_| self.useful().is_some());
+    /// The log by which the leader promised is to tell what it lacks: as it is, or as it will be behind the checkpoint at
+    /// hand.
+    pub(super) fn wanted(&self) -> Summary {
+        self.wanting(self.promised)
+    }
+
+    /// The log by which others are to tell what it lacks to enter this epoch.
+    pub(in crate::paxos) fn wanted_to_enter(&self, epoch: Epoch) -> Summary {
+        self.wanting(Ballot::initial(epoch))
+    }
+
+    fn wanting(&self, ballot: Ballot) -> Summary {
+        let useful = self.useful_for(ballot).is_some();
+        let fetched = self.fetched.as_ref().filter(|_| useful);
         fetched.map_or_else(|| self.summary(), |fetched| self.summary_behind(fetched))
     }
 
@@ -63,8 +80,8 @@ impl Acceptor {
         out: &mut Outbox,
     ) {
         self.staging = None;
-        if self.reaches(start) {
-            let log = self.wanting();
+        if reaches(self.useful(), start) {
+            let log = self.wanted();
             let behind = Message::Behind { ballot, log };
             out.send_after(leader, behind, self.journal.barrier());
         } else {
@@ -73,9 +90,9 @@ impl Acceptor {
         }
     }
 
-    /// Whether the checkpoint at hand reaches a log that starts at `start`.
-    pub(in crate::paxos) fn reaches(&self, start: Slot) -> bool {
-        self.useful().is_some_and(|base| base.slot.next() >= start)
+    /// Whether the checkpoint at hand reaches a log that starts at `start` and leads into this epoch.
+    pub(in crate::paxos) fn reaches_to_enter(&self, epoch: Epoch, start: Slot) -> bool {
+        reaches(self.useful_for(Ballot::initial(epoch)), start)
     }
 
     /// Forgets the log through `through`.
@@ -90,4 +107,8 @@ impl Acceptor {
     pub(in crate::paxos) fn is_staging(&self) -> bool {
         self.staging.is_some()
     }
+}
+
+fn reaches(useful: Option<Base>, start: Slot) -> bool {
+    useful.is_some_and(|base| base.slot.next() >= start)
 }

@@ -36,7 +36,7 @@ impl Replica {
 
     fn ask_the_way(&self, from: NodeId, next: Option<Slot>, out: &mut Outbox) {
         let epoch = self.options.membership.epoch;
-        let log = self.acceptor.wanting();
+        let log = self.acceptor.wanted_to_enter(epoch.next());
         out.send(from, Message::Outdated { epoch, log, next });
     }
 
@@ -99,7 +99,10 @@ impl Replica {
     /// The way through the Seal of this epoch is no longer in the log of whoever has gone on: a checkpoint leads there.
     pub(super) fn on_compacted(&self, from: NodeId, epoch: Epoch, start: Slot, out: &mut Outbox) {
         let voter = !matches!(self.state, State::Removed);
-        if voter && epoch == self.options.membership.epoch && !self.acceptor.reaches(start) {
+        if voter
+            && epoch == self.options.membership.epoch
+            && !self.acceptor.reaches_to_enter(epoch.next(), start)
+        {
             out.push(Output::Fetch { from, start });
         }
     }

@@ -148,6 +148,62 @@ fn who_lacks_the_way_into_the_next_epoch_is_told_to_fetch() {
 }
 
 #[test]
+fn a_checkpoint_leads_past_the_end_of_a_longer_log_into_an_epoch() {
+    // It led, and proposed what nobody else has; meanwhile the others changed who votes.
+    let texts = ["|@1.1", "a@1.1", "b@1.1", "c@1.1", "d@1.1", "e@1.1"];
+    let mut voter = Voter::of(3, held(ballot(1, 1), ballot(1, 1), 2, &texts));
+    let (epoch, start) = (Epoch(0), Slot(4));
+    let compacted = Message::Compacted { epoch, start };
+    assert_eq!(voter.gets(2, compacted.clone()), ["fetch from 2 for 4"]);
+    voter.does(fetched(base(4, ballot(2, 2))));
+    assert_eq!(voter.gets(2, compacted), NONE, "it has one");
+
+    let later = Message::Heartbeat {
+        ballot: Ballot {
+            epoch: Epoch(1),
+            ..ballot(1, 2)
+        },
+        round: Round(1),
+        decided: Slot(5),
+    };
+    let asked = voter.replica.handle(
+        voter.now,
+        Input::Message {
+            from: NodeId(2),
+            message: later,
+        },
+    );
+    let Some(Output::Send {
+        message: Message::Outdated { log, .. },
+        ..
+    }) = asked.first()
+    else {
+        panic!("it asks for the way: {asked:?}");
+    };
+    assert_eq!((log.start, log.last), (Slot(5), Slot(4)), "behind it");
+    let seal = Payload::Seal(Seal {
+        voters: [1, 2].map(NodeId).into(),
+        details: Bytes::new(),
+    });
+    let sealed = Message::Sealed {
+        epoch,
+        sync: log.sync,
+        from: Slot(5),
+        through: Slot(5),
+        first: Slot(5),
+        entries: vec![Entry {
+            ballot: ballot(2, 2),
+            payload: seal,
+        }],
+    };
+    let entering = voter.gets(2, sealed);
+    assert_eq!(
+        entering[0],
+        "persist 1: adopt 0.0 behind 4@2.2, 5: #@2.2 decided 5"
+    );
+}
+
+#[test]
 fn a_log_is_forgotten_as_far_as_it_was_handed_on() {
     let mut leader = Voter::leading();
     for (id, text) in [(1, "a"), (2, "b")] {
