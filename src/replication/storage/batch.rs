@@ -224,6 +224,18 @@ impl Replay {
         }
     }
 
+    /// Goes on behind `last`, whatever is here: it is not known to lead there.
+    pub(super) fn restart(&mut self, last: Slot) {
+        self.start = last.next();
+        self.entries.clear();
+    }
+
+    /// The entry in a slot, if it is here.
+    pub(super) fn entry(&self, slot: Slot) -> Option<&Entry> {
+        let index = slot.0.checked_sub(self.start.0)?;
+        self.entries.get(usize::try_from(index).ok()?)
+    }
+
     /// Applies a batch that `follow` let pass.
     pub(super) fn apply(&mut self, batch: Batch) {
         match batch.log {

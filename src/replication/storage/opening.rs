@@ -61,7 +61,11 @@ pub(super) fn open<D: Disk, T>(
     let known_checkpoint = known.map_or(Slot::ZERO, |promise| promise.checkpoint);
     let vouched = known_checkpoint.max(found.replay.decided);
     let checkpoints = checkpoint::find(disk, vouched, restore)?;
-    found.reach(checkpoints.applied());
+    let applied = checkpoints.applied();
+    found.reach(applied);
+    if let Some(meta) = checkpoints.whole.iter().find(|meta| meta.slot == applied) {
+        found.rest_on(meta.base());
+    }
     let start = join(&found, base, &checkpoints)?;
     let fresh = known.is_none() && found.newest == 0;
     let (file, size) = if fresh || found.open {

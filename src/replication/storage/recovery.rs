@@ -12,7 +12,7 @@ use super::record::{self, Flaw, Position};
 use super::segment::{self, Header};
 use super::window::Pieces;
 use super::{Disk, Error};
-use crate::paxos::{Ballot, Slot};
+use crate::paxos::{Ballot, Base, Slot};
 
 /// What the segments hold.
 pub(super) struct Found {
@@ -168,8 +168,11 @@ impl Reader {
         let (last, decided) = (found.replay.last(), found.replay.decided);
         let stands = match header.synced {
             Some(_) => (header.last, header.decided) == (last, decided),
-            // Behind damage it may go on where a checkpoint ended.
-            None => header.last >= last && header.decided >= decided,
+            // Behind damage it may go on where a checkpoint ended, be it before an end not known to lead there.
+            None => {
+                let restarts = header.last == header.decided;
+                (header.last >= last || restarts) && header.decided >= decided
+            }
         };
         if (header.previous, header.chain) != (found.end, found.chain) || !stands {
             let name = segment::name(header.index);
@@ -187,7 +190,10 @@ impl Reader {
                 )
             };
             found.damage.get_or_insert_with(unknown);
-            found.replay.skip(header.last);
+            match header.last < last {
+                true => found.replay.restart(header.last),
+                false => found.replay.skip(header.last),
+            }
             found.replay.decided = header.decided;
         }
         found.path.push((header.index, header.last));
@@ -270,6 +276,28 @@ impl Found {
         }
         self.replay.skip(applied);
         self.replay.decided = self.replay.decided.max(applied);
+    }
+
+    /// The log goes on from this checkpoint. What is left of a damaged one counts as far as it is known decided itself: a
+    /// checkpoint beyond that vouches for the slots that it sums up, and not for what stands in them here. That may be a
+    /// dead leader's, replaced by what is now damaged. (`what_a_dead_leader_left_is_not_what_a_checkpoint_sums_up`)
+    pub(super) fn rest_on(&mut self, base: Base) {
+        let whole = self.replay.synced.is_some() || base.slot <= self.replay.decided;
+        let entry = self.replay.entry(base.slot);
+        // An entry has its slot and ballot alone, and so has all that leads to it.
+        let leads = entry.is_some_and(|entry| entry.ballot == base.ballot);
+        if whole || leads || self.replay.last() == base.slot && self.replay.entries.is_empty() {
+            return;
+        }
+        if !self.open {
+            let why = format!(
+                "it is not known to lead to the checkpoint of slot {}",
+                base.slot
+            );
+            self.break_at(why);
+        }
+        self.replay.restart(base.slot);
+        self.replay.decided = base.slot;
     }
 
     fn break_at(&mut self, reason: String) {

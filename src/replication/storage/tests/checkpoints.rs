@@ -107,6 +107,48 @@ fn a_crash_at_any_step_leaves_the_old_or_the_new_one() {
 }
 
 #[test]
+fn what_a_dead_leader_left_is_not_what_a_checkpoint_sums_up() {
+    let memory = Memory::new(5);
+    let disk = memory.boot().expect("nobody holds it");
+    let (mut wal, _) = open(disk.clone(), true).expect("it opens");
+    led(&mut wal);
+    let old: Vec<Entry> = (3..9).map(|_| entry(1, "left behind")).collect();
+    wal.write(&[append(3, &old)]).expect("a good disk");
+    // The next leader's log replaces that, is decided, and is summed up.
+    let new: Vec<Entry> = (3..7).map(|_| entry(2, "replaces it")).collect();
+    let decided = Batch {
+        decided: Some(Slot(6)),
+        ..Batch::default()
+    };
+    wal.write(&[promise(ballot(2, 1)), adopt(3, &new, ballot(2, 1)), decided])
+        .expect("a good disk");
+    let meta = checkpoint::write(&disk, Slot(5), ballot(2, 1), None, &content(5));
+    wal.keep(&meta.expect("a good disk")).expect("a good disk");
+    drop(wal);
+    let log = memory.content("log-0000000000000001").expect("it is there");
+    let find = |text: &[u8]| log.windows(text.len()).position(|it| it == text);
+    let at = find(b"replaces it").expect("it was written");
+    memory.damage("log-0000000000000001", at, b"R");
+    memory.kill();
+    let (mut wal, recovered, _) = start(&memory).expect("it opens");
+    assert_eq!((recovered.synced, recovered.applied), (None, Slot(5)));
+    assert_eq!((recovered.start, recovered.decided), (Slot(6), Slot(5)));
+    assert_eq!(recovered.entries, []);
+    // A leader makes it whole, and whole it stays.
+    let synced = [entry(2, "replaces it"), entry(3, "and goes on")];
+    wal.write(&[promise(ballot(3, 1)), adopt(6, &synced, ballot(3, 1))])
+        .expect("a good disk");
+    drop(wal);
+    for _ in 0..2 {
+        memory.kill();
+        let (_, recovered, _) = start(&memory).expect("it opens");
+        assert_eq!(recovered.synced, Some(ballot(3, 1)));
+        assert_eq!((recovered.start, recovered.decided), (Slot(6), Slot(5)));
+        assert_eq!(recovered.entries, synced);
+    }
+}
+
+#[test]
 fn one_that_rots_gives_way_to_the_older() {
     let (memory, _, wal) = written(3);
     drop(wal);
