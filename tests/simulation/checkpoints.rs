@@ -117,7 +117,7 @@ impl World {
     pub(crate) fn wants_checkpoint(&mut self, node: NodeId, from: NodeId, start: Slot) {
         let boot = self.node(node).boot;
         let process = self.process(node);
-        if std::mem::replace(&mut process.fetching, true) {
+        if process.reached.next() >= start || std::mem::replace(&mut process.fetching, true) {
             return;
         }
         let delay = self.rng.random_range(50..self.mix.delay * 3 + 100);
@@ -142,6 +142,9 @@ impl World {
             return;
         };
         process.fetching = false;
+        if process.reached.next() >= start {
+            return;
+        }
         let whole = peer.filter(|_| reached).and_then(|peer| newest(&peer));
         let Some((meta, body)) = whole.filter(|(meta, _)| meta.slot.next() >= start) else {
             return;
@@ -151,6 +154,7 @@ impl World {
         };
         let (base, succession) = (meta.base(), image.succession.clone());
         process.fetched = Some(image);
+        process.reached = base.slot;
         self.note(format_args!("{node} has fetched {}", base.slot));
         let input = Input::Fetched { base, succession };
         self.arrives(node, Arrived::Input(input));

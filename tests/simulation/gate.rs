@@ -10,7 +10,7 @@ use synod::bugs::{Bug, plant};
 
 use crate::{number, run};
 
-/// Within so many seeds each must be caught. Now all are within 130; but any change of the simulation draws all seeds
+/// Within so many seeds each must be caught. Most are within 50; but any change of the simulation draws all seeds
 /// anew, and a bug that one seed in fifty shows is then missed by 200 of them now and then.
 const SEEDS: u64 = 300;
 

@@ -77,6 +77,8 @@ pub(crate) struct Process {
     pub(crate) taking: bool,
     /// Whether one of a peer is on its way; and one that is here.
     pub(crate) fetching: bool,
+    /// The slot of the last that was fetched: none that begins before its end is fetched again.
+    pub(crate) reached: Slot,
     pub(crate) fetched: Option<Checkpoint>,
     /// Written, to be kept once the batches before are durable.
     pub(crate) drafts: Vec<(PersistId, Meta)>,
@@ -129,6 +131,7 @@ impl Process {
             issued: PersistId(0),
             taking: false,
             fetching: false,
+            reached: Slot::ZERO,
             fetched: None,
             drafts: Vec::new(),
             withheld: VecDeque::new(),
