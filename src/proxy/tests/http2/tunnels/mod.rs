@@ -3,9 +3,9 @@
 mod life;
 
 use std::net::{Shutdown, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -262,8 +262,14 @@ fn each_side_may_end_its_way_first_and_send_ahead() {
 #[test]
 fn an_answer_that_does_not_switch_is_passed_on_and_nothing_behind_it_is_a_request() {
     let (sender, heads) = mpsc::channel();
+    let (sent, wait_for_sent) = mpsc::channel();
+    let wait_for_sent = Mutex::new(wait_for_sent);
     let backend = Scripted::new(move |peer, _| {
         while let Some(head) = peer.try_until("\r\n\r\n") {
+            if head.starts_with("GET /chat") {
+                // An answer ends the stream, and with it the client's way to send.
+                wait_for_sent.lock().unwrap().recv().unwrap();
+            }
             sender.send(head).unwrap();
             peer.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno");
         }
@@ -274,6 +280,7 @@ fn an_answer_that_does_not_switch_is_passed_on_and_nothing_behind_it_is_a_reques
         let (response, mut out) = client.connect_to(chat(), "websocket").await;
         let smuggled = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
         push(&mut out, Bytes::from(smuggled), false).await;
+        sent.send(()).unwrap();
         let (head, body, _) = whole(response).await;
         assert_eq!((head.status().as_u16(), body.as_str()), (403, "no"));
         assert_eq!(client.get("/after").await.0, 403);
