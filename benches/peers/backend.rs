@@ -9,6 +9,9 @@ use tokio::net::{TcpListener, TcpStream};
 /// Where it listens.
 pub(crate) const ADDRESS: &str = "127.0.0.1:18090";
 
+/// The body of the small answer.
+pub(crate) const HELLO: &[u8] = b"Hello, world\n";
+
 const SMALL: &[u8] = b"HTTP/1.1 200 OK\r\nServer: bench\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, world\n";
 
 /// Answers until killed.

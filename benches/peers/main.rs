@@ -8,6 +8,7 @@
 #![allow(clippy::print_stdout, reason = "a bench reports on standard output")]
 
 mod backend;
+mod grpc;
 mod load;
 mod process;
 mod proxies;
@@ -54,6 +55,7 @@ struct Options {
 fn main() {
     match std::env::args().nth(1).as_deref() {
         Some("backend") => return backend::run(),
+        Some("grpc-backend") => return grpc::run(),
         Some("relay") => return relay::run(),
         Some("open-loop") => return load::open_loop::run_child(),
         _ => {}
@@ -72,7 +74,9 @@ fn main() {
     process::move_to_core(process::LOAD_CORE);
     let folder = tempfile::tempdir().expect("a temporary directory");
     let _backend = Pinned::spawn(process::LOAD_CORE, own("backend"));
+    let _grpc = Pinned::spawn(process::LOAD_CORE, own("grpc-backend"));
     process::wait_for_port(backend::ADDRESS);
+    process::wait_for_port(grpc::ADDRESS);
     let mut results = Results::new(options.rounds, options.seconds);
     for scenario in &scenarios {
         results.push(run(scenario, &proxies, &options, folder.path()));

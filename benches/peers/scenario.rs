@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::load::{self, Closed, Load};
-use crate::proxies::{Proxy, Setup};
+use crate::proxies::{Protocol, Proxy, Setup};
 
 /// What of a measurement the ratios are made of.
 #[derive(Clone, Copy)]
@@ -201,6 +201,24 @@ fn all() -> Vec<Scenario> {
                 },
             )
         },
+        multiplexed(
+            "h2",
+            "small GET by HTTP/2, 8 connections of 8 streams",
+            Protocol::Http2,
+            false,
+        ),
+        multiplexed(
+            "h2-tls",
+            "small GET by HTTP/2 over TLS, 8 connections of 8 streams",
+            Protocol::Http2,
+            true,
+        ),
+        multiplexed(
+            "grpc",
+            "unary gRPC, 8 connections of 8 streams",
+            Protocol::Grpc,
+            false,
+        ),
         Scenario {
             setup: Setup {
                 routes: 10_000,
@@ -316,5 +334,21 @@ fn cpu(name: &str, title: &str, closed: Closed) -> Scenario {
         over: None,
         changes: false,
         peers: true,
+    }
+}
+
+/// The same over HTTP/2.
+fn multiplexed(name: &str, title: &str, protocol: Protocol, tls: bool) -> Scenario {
+    Scenario {
+        load: Load::Multiplexed {
+            connections: 8,
+            streams: 8,
+        },
+        setup: Setup {
+            protocol,
+            tls,
+            ..Setup::default()
+        },
+        ..cpu(name, title, Closed::small(64))
     }
 }

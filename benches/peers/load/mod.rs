@@ -1,8 +1,10 @@
 //! Puts a load on a proxy and measures what it costs.
 
 mod changes;
+mod h2load;
 mod idle;
 pub(crate) mod open_loop;
+mod sample;
 mod wrk;
 
 use std::fmt;
@@ -18,6 +20,8 @@ use crate::scenario::Row;
 pub(crate) enum Load {
     /// As many requests as are answered.
     Closed(Closed),
+    /// The same over HTTP/2, so many streams at a time on each connection: small GETs, or gRPC calls.
+    Multiplexed { connections: u32, streams: u32 },
     /// A fixed rate of small requests over 64 connections.
     OpenLoop { share_of_peak: f64 },
     /// Connections that do nothing, each used once.
@@ -65,6 +69,14 @@ impl Closed {
     }
 }
 
+/// Fields a browser sends.
+const BROWSER_FIELDS: &[&str] = &[
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    "Accept-Language: en-US,en;q=0.5",
+    "Accept-Encoding: gzip, deflate, br",
+];
+
 /// What one measurement of one proxy gave; what does not apply to its load is none.
 #[derive(Clone, Default, Serialize)]
 pub(crate) struct Figures {
@@ -95,8 +107,15 @@ pub(crate) fn measure(row: &Row, rate: u32, seconds: u32, folder: &Path) -> Figu
             ..Figures::default()
         };
     }
+    if let Load::Multiplexed { .. } = row.load {
+        sample::check(&row.setup, folder);
+    }
     let run = |seconds| match &row.load {
         Load::Closed(closed) => wrk::run(closed, &row.setup, seconds, folder),
+        Load::Multiplexed {
+            connections,
+            streams,
+        } => h2load::run(*connections, *streams, &row.setup, seconds, folder),
         Load::OpenLoop { .. } | Load::Idle { .. } => open_loop::run(rate, seconds),
     };
     run(1);

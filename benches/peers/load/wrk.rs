@@ -3,16 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::{Closed, Figures};
+use super::{BROWSER_FIELDS, Closed, Figures};
 use crate::proxies::{self, Setup};
-
-/// Fields a browser sends.
-const FIELDS: &[&str] = &[
-    "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
-    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-    "Accept-Language: en-US,en;q=0.5",
-    "Accept-Encoding: gzip, deflate, br",
-];
 
 /// Runs it for this long.
 pub(super) fn run(closed: &Closed, setup: &Setup, seconds: u32, folder: &Path) -> Figures {
@@ -20,7 +12,7 @@ pub(super) fn run(closed: &Closed, setup: &Setup, seconds: u32, folder: &Path) -
     command
         .arg("-t1")
         .args([format!("-c{}", closed.connections), format!("-d{seconds}s")]);
-    for field in FIELDS {
+    for field in BROWSER_FIELDS {
         command.args(["-H", field]);
     }
     if closed.close {

@@ -4,13 +4,16 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use super::{Certificate, Setup, write};
-use crate::backend;
+use super::{Certificate, Protocol, Setup, write};
 
 pub(super) fn command(setup: &Setup, folder: &Path) -> Command {
+    let protocol = match setup.protocol {
+        Protocol::Http1 | Protocol::Http2 => "",
+        Protocol::Grpc => " proto h2",
+    };
     let mut servers = String::new();
     for index in 0..setup.backends {
-        let _ = writeln!(servers, "    server b{index} {}", backend::ADDRESS);
+        let _ = writeln!(servers, "    server b{index} {}{protocol}", setup.backend());
     }
     // Prefixes by a map, whose lookup is a tree, not by one rule each.
     let mut map = String::new();
@@ -23,7 +26,10 @@ pub(super) fn command(setup: &Setup, folder: &Path) -> Command {
         _ => format!("use_backend %[path,map_beg({},web)]", map.display()),
     };
     let words = match setup.tls {
-        true => format!(" ssl crt {}", Certificate::in_folder(folder).both),
+        true => format!(
+            " ssl crt {} alpn h2,http/1.1",
+            Certificate::in_folder(folder).both
+        ),
         false => String::new(),
     };
     let config = write(

@@ -13,6 +13,7 @@ use std::process::Command;
 
 use crate::load::Load;
 use crate::process::{PROXY_CORE, Pinned, wait_for_port};
+use crate::{backend, grpc};
 
 /// Where each of them listens while it is measured.
 pub(crate) const LISTEN: &str = "127.0.0.1:18080";
@@ -31,9 +32,21 @@ pub(crate) enum Proxy {
     Relay,
 }
 
+/// What is spoken with clients and with the backend.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// HTTP/1.1 on both sides.
+    Http1,
+    /// HTTP/2 with clients, HTTP/1.1 with the backend.
+    Http2,
+    /// gRPC: HTTP/2 on both sides.
+    Grpc,
+}
+
 /// What a proxy is to be configured with.
 #[derive(Clone)]
 pub(crate) struct Setup {
+    pub(crate) protocol: Protocol,
     /// Prefix routes `/r0/`, `/r1/` and so on beside the one for all.
     pub(crate) routes: usize,
     /// Members of the pool, all of them the same process.
@@ -47,6 +60,7 @@ pub(crate) struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         Self {
+            protocol: Protocol::Http1,
             routes: 0,
             backends: 1,
             balance: "round_robin",
@@ -58,7 +72,19 @@ impl Default for Setup {
 
 impl Setup {
     fn is_plain(&self) -> bool {
-        self.routes == 0 && self.backends == 1 && !self.tls && !self.access_log
+        self.protocol == Protocol::Http1
+            && self.routes == 0
+            && self.backends == 1
+            && !self.tls
+            && !self.access_log
+    }
+
+    /// Where the backend listens that speaks what is asked for.
+    fn backend(&self) -> &'static str {
+        match self.protocol {
+            Protocol::Http1 | Protocol::Http2 => backend::ADDRESS,
+            Protocol::Grpc => grpc::ADDRESS,
+        }
     }
 }
 
@@ -121,7 +147,7 @@ impl Proxy {
             Self::Relay => {
                 let kept = match load {
                     Load::Closed(closed) => !closed.close,
-                    Load::OpenLoop { .. } => true,
+                    Load::Multiplexed { .. } | Load::OpenLoop { .. } => true,
                     Load::Idle { .. } => false,
                 };
                 kept && setup.is_plain() && !changes
@@ -172,15 +198,15 @@ fn write(folder: &Path, name: &str, template: &str, words: &[(&str, &str)]) -> s
 }
 
 /// Files of a self-signed certificate for every proxy: the certificate, the key, and both in one.
-struct Certificate {
-    certificate: String,
+pub(crate) struct Certificate {
+    pub(crate) certificate: String,
     key: String,
     both: String,
 }
 
 impl Certificate {
     /// The one in this folder, made when first asked for.
-    fn in_folder(folder: &Path) -> Self {
+    pub(crate) fn in_folder(folder: &Path) -> Self {
         let path = |name: &str| folder.join(name).display().to_string();
         let files = Self {
             certificate: path("site.pem"),

@@ -4,8 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Certificate, Setup, write};
-use crate::backend;
+use super::{Certificate, Protocol, Setup, write};
 
 pub(super) fn command(setup: &Setup, folder: &Path) -> Command {
     let config = write_config(setup, 1, folder);
@@ -19,7 +18,7 @@ pub(crate) fn write_config(setup: &Setup, weight: u32, folder: &Path) -> PathBuf
     let mut servers = String::new();
     for index in 0..setup.backends {
         let weight = if index == 0 { weight } else { 1 };
-        let _ = writeln!(servers, "server {} weight={weight};", backend::ADDRESS);
+        let _ = writeln!(servers, "server {} weight={weight};", setup.backend());
     }
     let mut locations = String::new();
     for index in 0..setup.routes {
@@ -28,7 +27,12 @@ pub(crate) fn write_config(setup: &Setup, weight: u32, folder: &Path) -> PathBuf
             "location /r{index}/ {{ proxy_pass http://web; }}"
         );
     }
-    let (words, tls) = if setup.tls {
+    let (version, pass) = match setup.protocol {
+        Protocol::Http1 => ("", "proxy_pass http"),
+        Protocol::Http2 => (" http2", "proxy_pass http"),
+        Protocol::Grpc => (" http2", "grpc_pass grpc"),
+    };
+    let (secure, tls) = if setup.tls {
         let files = Certificate::in_folder(folder);
         let lines = format!(
             "ssl_certificate {};\nssl_certificate_key {};",
@@ -47,7 +51,8 @@ pub(crate) fn write_config(setup: &Setup, weight: u32, folder: &Path) -> PathBuf
             ("SERVERS", &servers),
             ("KEPT", &(setup.backends * 2).max(128).to_string()),
             ("LOCATIONS", &locations),
-            ("LISTEN_WORDS", words),
+            ("LISTEN_WORDS", &format!("{secure}{version}")),
+            ("PASS", pass),
             ("TLS_LINES", &tls),
         ],
     )

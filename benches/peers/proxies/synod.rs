@@ -5,8 +5,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use super::{ADMIN, Certificate, LISTEN, Setup, write};
-use crate::backend;
+use super::{ADMIN, Certificate, LISTEN, Protocol, Setup, write};
 
 pub(super) fn command(setup: &Setup, folder: &Path) -> Command {
     let data = folder.join("synod");
@@ -33,7 +32,7 @@ pub(super) fn command(setup: &Setup, folder: &Path) -> Command {
 /// Votes the config in.
 pub(super) fn apply(setup: &Setup, folder: &Path) {
     let backends: Vec<_> = (0..setup.backends)
-        .map(|index| json!({"id": format!("b{index}"), "address": backend::ADDRESS}))
+        .map(|index| json!({"id": format!("b{index}"), "address": setup.backend()}))
         .collect();
     let prefixes = (0..setup.routes).map(|index| {
         json!({
@@ -45,10 +44,17 @@ pub(super) fn apply(setup: &Setup, folder: &Path) {
     let routes: Vec<_> = prefixes
         .chain([json!({"name": "all", "to": [{"pool": "web"}]})])
         .collect();
-    let config = json!({
-        "pools": [{"name": "web", "balance": setup.balance, "backends": backends}],
-        "routes": routes,
+    let protocol = match setup.protocol {
+        Protocol::Http1 | Protocol::Http2 => "http1",
+        Protocol::Grpc => "http2",
+    };
+    let pool = json!({
+        "name": "web",
+        "balance": setup.balance,
+        "protocol": protocol,
+        "backends": backends,
     });
+    let config = json!({"pools": [pool], "routes": routes});
     let file = write(folder, "synod.json", &config.to_string(), &[]);
     let applied = Command::new(env!("CARGO_BIN_EXE_synod"))
         .args(["apply", "--until=applied", "--admin", ADMIN, "-f"])
