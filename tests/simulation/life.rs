@@ -119,7 +119,7 @@ impl World {
     /// A process ends: the power fails, or it is killed. What it was writing may be there whole, in part, or not.
     pub(crate) fn end(&mut self, node: NodeId, power: bool) {
         let luck = self.rng.random_range(0..3);
-        let n = self.rng.random_range(0..3);
+        let (n, now) = (self.rng.random_range(0..3), self.now);
         let (mut durable, mut unsure) = (false, Vec::new());
         let it = self.node(node);
         if let Some(mut process) = it.process.take() {
@@ -139,7 +139,10 @@ impl World {
         } else {
             it.memory.kill()
         }
-        it.paused = None;
+        if it.paused.take().is_some() {
+            // It does not stand to the end that was drawn: what starts in its place measures anew.
+            it.stood.1 = now;
+        }
         it.connected.clear();
         if durable {
             unsure
