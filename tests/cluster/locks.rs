@@ -33,6 +33,15 @@ fn signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 
+/// Whether whoever started these tests had `signal` ignored, as a shell without job control does for what runs in its
+/// background. Every process of ours inherits that, and `synod lock` leaves it so, as nohup wants it.
+fn is_ignored(signal: Signal) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = u64::from_str_radix(ignored.unwrap().trim(), 16).unwrap();
+    ignored >> (signal.as_raw() - 1) & 1 == 1
+}
+
 #[test]
 fn a_command_gets_a_token_and_its_exit_code_is_passed_on() {
     let cluster = Cluster::start(1);
@@ -85,6 +94,10 @@ fn a_signal_that_asks_for_the_end_ends_the_command_and_frees_the_lock() {
         (Signal::QUIT, 131),
         (Signal::TERM, 143),
     ] {
+        if is_ignored(sent) {
+            eprintln!("signal {} is ignored here, and not sent", sent.as_raw());
+            continue;
+        }
         let holder = holder("echo held; exec cat");
         // One that waits lets go of its place too.
         let waiting = lock(&cluster, &["--lease=1h"], "true").spawn().unwrap();
