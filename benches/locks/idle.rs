@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::Figure;
 use crate::calls::Caller;
+use crate::figures::Figure;
 use crate::nodes::Nodes;
 
 const CLIENTS: usize = 10;
@@ -36,7 +36,7 @@ pub(crate) async fn sessions(nodes: &Nodes) -> Vec<Figure> {
     sleep(TIME).await;
     let after = nodes.standing().await;
     keeping.iter().for_each(tokio::task::JoinHandle::abort);
-    assert_eq!(before.leader, after.leader, "the leader changed");
+    assert_eq!(before.elections, after.elections, "an election");
     let used = after.percent_since(&before);
     let what = format!("{} idle sessions of {CLIENTS} clients", CLIENTS * EACH);
     vec![

@@ -7,51 +7,17 @@
 mod calls;
 #[path = "../disk/mod.rs"]
 mod disk;
+#[path = "../figures/mod.rs"]
+mod figures;
 mod idle;
+#[path = "../nodes/mod.rs"]
 mod nodes;
 mod waits;
 
-use std::path::Path;
 use std::time::Duration;
 
+use figures::{Figure, ms};
 use nodes::Nodes;
-use serde_json::json;
-
-/// One figure, and what is expected of it.
-struct Figure {
-    what: String,
-    value: f64,
-    unit: &'static str,
-    /// The most it may be, if anything is expected.
-    most: Option<f64>,
-}
-
-impl Figure {
-    fn new(what: impl Into<String>, value: f64, unit: &'static str) -> Self {
-        let (what, most) = (what.into(), None);
-        Self {
-            what,
-            value,
-            unit,
-            most,
-        }
-    }
-
-    fn at_most(self, most: f64) -> Self {
-        let most = Some(most);
-        Self { most, ..self }
-    }
-
-    fn line(&self) -> String {
-        let expected = match self.most {
-            Some(most) if self.value <= most => format!("at most {most:.2}: met"),
-            Some(most) => format!("at most {most:.2}: MISSED"),
-            None => String::new(),
-        };
-        let (what, value, unit) = (&self.what, self.value, self.unit);
-        format!("{what:<64} {value:>8.2} {unit:<7} {expected}")
-    }
-}
 
 fn main() {
     let folder = tempfile::Builder::new()
@@ -67,7 +33,7 @@ fn main() {
     let local = tokio::task::LocalSet::new();
     let figures = local.block_on(&runtime, measure(&nodes, sync));
     drop(nodes);
-    write(&figures);
+    figures::write(&figures, "locks");
 }
 
 async fn measure(nodes: &Nodes, sync: Duration) -> Vec<Figure> {
@@ -87,28 +53,4 @@ async fn measure(nodes: &Nodes, sync: Duration) -> Vec<Figure> {
     tell(waits::dead_holders(nodes).await);
     tell(idle::sessions(nodes).await);
     figures
-}
-
-fn ms(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
-}
-
-/// The value that this share of all is below.
-fn percentile(mut times: Vec<Duration>, share: f64) -> Duration {
-    times.sort_unstable();
-    times[((times.len() - 1) as f64 * share).round() as usize]
-}
-
-fn write(figures: &[Figure]) {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("locks");
-    let item =
-        |it: &Figure| json!({"what": it.what, "value": it.value, "unit": it.unit, "most": it.most});
-    let items: Vec<_> = figures.iter().map(item).collect();
-    let text =
-        serde_json::to_string_pretty(&json!({ "figures": items })).expect("numbers and names");
-    let file = folder.join("locks.json");
-    std::fs::create_dir_all(&folder)
-        .and_then(|()| std::fs::write(&file, text))
-        .expect("the folder of the build is writable");
-    println!("\nwritten to {}", file.display());
 }

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::calls::Caller;
+use crate::figures::{Figure, ms, percentile};
 use crate::nodes::{COUNT, Nodes};
-use crate::{Figure, ms, percentile};
 
 const ROUNDS: usize = 1_000;
 /// Holders that die at once, each with a lock of its own.

@@ -9,7 +9,7 @@ use synod::client::{Call, Client};
 pub(crate) const COUNT: usize = 3;
 
 /// All are killed when this is dropped.
-pub(crate) struct Nodes(Vec<Child>);
+pub(crate) struct Nodes(pub(crate) Vec<Child>);
 
 /// Where the nodes stand.
 #[derive(Clone)]
@@ -20,6 +20,8 @@ pub(crate) struct Standing {
     /// The last slot applied.
     pub(crate) slot: f64,
     pub(crate) leader: usize,
+    /// Elections that any of them stood in.
+    pub(crate) elections: f64,
 }
 
 impl Drop for Nodes {
@@ -38,24 +40,7 @@ pub(crate) fn address(node: usize) -> String {
 
 impl Nodes {
     pub(crate) fn start(folder: &Path) -> Self {
-        let voters: Vec<String> = (0..COUNT)
-            .map(|node| format!("--voter=n{node}=127.0.0.1:{}", 19301 + 10 * node))
-            .collect();
-        let spawn = |node: usize| {
-            let data = folder.join(format!("n{node}"));
-            Command::new(env!("CARGO_BIN_EXE_synod"))
-                .args(["serve", "--threads=1", &format!("--node=n{node}")])
-                .arg(format!("--data={}", data.display()))
-                .arg(format!("--peer=127.0.0.1:{}", 19301 + 10 * node))
-                .arg(format!("--admin={}", address(node)))
-                .arg(format!("--listen=127.0.0.1:{}", 19303 + 10 * node))
-                .args(&voters)
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .expect("the program runs")
-        };
-        Self((0..COUNT).map(spawn).collect())
+        Self((0..COUNT).map(|node| spawn(folder, node)).collect())
     }
 
     pub(crate) async fn wait_for_leader(&self) {
@@ -74,11 +59,13 @@ impl Nodes {
             used: self.0.iter().map(used).collect(),
             slot: 0.0,
             leader: 0,
+            elections: 0.0,
         };
         for node in 0..COUNT {
             let answer = client(node).call(Call::get("/metrics")).await;
             let text = answer.expect("an answer").body;
             let text = text.as_str().expect("metrics are text");
+            standing.elections += value(text, "synod_elections_total");
             if value(text, "synod_leader") == 1.0 {
                 standing.leader = node;
                 standing.slot = value(text, "synod_applied_slot");
@@ -96,6 +83,34 @@ impl Standing {
         used.map(|(now, then)| 100.0 * (*now - *then).as_secs_f64() / time)
             .collect()
     }
+}
+
+/// Starts one on what it has on disk.
+pub(crate) fn spawn(folder: &Path, node: usize) -> Child {
+    let voters = (0..COUNT).map(|node| format!("--voter=n{node}={}", peer(node)));
+    Command::new(env!("CARGO_BIN_EXE_synod"))
+        .args(["serve", "--threads=1", &format!("--node=n{node}")])
+        .arg(format!(
+            "--data={}",
+            folder.join(format!("n{node}")).display()
+        ))
+        .arg(format!("--peer={}", peer(node)))
+        .arg(format!("--admin={}", address(node)))
+        .arg(format!("--listen={}", traffic(node)))
+        .args(voters)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program runs")
+}
+
+fn peer(node: usize) -> String {
+    format!("127.0.0.1:{}", 19301 + 10 * node)
+}
+
+/// Where the node takes requests.
+pub(crate) fn traffic(node: usize) -> String {
+    format!("127.0.0.1:{}", 19303 + 10 * node)
 }
 
 fn client(node: usize) -> Client {
