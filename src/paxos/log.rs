@@ -167,13 +167,16 @@ impl Recovered {
         begun.find(|it| it.epoch == entered)
     }
 
-    /// The embedder goes on from a state that has applied this slot, which is further than its checkpoint.
+    /// The embedder goes on from a state that has applied this slot, which is further than its checkpoint, and may be
+    /// further than what is known here to be decided.
     pub fn go_on_from(&mut self, applied: Slot) {
+        let last = self.start.plus(self.entries.len()).previous();
+        assert!(applied <= last, "what is applied is in the log");
         let known = applied.next().since(self.start) as usize;
         let mut known = self.entries.iter().take(known).rev();
         let newest = known.find_map(Entry::begins);
         self.succession = newest.or(self.succession.take());
-        self.applied = applied;
+        (self.applied, self.decided) = (applied, self.decided.max(applied));
     }
 
     /// What a voter that has never run holds, in a group whose first epoch is `ballot`'s.

@@ -238,6 +238,7 @@ impl<'a> Driver<'a> {
                 let _ = reply.send(entries.map_or(compacted, Fetched::Entries));
                 return Ok(());
             }
+            Event::Demoted => return Err(End::Demoted),
             // What a follower is told; this is a voter.
             Event::Founded | Event::Entries { .. } | Event::Digest { .. } => {
                 return Ok(());

@@ -81,8 +81,12 @@ impl Feeding {
         self.shared.reports.bump();
         self.shared.reports.news.notify_one();
         let (answers, answered) = mpsc::channel(MAX_QUESTIONS);
-        // Whichever ends first ends the other: the connection is of no use without either.
+        let mut group = self.shared.group_changes();
+        // Whichever ends first ends the others: the connection is of no use without any of them.
         let ended = tokio::select! {
+            _ = group.wait_for(|group| group.me == 0) => {
+                Err(Ended::Refused("this node has no vote any more".to_owned()))
+            }
             ended = self.listen(reader, answers) => ended,
             ended = self.tell(writer, answered) => ended,
             () = self.connection.cancelled() => {

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::StartError;
 use super::apply::Applier;
 use super::calls::Attempt;
 use super::checkpoints::Checkpoints;
@@ -18,9 +17,8 @@ use super::founding::Founding;
 use super::group::Member;
 use super::intake::Intake;
 use super::lifecycle::{self, End};
-use super::log::{Log, chain};
+use super::log::Log;
 use super::membership::Details;
-use super::proposals::Proposals;
 use super::shared::{Event, Image, Shared};
 use super::status::State;
 use crate::paxos::{Ballot, Entry, Epoch, PersistId, Recovered, Slot, Succession};
@@ -36,27 +34,14 @@ pub(super) struct Start {
     pub(super) log: Log,
     pub(super) checkpoints: Checkpoints,
     /// Told when all that the log held is applied; dropped if it never will be.
-    pub(super) ready: oneshot::Sender<()>,
+    pub(super) ready: Option<oneshot::Sender<()>>,
     pub(super) founding: Arc<Founding>,
-    /// Opens the log again, as a voter does.
-    pub(super) promotion: Promotion,
 }
 
-/// Makes a follower that has been given a vote a voter.
-pub(super) type Promotion = Box<dyn FnOnce() -> Result<lifecycle::Start, StartError> + Send>;
-
-/// Runs until it is stopped or fails, as a voter once it is one.
-pub(super) fn run(start: Start) {
-    let shared = start.shared.clone();
-    let (follower, promotion) = Follower::new(start);
-    let end = match lifecycle::guard(|| follower.serve()) {
-        End::Promoted => match promotion() {
-            Ok(start) => return lifecycle::run(start),
-            Err(error) => End::Failed(format!("it cannot vote: {}", chain(&error))),
-        },
-        end => end,
-    };
-    lifecycle::finish(&shared, end, &mut Proposals::default());
+/// Runs until it is stopped, fails or has a vote.
+pub(super) fn run(start: Start) -> End {
+    let follower = Follower::new(start);
+    lifecycle::guard(|| follower.serve())
 }
 
 struct Follower {
@@ -76,7 +61,7 @@ struct Follower {
 }
 
 impl Follower {
-    fn new(start: Start) -> (Self, Promotion) {
+    fn new(start: Start) -> Self {
         let shared = start.shared;
         let entered = start.recovered.promised.epoch;
         let succession = start.recovered.succession.clone();
@@ -86,19 +71,18 @@ impl Follower {
         if !known.is_empty() {
             applier.decide(first, known);
         }
-        let follower = Self {
+        Self {
             intake,
             shared,
             applier,
             log: start.log,
             issued: PersistId::default(),
             pending: VecDeque::new(),
-            ready: Some(start.ready),
+            ready: start.ready,
             founding: start.founding,
             promoted: None,
             entered,
-        };
-        (follower, start.promotion)
+        }
     }
 
     fn serve(mut self) -> End {
@@ -140,7 +124,7 @@ impl Follower {
             }
             // Of voters; a reply that is dropped says no.
             Event::Fetching | Event::Read { .. } | Event::Fetch { .. } | Event::Founded => {}
-            Event::Transfer { .. } | Event::Seal { .. } => {}
+            Event::Transfer { .. } | Event::Seal { .. } | Event::Demoted => {}
             Event::Message { .. } | Event::Connected(_) | Event::Disconnected(_) => {}
         }
         Ok(())

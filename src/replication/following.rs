@@ -53,14 +53,75 @@ pub(super) struct Following {
 }
 
 impl Following {
-    /// Follows until it is stopped or has a vote.
+    /// Follows whenever this node has no vote, until it is stopped.
     pub(super) async fn run(self) {
         let mut group = self.shared.group_changes();
-        // Cancelling either drops the connection, which is what its end means.
-        tokio::select! {
-            _ = group.wait_for(|group| group.follower.is_none()) => {}
-            () = self.search() => {}
+        loop {
+            let without_a_vote = async {
+                let known = group.wait_for(|group| group.follower.is_some()).await;
+                known.map(|known| known.me).ok()
+            };
+            let Some(Some(number)) = self.stop.run_until_cancelled(without_a_vote).await else {
+                return;
+            };
+            if number > 0 {
+                self.wait_for_successors().await;
+                let _ = self.shared.inbox.push(Event::Demoted);
+                // The replica's thread takes its time, and does not come to it where it has failed.
+                let demoted = group.wait_for(|group| group.me == 0);
+                if self.stop.run_until_cancelled(demoted).await.is_none() {
+                    return;
+                }
+            }
+            // Cancelling either drops the connection, which is what its end means.
+            tokio::select! {
+                _ = group.wait_for(|group| group.follower.is_none()) => {}
+                () = self.search() => {}
+            }
         }
+    }
+
+    /// Returns once those that vote in place of this node, which did until now, have decided something, or at the stop.
+    /// Until then a voter that has missed the end of the epoch may have nobody else to learn of it.
+    async fn wait_for_successors(&self) {
+        let mut backoff = FIRST_BACKOFF;
+        while !self.stop.is_cancelled() {
+            for address in self.addresses(None) {
+                let asked = self.stop.run_until_cancelled(self.has_decided(&address));
+                match asked.await {
+                    Some(Ok(false)) => {}
+                    Some(Ok(true)) | None => return,
+                    Some(Err(ended)) => {
+                        tracing::debug!(
+                            "a voter does not feed this node: {}",
+                            why(&address, Err(ended))
+                        );
+                    }
+                }
+            }
+            let pause = sleep(backoff.mul_f64(rand::random_range(0.5..1.0)));
+            self.stop.run_until_cancelled(pause).await;
+            backoff = (backoff * 2).min(LAST_BACKOFF);
+        }
+    }
+
+    /// Whether the voter at `address` feeds what this node, removed as of its last slot, has not.
+    async fn has_decided(&self, address: &str) -> Result<bool, Ended> {
+        let slot = *self.shared.decided.borrow();
+        let (_, mut reader, _writer) = self.call(address, slot).await?;
+        reader.trust();
+        let began = Instant::now();
+        while began.elapsed() < SILENCE
+            && let Some(body) = within(SILENCE, reader.next()).await?
+        {
+            match body {
+                // It is not asked for anything before, and feeds nothing that is not decided.
+                Body::Entries(_) | Body::Fetch(_) => return Ok(true),
+                Body::Refusal(refusal) => return Err(Ended::Refused(refusal.reason)),
+                _ => {}
+            }
+        }
+        Ok(false)
     }
 
     /// Follows one voter after the other until it is stopped.
@@ -306,11 +367,7 @@ impl Following {
 
     /// No voter feeds it now.
     fn is_alone(&self, address: &str, ended: Result<(), Ended>) {
-        let why = match ended {
-            Ok(()) => format!("{address} has closed the connection"),
-            Err(Ended::Broken(error)) => format!("{address} cannot be reached: {error}"),
-            Err(Ended::Refused(why)) => format!("{address}: {why}"),
-        };
+        let why = why(address, ended);
         let stranger = self.shared.group().cluster.is_empty();
         self.shared.stand(|standing| {
             let new = match &standing.state {
@@ -330,6 +387,15 @@ impl Following {
                 _ => {}
             }
         });
+    }
+}
+
+/// Why the voter at `address` does not feed this node.
+fn why(address: &str, ended: Result<(), Ended>) -> String {
+    match ended {
+        Ok(()) => format!("{address} has closed the connection"),
+        Err(Ended::Broken(error)) => format!("{address} cannot be reached: {error}"),
+        Err(Ended::Refused(why)) => format!("{address}: {why}"),
     }
 }
 

@@ -195,22 +195,18 @@ impl Founding {
         Ok(())
     }
 
-    /// This node was removed while it was away. It takes no part any more, and follows from its next start on; if that
-    /// cannot be kept, it is told so again.
-    fn expelled(&self, refusal: &Refusal) {
+    /// This node has no vote any more, which is durable when this returns: it follows from here on, and from its next
+    /// start.
+    pub(super) fn demoted(&self) -> Result<(), String> {
         let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
         let mut group = Group::clone(&self.shared.group());
-        group.expelled();
-        let kept = (keeper.store)(&group);
-        let next = match kept {
-            Ok(()) => "start it again, and it follows the cluster".to_owned(),
-            Err(error) => chain(&error),
-        };
-        let why = format!(
-            "it was removed from the cluster by membership {}: {next}",
-            refusal.moved
-        );
-        let _ = self.shared.inbox.push(Event::Fail(why));
+        group.demoted();
+        (keeper.store)(&group).map_err(|error| {
+            let cause = chain(&error);
+            format!("what it knows of the group cannot be kept: {cause}")
+        })?;
+        self.shared.regroup(group);
+        Ok(())
     }
 
     /// Does something while the record is not written.
@@ -228,7 +224,12 @@ impl Founding {
         let group = self.shared.group();
         if group.me > 0 && own == refusal.cluster && Epoch(refusal.moved) > group.membership().epoch
         {
-            self.expelled(refusal);
+            let epoch = refusal.moved;
+            tracing::warn!(
+                epoch,
+                "this node was removed from the cluster while it was away"
+            );
+            let _ = self.shared.inbox.push(Event::Demoted);
         }
     }
 }

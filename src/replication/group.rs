@@ -209,7 +209,7 @@ impl Group {
     /// A follower is told of the group: takes it, or says why not. It never follows another cluster, nor goes back to
     /// an older membership.
     pub(super) fn welcomed(&mut self, welcome: &Welcome) -> Result<(), String> {
-        if self.me > 0 {
+        if self.follower.is_none() {
             return Err("this node has been given a vote meanwhile".to_owned());
         }
         if welcome.cluster.len() != 16 || !welcome.voters.iter().any(|v| v.id == welcome.me) {
@@ -224,6 +224,10 @@ impl Group {
                 "it knows membership {}, this node {} already",
                 welcome.epoch, self.epoch
             ));
+        }
+        if self.me > 0 {
+            // It still judges who calls by what it knows of them.
+            return Ok(());
         }
         self.cluster = welcome.cluster.clone();
         self.epoch = welcome.epoch;

@@ -1,14 +1,16 @@
-//! The life of the driver's thread: waiting for the group to be founded, running, and ending without leaving anybody
-//! waiting. A panic, of the core or in applying, ends the replica and not the process.
+//! The life of the replica's thread: waiting for the group to be founded, voting or following, and ending without
+//! leaving anybody waiting. A panic, of the core or in applying, ends the replica and not the process.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 use super::calls::Attempt;
 use super::checkpoints::Checkpoints;
 use super::driver::Driver;
+use super::follower;
 use super::founding::Founding;
 use super::log::Log;
 use super::proposals::Proposals;
@@ -30,8 +32,46 @@ pub(super) struct Start {
     pub(super) ready: Option<oneshot::Sender<()>>,
 }
 
-/// Runs until it is stopped or fails; then nothing more is taken in.
-pub(super) fn run(mut start: Start) {
+/// What a node is to its group for a while.
+pub(super) enum Part {
+    Voter(Start),
+    Follower(follower::Start),
+}
+
+/// Runs until it is stopped or fails, in one part after the other; then nothing more is taken in.
+pub(super) fn run(shared: &Shared, mut part: Part, changes: &dyn Changes) {
+    let mut proposals = Proposals::default();
+    loop {
+        let end = match part {
+            Part::Voter(start) => vote(start, &mut proposals),
+            Part::Follower(start) => follower::run(start),
+        };
+        // The log's thread has ended with the part that had it.
+        let next = match end {
+            End::Promoted => changes.promote().map(Part::Voter),
+            End::Demoted => match step_down(shared, &mut proposals) {
+                Ok(()) => changes.demote().map(Part::Follower),
+                Err(end) => return finish(shared, end, &mut proposals),
+            },
+            end => return finish(shared, end, &mut proposals),
+        };
+        part = match next {
+            Ok(part) => part,
+            Err(why) => return finish(shared, End::Failed(why), &mut proposals),
+        };
+    }
+}
+
+/// How a node comes from one part to the other: its log, which nobody holds by then, is opened again, and it goes on
+/// from the state that it has. Or why it cannot.
+pub(super) trait Changes {
+    /// A follower has been given a vote.
+    fn promote(&self) -> Result<Start, String>;
+    /// A voter has none any more.
+    fn demote(&self) -> Result<follower::Start, String>;
+}
+
+fn vote(mut start: Start, proposals: &mut Proposals) -> End {
     let shared = start.shared.clone();
     let mut connected = Vec::new();
     let mut ready = start.ready.take();
@@ -39,12 +79,27 @@ pub(super) fn run(mut start: Start) {
         // Nothing is decided before there is a group.
         ready = None;
         if let Err(end) = found(&shared, &mut connected) {
-            return finish(&shared, end, &mut Proposals::default());
+            return end;
         }
     }
-    let mut proposals = Proposals::default();
-    let end = guard(|| Driver::new(start, &mut proposals).serve(connected, ready));
-    finish(&shared, end, &mut proposals);
+    guard(|| Driver::new(start, proposals).serve(connected, ready))
+}
+
+/// What waits was meant for a voter, or told by its log: a follower numbers its batches anew.
+fn step_down(shared: &Shared, proposals: &mut Proposals) -> Result<(), End> {
+    let why = "this node has no vote any more";
+    proposals.lose(why);
+    for event in shared.inbox.take(Some(Instant::now())) {
+        match event {
+            Event::Propose { proposer, .. } => {
+                proposer.tell(Attempt::NotProposed(why.to_owned()));
+            }
+            Event::Stop => return Err(End::Stopped),
+            Event::Fail(reason) => return Err(End::Failed(reason)),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Runs what ends for a reason or by a panic: what is shared is left as after the last whole step.
@@ -59,6 +114,8 @@ pub(super) enum End {
     Failed(String),
     /// A follower has been given a vote.
     Promoted,
+    /// A voter has none any more.
+    Demoted,
 }
 
 /// Waits until all first voters have agreed; remembers who is connected by then.
@@ -82,7 +139,7 @@ fn found(shared: &Shared, connected: &mut Vec<NodeId>) -> Result<(), End> {
                 Event::Transfer { .. } | Event::Seal { .. } => {}
                 Event::Entries { .. } | Event::Digest { .. } => {}
                 Event::Persisted(_) | Event::Kept { .. } | Event::DiskFull(_) => {}
-                Event::Fetched(_) | Event::Fetching => {}
+                Event::Fetched(_) | Event::Fetching | Event::Demoted => {}
             }
         }
     }
@@ -90,9 +147,9 @@ fn found(shared: &Shared, connected: &mut Vec<NodeId>) -> Result<(), End> {
 }
 
 /// Nobody is left waiting, and nothing more is taken in.
-pub(super) fn finish(shared: &Shared, end: End, proposals: &mut Proposals) {
+fn finish(shared: &Shared, end: End, proposals: &mut Proposals) {
     let why = match &end {
-        End::Stopped | End::Promoted => "the node is stopping".to_owned(),
+        End::Stopped | End::Promoted | End::Demoted => "the node is stopping".to_owned(),
         End::Failed(reason) => reason.clone(),
     };
     if let End::Failed(reason) = &end {

@@ -93,14 +93,14 @@ impl Group {
         self.next.max(highest.unwrap_or(0) + 1)
     }
 
-    /// It was removed while it was away: from its next start on it follows.
-    pub(super) fn expelled(&mut self) {
+    /// It votes no more, and what it knows is needed no more.
+    pub(super) fn demoted(&mut self) {
         self.follower = self.own().cloned();
         self.me = 0;
     }
 
     /// Takes the membership that a decided Seal began. A node it names for the first time has a vote from now on; one
-    /// it names no more keeps its number, by which it hands over what it knows, and follows from its next start on.
+    /// it names no more keeps its number, by which it hands over what it knows, until it is demoted.
     pub(super) fn enter(&mut self, epoch: Epoch, details: &Details) {
         let own = self.own().cloned().unwrap_or_default();
         let mut members = details.members.clone();

@@ -14,11 +14,10 @@ use tokio_util::task::TaskTracker;
 
 use super::checkpoints::Checkpoints;
 use super::fetching::Fetching;
-use super::follower::Promotion;
 use super::following::Following;
 use super::founding::{self, Founding, waiting};
 use super::group::Group;
-use super::lifecycle::{self, Start};
+use super::lifecycle::{self, Changes, Part, Start};
 use super::log::{Log, chain};
 use super::membership::{Details, FIRST_EPOCH};
 use super::offering::Offering;
@@ -133,18 +132,24 @@ pub(super) async fn start_on<D: Disk + Sync>(
     let shelf: Arc<dyn Shelf> = Arc::new(disk.clone());
     let checkpoints = Checkpoints::new(options.checkpoint, shelf.clone(), log.work());
     let founding = Arc::new(Founding::new(disk.clone(), shared.clone()));
-    let parts = Parts {
+    let reopening = Reopening {
         shared: shared.clone(),
+        founding: founding.clone(),
+        disk,
+        timing: Timing::of(&options),
+    };
+    let (ready, applied) = oneshot::channel();
+    let opened = Reopened {
         recovered,
         log,
         checkpoints,
-        founding: founding.clone(),
-        timing: Timing::of(&options),
-        promotion: promotion(&shared, &founding, disk, Timing::of(&options)),
     };
-    let (ready, applied) = oneshot::channel();
+    let part = match shared.group().follower.is_some() {
+        true => Part::Follower(reopening.follower(opened, Some(ready))),
+        false => Part::Voter(reopening.voter(opened, Some(ready))),
+    };
     let driver = std::thread::Builder::new().name("synod-replica".to_owned());
-    let driver = driver.spawn(replica(parts, ready));
+    let driver = driver.spawn(move || lifecycle::run(&reopening.shared, part, &reopening));
     let driver = driver.map_err(|error| StartError::Io("start the replica's thread", error))?;
     // An error says that nothing was to be applied, or that the replica has failed already: then the status says so.
     let _ = applied.await;
@@ -190,17 +195,15 @@ struct Peers {
 /// Begins to listen, to dial and to follow or feed.
 fn connect(shared: &Arc<Shared>, peers: Peers, options: &Options, tasks: &TaskTracker) {
     let (founding, stop) = (peers.founding, peers.stop);
-    if shared.group().follower.is_some() {
-        let following = Following {
-            shared: shared.clone(),
-            founding: founding.clone(),
-            join: options.join.clone(),
-            peer: options.advertise.clone(),
-            stop: stop.clone(),
-        };
-        // It ends by itself when it is stopped, for it says a last word, or when this node has a vote.
-        tasks.spawn(following.run());
-    }
+    let following = Following {
+        shared: shared.clone(),
+        founding: founding.clone(),
+        join: options.join.clone(),
+        peer: options.advertise.clone(),
+        stop: stop.clone(),
+    };
+    // It ends by itself when it is stopped, for it says a last word.
+    tasks.spawn(following.run());
     tasks.spawn(stop.clone().run_until_cancelled_owned(vote(shared.clone())));
     let fetching = Fetching {
         shared: shared.clone(),
@@ -216,27 +219,19 @@ fn connect(shared: &Arc<Shared>, peers: Peers, options: &Options, tasks: &TaskTr
     Arc::new(transport).start(peers.listener, tasks);
 }
 
-/// What a voter does for others, from when it is one.
+/// What a voter does for others, whenever it is one.
 async fn vote(shared: Arc<Shared>) {
-    let mut group = shared.group_changes();
-    if group
+    let (mut group, mut changed) = (shared.group_changes(), shared.group_changes());
+    while group
         .wait_for(|group| group.follower.is_none())
         .await
         .is_ok()
     {
-        tokio::join!(feeding::pump(shared.clone()), keeper::run(shared.clone()));
+        tokio::select! {
+            _ = changed.wait_for(|group| group.follower.is_some() && group.me == 0) => {}
+            _ = async { tokio::join!(feeding::pump(shared.clone()), keeper::run(shared.clone())) } => {}
+        }
     }
-}
-
-/// What only the replica's thread has.
-struct Parts {
-    shared: Arc<Shared>,
-    recovered: Recovered,
-    log: Log,
-    checkpoints: Checkpoints,
-    founding: Arc<Founding>,
-    timing: Timing,
-    promotion: Promotion,
 }
 
 /// How fast the group goes.
@@ -257,71 +252,86 @@ impl Timing {
     }
 }
 
-/// What the replica's thread runs: a voter, or a follower in its place.
-fn replica(parts: Parts, ready: oneshot::Sender<()>) -> Box<dyn FnOnce() + Send> {
-    let Parts {
-        shared,
-        recovered,
-        log,
-        checkpoints,
-        founding,
-        timing,
-        promotion,
-    } = parts;
-    let group = shared.group();
-    if group.follower.is_some() {
-        let start = follower::Start {
-            shared,
-            recovered,
-            log,
-            checkpoints,
-            ready,
-            founding,
-            promotion,
-        };
-        return Box::new(|| follower::run(start));
-    }
-    let start = Start {
-        options: paxos_options(&group, timing),
-        shared,
-        recovered,
-        log,
-        checkpoints,
-        founding,
-        founded: group.complete,
-        ready: Some(ready),
-    };
-    Box::new(|| lifecycle::run(start))
-}
-
-/// Makes a follower a voter that goes on from its log, which is opened again, and from the state that it has.
-fn promotion<D: Disk + Sync>(
-    shared: &Arc<Shared>,
-    founding: &Arc<Founding>,
+/// What a node starts with in either part, and comes to the other by.
+struct Reopening<D> {
+    shared: Arc<Shared>,
+    founding: Arc<Founding>,
     disk: D,
     timing: Timing,
-) -> Promotion {
-    let (shared, founding) = (shared.clone(), founding.clone());
-    Box::new(move || {
+}
+
+/// An open log, and what it held.
+struct Reopened {
+    recovered: Recovered,
+    log: Log,
+    checkpoints: Checkpoints,
+}
+
+impl<D: Disk + Sync> Reopening<D> {
+    fn voter(&self, opened: Reopened, ready: Option<oneshot::Sender<()>>) -> Start {
+        let group = self.shared.group();
+        Start {
+            options: paxos_options(&group, self.timing),
+            shared: self.shared.clone(),
+            recovered: opened.recovered,
+            log: opened.log,
+            checkpoints: opened.checkpoints,
+            founding: self.founding.clone(),
+            founded: group.complete,
+            ready,
+        }
+    }
+
+    fn follower(&self, opened: Reopened, ready: Option<oneshot::Sender<()>>) -> follower::Start {
+        follower::Start {
+            shared: self.shared.clone(),
+            recovered: opened.recovered,
+            log: opened.log,
+            checkpoints: opened.checkpoints,
+            founding: self.founding.clone(),
+            ready,
+        }
+    }
+
+    /// Opens the log in place of who had it, to go on from the state that is here.
+    fn reopen(&self) -> Result<Reopened, StartError> {
         let options = WalOptions::new(Ballot::initial(FIRST_EPOCH), false);
+        let open = || Wal::open(self.disk.clone(), options, |_| Ok(()));
         // A start takes what is half written for left over.
-        let opened = founding.still(|| Wal::open(disk.clone(), options, |_| Ok(())));
-        let (wal, mut recovered, _) = opened?;
-        recovered.go_on_from(Slot(shared.inspect(Machine::applied)));
-        let log = Log::start(Box::new(wal), shared.clone());
+        let (wal, mut recovered, _) = self.founding.still(open)?;
+        recovered.go_on_from(Slot(self.shared.inspect(Machine::applied)));
+        let log = Log::start(Box::new(wal), self.shared.clone());
         let log = log.map_err(|error| StartError::Io("start the log's thread", error))?;
-        let checkpoints = Checkpoints::new(timing.checkpoint, Arc::new(disk), log.work());
-        Ok(Start {
-            options: paxos_options(&shared.group(), timing),
-            shared,
+        let shelf = Arc::new(self.disk.clone());
+        let checkpoints = Checkpoints::new(self.timing.checkpoint, shelf, log.work());
+        Ok(Reopened {
             recovered,
             log,
             checkpoints,
-            founding,
-            founded: true,
-            ready: None,
         })
-    })
+    }
+}
+
+impl<D: Disk + Sync> Changes for Reopening<D> {
+    fn promote(&self) -> Result<Start, String> {
+        let opened = self.reopen();
+        let opened = opened.map_err(|error| format!("it cannot vote: {}", chain(&error)))?;
+        Ok(self.voter(opened, None))
+    }
+
+    fn demote(&self) -> Result<follower::Start, String> {
+        // Before it is known without: from then on it may be fed.
+        self.shared.stand(|standing| {
+            let why = "it has not reached a voter yet".to_owned();
+            standing.state = State::Alone { why };
+            (standing.role, standing.leader) = (Role::Follower, None);
+        });
+        self.founding.demoted()?;
+        let opened = self.reopen();
+        let opened = opened.map_err(|error| format!("it cannot follow: {}", chain(&error)))?;
+        tracing::info!("this node has no vote any more: it follows those that have");
+        Ok(self.follower(opened, None))
+    }
 }
 
 impl Running {

@@ -116,6 +116,8 @@ pub(super) enum Event {
     DiskFull(bool),
     /// The group is founded, or was when this node started.
     Founded,
+    /// Others vote in its place, and need nothing of it any more: it is to follow them.
+    Demoted,
     /// The replica must end: the log failed, or the group does not know this directory.
     Fail(String),
     Stop,

@@ -36,7 +36,8 @@ pub enum State {
         /// The feature level that is needed.
         level: u32,
     },
-    /// It has no vote any more: it serves what it has, and from its next start on follows the cluster.
+    /// It has no vote any more: it serves what it has, and hands over what it knows, until those that vote in its place
+    /// have decided something; then it follows them.
     Removed,
     /// It takes no part until this process is started again; traffic goes on.
     Failed {

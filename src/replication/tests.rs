@@ -10,4 +10,5 @@ pub(super) mod harness;
 pub(super) mod leases;
 mod levels;
 mod lone;
+mod removal;
 mod security;

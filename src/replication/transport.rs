@@ -1,9 +1,11 @@
-//! The connections between voters: one for each pair, dialled by the one with the lower id, kept up for ever.
+//! The connections between voters: one for each pair, dialled by the one with the lower id, kept up for ever. The other
+//! one calls only where it is without a leader and waits in vain.
 //!
 //! Both ends say hello and judge the other's (see `group`); then frames go both ways. A connection on which nothing is
 //! heard for a while is dead, whatever TCP thinks.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +24,7 @@ use super::handshake::Called;
 use super::links::Outbound;
 use super::offering::Offering;
 use super::serve::Server;
-use super::shared::{Event, Shared};
+use super::shared::{Event, Shared, Standing};
 use crate::paxos::NodeId;
 
 /// Both ends report every second, so this is a silence of several reports.
@@ -31,6 +33,9 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(20);
 const LAST_BACKOFF: Duration = Duration::from_secs(1);
 /// After a refusal, which only an operator can lift.
 const REFUSED_BACKOFF: Duration = Duration::from_secs(5);
+/// So long a voter without a leader waits to be called: it may have been removed while it was away, and then nobody
+/// calls it any more. (`one_that_was_away_when_it_was_removed_follows_when_it_is_back`)
+const MISSED: Duration = Duration::from_secs(3);
 /// Callers that have not said who they are.
 const MAX_HANDSHAKES: usize = 64;
 
@@ -81,24 +86,27 @@ impl Transport {
         }
     }
 
-    /// Dials every voter with a higher id than this one's, and those that come.
+    /// Dials every other voter, and those that come.
     async fn dial_all(self: Arc<Self>, tasks: TaskTracker) {
         let mut groups = self.shared.group_changes();
-        let mut dialled = BTreeSet::new();
+        let mut dialled: BTreeMap<NodeId, CancellationToken> = BTreeMap::new();
         loop {
             let group = groups.borrow_and_update().clone();
-            // A follower has no number, and dials one voter at a time by other rules.
-            let votes = group.me > 0;
-            let higher = |member: &&Member| votes && member.id > group.me;
-            for peer in group.members.iter().filter(higher).map(|m| NodeId(m.id)) {
-                if !dialled.insert(peer) {
+            if group.me == 0 {
+                // A follower has no number, and dials one voter at a time by other rules.
+                dialled.values().for_each(CancellationToken::cancel);
+                dialled.clear();
+            }
+            let others = |member: &&Member| group.me > 0 && member.id != group.me;
+            for peer in group.members.iter().filter(others).map(|m| NodeId(m.id)) {
+                let Entry::Vacant(new) = dialled.entry(peer) else {
                     continue;
-                }
+                };
+                let end = new.insert(self.stop.child_token()).clone();
                 let transport = self.clone();
                 tasks.spawn(async move {
-                    let stop = transport.stop.clone();
-                    // Cancelling drops the connection, which is what a stop means.
-                    stop.run_until_cancelled(transport.dial(peer)).await;
+                    // Cancelling drops the connection, which is what its end means.
+                    end.run_until_cancelled(transport.dial(peer)).await;
                 });
             }
             if groups.changed().await.is_err() {
@@ -158,6 +166,9 @@ impl Transport {
     async fn dial(self: Arc<Self>, peer: NodeId) {
         let mut backoff = FIRST_BACKOFF;
         loop {
+            if peer < NodeId(self.shared.group().me) {
+                self.misses(peer).await;
+            }
             let Some((name, address)) = self.whereabouts(peer) else {
                 return;
             };
@@ -183,6 +194,19 @@ impl Transport {
             // Jitter, so that nodes that lost each other do not all knock at once.
             sleep(backoff.mul_f64(rand::random_range(0.5..1.0))).await;
             backoff = (backoff * 2).min(LAST_BACKOFF);
+        }
+    }
+
+    /// Returns when this node is without a leader, and has waited to be called by `peer` in vain.
+    async fn misses(&self, peer: NodeId) {
+        let mut standing = self.shared.standing.subscribe();
+        let leaderless = |standing: &Standing| standing.leader.is_none();
+        // There is no end to it: this holds what would tell.
+        while standing.wait_for(leaderless).await.is_ok() {
+            sleep(MISSED).await;
+            if leaderless(&self.shared.standing.borrow()) && !self.shared.links.connected(peer) {
+                return;
+            }
         }
     }
 
@@ -222,10 +246,12 @@ impl Transport {
         if with.settled {
             self.settled();
         }
-        // Whichever ends first ends the other: the connection is of no use without either.
+        let mut group = shared.group_changes();
+        // Whichever ends first ends the others: the connection is of no use without any of them.
         let ended = tokio::select! {
             ended = self.read(peer, open.number, reader) => ended,
             ended = write(outbound, writer) => ended.map_err(Ended::Broken),
+            _ = group.wait_for(|group| group.me == 0) => Ok(()),
         };
         drop(open);
         ended

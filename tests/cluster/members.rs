@@ -234,9 +234,11 @@ fn the_leader_is_removed_and_a_wiped_voter_comes_back_as_a_new_one() {
     let written = writer.stop(&cluster, others[1]);
     eprintln!("the longest pause of writes {:?}", written.longest);
     assert_eq!(voters(&cluster, others[0]).len(), 2);
-    // It serves what it has until it is stopped.
-    cluster.wait_for_revision(leader, revision);
-    cluster.kill(leader);
+    // It follows from here on: what is changed now, its traffic is served by too.
+    let later = cluster.put(others[0], "/v1/pools/later", json!({"name": "later"}));
+    cluster.wait_for_revision(leader, later);
+    // With a last word, so that its name is free at once.
+    cluster.terminate(leader);
 
     std::fs::remove_dir_all(cluster.data.path().join(&name)).unwrap();
     let back = cluster.join(&name, &others);

@@ -8,9 +8,10 @@ use crate::config::Revision;
 use crate::paxos::{Ballot, Batch, Epoch, Membership, NodeId, Recovered, Slot};
 use crate::replication::calls::Attempt;
 use crate::replication::checkpoints::{Checkpoints, Pace};
+use crate::replication::follower;
 use crate::replication::founding::Founding;
 use crate::replication::group::Group;
-use crate::replication::lifecycle::{self, Start};
+use crate::replication::lifecycle::{self, Changes, Part, Start};
 use crate::replication::log::Log;
 use crate::replication::reports::Reports;
 use crate::replication::running::{standing, start_on};
@@ -136,6 +137,19 @@ impl Storage for NoDisk {
     }
 }
 
+/// A part that does not change.
+struct Never;
+
+impl Changes for Never {
+    fn promote(&self) -> Result<Start, String> {
+        unreachable!("it is a voter")
+    }
+
+    fn demote(&self) -> Result<follower::Start, String> {
+        unreachable!("it is not removed")
+    }
+}
+
 #[test]
 fn a_panic_ends_the_replica_and_whoever_waits_is_told() {
     let recovered = Recovered::empty(Ballot::initial(Epoch(1)));
@@ -156,7 +170,7 @@ fn a_panic_ends_the_replica_and_whoever_waits_is_told() {
         seed: 1,
     };
     let disk = Memory::new(4).boot().expect("a disk");
-    lifecycle::run(Start {
+    let start = Start {
         founding: Arc::new(Founding::new(disk, shared.clone())),
         log: Log::start(Box::new(NoDisk), shared.clone()).expect("a thread"),
         shared: shared.clone(),
@@ -165,7 +179,8 @@ fn a_panic_ends_the_replica_and_whoever_waits_is_told() {
         founded: true,
         ready: None,
         checkpoints: Checkpoints::never(),
-    });
+    };
+    lifecycle::run(&shared, Part::Voter(start), &Never);
     let handle = Handle(shared);
     assert!(failure(&handle).contains("not that of the epoch promised in"));
     assert!(matches!(waits.try_recv(), Ok(Attempt::NotProposed(_))));

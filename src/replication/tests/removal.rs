@@ -1,0 +1,69 @@
+//! A voter that is removed follows from then on, without a start in between.
+
+use super::harness::{LONG, Nodes, pools, put, until};
+use crate::replication::{Handle, State};
+
+/// Whether it has no vote and a voter feeds it.
+fn follows(handle: &Handle) -> bool {
+    let status = handle.status();
+    let fed = status.following.is_some_and(|it| it.voter.is_some());
+    fed && status.state == State::Running
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_voter_follows_at_once_and_may_vote_again() {
+    let nodes = Nodes::started(&["a", "b", "c"]).await;
+    let names = ["a", "b", "c"];
+    put(&nodes.handle("a"), "first").await;
+    for turn in 0..4 {
+        // The leader, and whoever has the lowest and the highest number.
+        let leaves = match turn {
+            0 => nodes.leader().await,
+            turn => names[turn - 1].to_owned(),
+        };
+        let left = nodes.handle(&leaves);
+        let stays = names.iter().find(|name| **name != leaves).expect("one");
+        let stays = nodes.handle(stays);
+        let removed = stays.change_members(Vec::new(), vec![leaves.clone()], LONG);
+        removed.await.expect("two are left");
+        let pool = format!("without-{turn}");
+        put(&stays, &pool).await;
+        until("the removed one to follow", || {
+            follows(&left) && pools(&left).contains(&pool)
+        })
+        .await;
+        // What is asked of it is asked of the voters.
+        put(&left, &format!("asked-{turn}")).await;
+
+        let added = stays.change_members(vec![leaves.clone()], Vec::new(), LONG);
+        added.await.expect("it follows, and can be called");
+        until("it to vote", || left.status().following.is_none()).await;
+        put(&left, &format!("with-{turn}")).await;
+    }
+    until("all to agree", || {
+        let all = nodes.handles();
+        all.iter().all(|one| pools(one) == pools(&all[0]))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_was_away_when_it_was_removed_follows_when_it_is_back() {
+    for away in ["a", "c"] {
+        let mut nodes = Nodes::started(&["a", "b", "c"]).await;
+        let b = nodes.handle("b");
+        put(&b, "first").await;
+        nodes.drop(away).await;
+        // There is a leader again, if it was that one.
+        put(&b, "second").await;
+        let removed = b.change_members(Vec::new(), vec![away.to_owned()], LONG);
+        removed.await.expect("two are left");
+        put(&b, "without").await;
+        nodes.start(away).await.expect("it has its directory");
+        let back = nodes.handle(away);
+        until("it to follow", || {
+            follows(&back) && pools(&back).contains(&"without".to_owned())
+        })
+        .await;
+    }
+}
