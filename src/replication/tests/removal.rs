@@ -67,3 +67,17 @@ async fn one_that_was_away_when_it_was_removed_follows_when_it_is_back() {
         .await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lone_voter_is_replaced_and_says_so_itself() {
+    let mut nodes = Nodes::started(&["a"]).await;
+    let a = nodes.handle("a");
+    put(&a, "first").await;
+    let anywhere = ([127, 0, 0, 1], 0).into();
+    nodes.join("d", "a", anywhere).await.expect("it starts");
+    let replaced = a.change_members(vec!["d".to_owned()], vec!["a".to_owned()], LONG);
+    assert_eq!(replaced.await.as_deref(), Ok("2"));
+    until("it to follow", || follows(&a)).await;
+    put(&a, "second").await;
+    assert_eq!(pools(&nodes.handle("d")), ["first", "second"]);
+}
