@@ -66,9 +66,7 @@ impl Oracle {
         };
         let adopted = matches!(batch.log, Some(LogChange::Adopt { .. }));
         if let Some(LogChange::Adopt {
-            base: Some(base),
-            synced,
-            ..
+            base: Some(base), ..
         }) = &batch.log
         {
             let chosen = self.chosen.get(base.slot.0 as usize - 1);
@@ -80,8 +78,11 @@ impl Oracle {
                 Some(base.ballot),
                 "a checkpoint of what was not chosen"
             );
-            let voters = self.accepted.entry((base.slot, *synced)).or_default();
-            *voters |= 1 << node.0;
+        }
+        if let Some(LogChange::Adopt { synced, .. }) = &batch.log {
+            // What the log begins behind is the leader's, too, and may be the last that its leader has.
+            let before = self.shadows[&node].start.previous();
+            *self.accepted.entry((before, *synced)).or_default() |= 1 << node.0;
         }
         self.holds(node, if adopted { Slot(1) } else { first });
         if adopted {

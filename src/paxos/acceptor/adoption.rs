@@ -90,12 +90,13 @@ impl Acceptor {
             return None;
         }
         let fetched = self.fetched.as_ref().filter(|fetched| fetched.sync == sync);
+        // A leader sends its last entry at least, which a checkpoint may have summed up already: the one at hand, or that
+        // which this log begins behind, and that may have come since it asked. (`a_sync_may_begin_within_a_checkpoint`)
         let base = match (fetched, self.useful_for(ballot)) {
-            // A leader sends its last entry at least, which may be in the checkpoint already.
             (Some(_), Some(base)) if from <= base.slot.next() && through >= base.slot => Some(base),
             (Some(_), _) => return None,
             (None, _) => {
-                let joins = self.log.start() <= from && from <= self.log.last().next();
+                let joins = from <= self.log.last().next() && self.log.start() <= through.next();
                 if self.synced == Some(ballot) || self.sync != sync || !joins {
                     return None;
                 }
@@ -125,7 +126,10 @@ impl Acceptor {
             return Some(Collected::Next(next));
         }
         let mut staging = self.staging.take()?;
-        let first = staging.base.map_or(from, |base| base.slot.next());
+        let start = staging
+            .base
+            .map_or(self.log.start(), |base| base.slot.next());
+        let first = from.max(start);
         let entries = staging.entries.split_off(first.since(from) as usize);
         Some(Collected::Whole((staging.base, first, entries)))
     }

@@ -95,6 +95,59 @@ fn a_checkpoint_counts_with_the_log_behind_it_and_takes_what_conflicts_with_it()
 }
 
 #[test]
+fn a_sync_may_begin_within_a_checkpoint() {
+    let sync = |voter: &mut Voter, from, texts: &[&str]| {
+        let entries = entries(texts);
+        Message::Sync {
+            ballot: ballot(2, 2),
+            sync: voter.sync(),
+            from: Slot(from),
+            through: Slot(from).plus(entries.len()).previous(),
+            first: Slot(from),
+            entries,
+        }
+    };
+    let heartbeat = Message::Heartbeat {
+        ballot: ballot(2, 2),
+        round: Round(1),
+        decided: Slot(4),
+    };
+    // The last entry of its leader is the last that its checkpoint sums up.
+    let recovered = Recovered {
+        start: Slot(5),
+        base: ballot(2, 2),
+        applied: Slot(4),
+        ..held(ballot(1, 3), ballot(1, 3), 4, &[])
+    };
+    let mut voter = Voter::of(3, recovered);
+    voter.gets(2, heartbeat);
+    voter.is_told(1);
+    let last = sync(&mut voter, 4, &["|@2.2"]);
+    assert_eq!(
+        voter.gets(2, last),
+        [
+            "persist 2: adopt 2.2, 5: ",
+            "to 2 after 2: accepted 2.2 through 4",
+        ]
+    );
+    assert_eq!(voter.replica.last(), Slot(4));
+
+    // It has taken a checkpoint since it asked.
+    let mut voter = behind();
+    let texts = ["a@1.3", "c@1.2", "|@2.2"];
+    let asked = sync(&mut voter, 2, &texts);
+    voter.does(Input::Compact { through: Slot(2) });
+    assert_eq!(voter.replica.start(), Slot(3));
+    assert_eq!(
+        voter.gets(2, asked),
+        [
+            "persist 2: adopt 2.2, 3: c@1.2 |@2.2",
+            "to 2 after 2: accepted 2.2 through 4",
+        ]
+    );
+}
+
+#[test]
 fn a_checkpoint_leads_into_a_later_epoch() {
     let mut voter = behind();
     let later = Ballot {
