@@ -57,6 +57,7 @@ fn main() {
         Some("backend") => return backend::run(),
         Some("grpc-backend") => return grpc::run(),
         Some("relay") => return relay::run(),
+        Some("abuser") => return load::abuse::run_child(),
         Some("open-loop") => return load::open_loop::run_child(),
         _ => {}
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::load::{self, Closed, Load};
+use crate::load::{self, Closed, Load, abuse};
 use crate::proxies::{Protocol, Proxy, Setup};
 
 /// What of a measurement the ratios are made of.
@@ -14,6 +14,8 @@ pub(crate) enum Measure {
     P99,
     /// Memory a connection, KiB.
     Memory,
+    /// 99th percentile of the latency under abuse, as a multiple of what it was just before.
+    Abused,
 }
 
 /// One thing to compare.
@@ -52,7 +54,7 @@ impl Scenario {
         let mut all = all();
         if let Some(unknown) = names
             .iter()
-            .find(|name| !all.iter().any(|scenario| scenario.name == **name))
+            .find(|name| !all.iter().any(|scenario| scenario.is_named(name)))
         {
             let known: Vec<&str> = all.iter().map(|scenario| scenario.name.as_str()).collect();
             return Err(format!(
@@ -60,8 +62,14 @@ impl Scenario {
                 known.join(", ")
             ));
         }
-        all.retain(|scenario| names.is_empty() || names.contains(&scenario.name));
+        all.retain(|scenario| names.is_empty() || names.iter().any(|name| scenario.is_named(name)));
         Ok(all)
+    }
+
+    /// Whether this is its name, or the family of it: `abuse` is that of all kinds.
+    fn is_named(&self, name: &str) -> bool {
+        let family = matches!(self.load, Load::Abuse(_)) && name == "abuse";
+        family || self.name == name
     }
 
     /// The subject first, then what it is compared with.
@@ -100,7 +108,7 @@ impl Scenario {
     pub(crate) fn rounds(&self, asked: usize) -> usize {
         match self.measure {
             Measure::Memory => 1,
-            Measure::Cpu | Measure::P99 => asked,
+            Measure::Cpu | Measure::P99 | Measure::Abused => asked,
         }
     }
 
@@ -320,6 +328,7 @@ fn all() -> Vec<Scenario> {
             )
         });
     }
+    all.extend(abuse::KINDS.iter().map(abused));
     all
 }
 
@@ -350,5 +359,20 @@ fn multiplexed(name: &str, title: &str, protocol: Protocol, tls: bool) -> Scenar
             ..Setup::default()
         },
         ..cpu(name, title, Closed::small(64))
+    }
+}
+
+/// Latency of small requests while others abuse the proxy.
+fn abused(kind: &'static abuse::Abuse) -> Scenario {
+    Scenario {
+        measure: Measure::Abused,
+        load: Load::Abuse(kind),
+        setup: Setup {
+            protocol: kind.protocol,
+            tls: kind.tls,
+            plain_too: true,
+            ..Setup::default()
+        },
+        ..cpu(kind.name, kind.title, Closed::small(64))
     }
 }

@@ -1,5 +1,6 @@
 //! Puts a load on a proxy and measures what it costs.
 
+pub(crate) mod abuse;
 mod changes;
 mod h2load;
 mod idle;
@@ -13,7 +14,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::proxies;
 use crate::scenario::Row;
+use abuse::Abuse;
 
 /// A load.
 #[derive(Clone)]
@@ -26,6 +29,8 @@ pub(crate) enum Load {
     OpenLoop { share_of_peak: f64 },
     /// Connections that do nothing, each used once.
     Idle { connections: usize },
+    /// A fixed modest rate of small requests, alone and beside abuse.
+    Abuse(&'static Abuse),
 }
 
 /// A closed loop: every connection sends its next request when its last one is answered.
@@ -88,6 +93,14 @@ pub(crate) struct Figures {
     pub(crate) p50_us: Option<f64>,
     pub(crate) p99_us: Option<f64>,
     pub(crate) p999_us: Option<f64>,
+    /// The 99th percentile before the abuse began, us.
+    pub(crate) alone_p99_us: Option<f64>,
+    /// Proportional set size before it began, MiB.
+    pub(crate) memory_before_mib: Option<f64>,
+    /// Openings of connections and acts on them.
+    pub(crate) abuses_per_second: Option<f64>,
+    /// CPU time of the proxy meanwhile, percent of a core.
+    pub(crate) core_percent: Option<f64>,
     /// Memory of an idle connection, KiB.
     pub(crate) idle_kib: Option<f64>,
     /// Proportional set size at the end, MiB.
@@ -107,6 +120,9 @@ pub(crate) fn measure(row: &Row, rate: u32, seconds: u32, folder: &Path) -> Figu
             ..Figures::default()
         };
     }
+    if let Load::Abuse(kind) = row.load {
+        return abuse::measure(kind, &running, seconds);
+    }
     if let Load::Multiplexed { .. } = row.load {
         sample::check(&row.setup, folder);
     }
@@ -116,7 +132,9 @@ pub(crate) fn measure(row: &Row, rate: u32, seconds: u32, folder: &Path) -> Figu
             connections,
             streams,
         } => h2load::run(*connections, *streams, &row.setup, seconds, folder),
-        Load::OpenLoop { .. } | Load::Idle { .. } => open_loop::run(rate, seconds),
+        Load::OpenLoop { .. } | Load::Idle { .. } | Load::Abuse(_) => {
+            open_loop::run(proxies::LISTEN, rate, seconds)
+        }
     };
     run(1);
     let changing = row
@@ -145,6 +163,18 @@ impl fmt::Display for Figures {
         }
         if let (Some(p50), Some(p99), Some(p999)) = (self.p50_us, self.p99_us, self.p999_us) {
             write!(f, "  p50 {p50:.0}  p99 {p99:.0}  p99.9 {p999:.0} us")?;
+        }
+        if let (Some(p99), Some(memory), Some(abuses), Some(core)) = (
+            self.alone_p99_us,
+            self.memory_before_mib,
+            self.abuses_per_second,
+            self.core_percent,
+        ) {
+            let after = self.memory_mib;
+            write!(
+                f,
+                ", alone p99 {p99:.0} us; {memory:.1} -> {after:.1} MiB; {abuses:.0} abuses/s, {core:.0} % of a core"
+            )?;
         }
         if self.failed > 0 {
             write!(f, "  {} FAILED", self.failed)?;

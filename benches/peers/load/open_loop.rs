@@ -12,8 +12,6 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use super::Figures;
-use crate::proxies;
-
 const CONNECTIONS: usize = 64;
 const TICK: Duration = Duration::from_micros(100);
 const REQUEST: &[u8] = b"GET /r1/ HTTP/1.1\r\nHost: bench\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\nAccept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\nAccept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br\r\n\r\n";
@@ -28,10 +26,15 @@ struct Told {
     p999_us: f64,
 }
 
-/// Runs the child for this long.
-pub(super) fn run(rate: u32, seconds: u32) -> Figures {
+/// Runs the child against this address for this long.
+pub(super) fn run(address: &str, rate: u32, seconds: u32) -> Figures {
     let output = Command::new(std::env::current_exe().expect("own path"))
-        .args(["open-loop", &rate.to_string(), &seconds.to_string()])
+        .args([
+            "open-loop",
+            address,
+            &rate.to_string(),
+            &seconds.to_string(),
+        ])
         .output()
         .expect("this program runs");
     let told: Told = serde_json::from_slice(&output.stdout).unwrap_or_else(|fault| {
@@ -47,22 +50,20 @@ pub(super) fn run(rate: u32, seconds: u32) -> Figures {
     }
 }
 
-/// The child's part: arguments are the rate and the seconds.
+/// The child's part: arguments are the address, the rate and the seconds.
 pub(crate) fn run_child() {
-    let argument = |index| {
-        let text = std::env::args().nth(index).expect("rate and seconds");
-        text.parse::<u32>().expect("a number")
-    };
-    let (rate, seconds) = (argument(2), argument(3));
+    let argument = |index| std::env::args().nth(index).expect("three arguments");
+    let number = |index| argument(index).parse::<u32>().expect("a number");
+    let (address, rate, seconds) = (argument(2), number(3), number(4));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime");
-    let told = runtime.block_on(load(rate, seconds));
+    let told = runtime.block_on(load(address, rate, seconds));
     println!("{}", serde_json::to_string(&told).expect("numbers"));
 }
 
-async fn load(rate: u32, seconds: u32) -> Told {
+async fn load(address: String, rate: u32, seconds: u32) -> Told {
     let total = rate as usize * seconds as usize;
     let mut senders = Vec::new();
     let mut tasks = Vec::new();
@@ -70,7 +71,7 @@ async fn load(rate: u32, seconds: u32) -> Told {
         // As many as can ever be due on it: releasing never waits.
         let (sender, due) = mpsc::channel(total / CONNECTIONS + 1);
         senders.push(sender);
-        tasks.push(tokio::spawn(send(due)));
+        tasks.push(tokio::spawn(send(address.clone(), due)));
     }
     let releasing = std::thread::spawn(move || release(rate, total, &senders));
     let mut latencies = Vec::with_capacity(total);
@@ -118,11 +119,11 @@ struct Sent {
 }
 
 /// Sends what is due on one connection, one request after the other; a broken connection is opened anew.
-async fn send(mut due: mpsc::Receiver<Instant>) -> Sent {
+async fn send(address: String, mut due: mpsc::Receiver<Instant>) -> Sent {
     let mut sent = Sent::default();
     let mut connection = None;
     while let Some(intended) = due.recv().await {
-        match exchange(&mut connection).await {
+        match exchange(&address, &mut connection).await {
             Some(()) => sent.latencies.push(intended.elapsed()),
             None => {
                 sent.failed += 1;
@@ -133,9 +134,9 @@ async fn send(mut due: mpsc::Receiver<Instant>) -> Sent {
     sent
 }
 
-async fn exchange(connection: &mut Option<TcpStream>) -> Option<()> {
+async fn exchange(address: &str, connection: &mut Option<TcpStream>) -> Option<()> {
     if connection.is_none() {
-        let stream = TcpStream::connect(proxies::LISTEN).await.ok()?;
+        let stream = TcpStream::connect(address).await.ok()?;
         stream.set_nodelay(true).ok()?;
         *connection = Some(stream);
     }

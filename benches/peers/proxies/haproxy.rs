@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use super::{Certificate, Protocol, Setup, write};
+use super::{Certificate, PLAIN, Protocol, Setup, write};
 
 pub(super) fn command(setup: &Setup, folder: &Path) -> Command {
     let protocol = match setup.protocol {
@@ -32,6 +32,10 @@ pub(super) fn command(setup: &Setup, folder: &Path) -> Command {
         ),
         false => String::new(),
     };
+    let plain = match setup.plain_too {
+        true => format!("bind {PLAIN}"),
+        false => String::new(),
+    };
     let config = write(
         folder,
         "haproxy.cfg",
@@ -41,6 +45,7 @@ pub(super) fn command(setup: &Setup, folder: &Path) -> Command {
             ("SERVERS", &servers),
             ("ROUTES", &routes),
             ("LISTEN_WORDS", &words),
+            ("PLAIN_BIND", &plain),
         ],
     );
     let mut command = Command::new("haproxy");

@@ -18,6 +18,9 @@ use crate::{backend, grpc};
 /// Where each of them listens while it is measured.
 pub(crate) const LISTEN: &str = "127.0.0.1:18080";
 
+/// Where they listen beside it for HTTP/1.1 without TLS, if they are to.
+pub(crate) const PLAIN: &str = "127.0.0.1:18081";
+
 /// Synod's admin API.
 pub(crate) const ADMIN: &str = "127.0.0.1:18091";
 
@@ -54,6 +57,8 @@ pub(crate) struct Setup {
     /// Synod's balancing policy.
     pub(crate) balance: &'static str,
     pub(crate) tls: bool,
+    /// Whether it listens at [`PLAIN`] too.
+    pub(crate) plain_too: bool,
     pub(crate) access_log: bool,
 }
 
@@ -65,6 +70,7 @@ impl Default for Setup {
             backends: 1,
             balance: "round_robin",
             tls: false,
+            plain_too: false,
             access_log: false,
         }
     }
@@ -76,6 +82,7 @@ impl Setup {
             && self.routes == 0
             && self.backends == 1
             && !self.tls
+            && !self.plain_too
             && !self.access_log
     }
 
@@ -148,7 +155,7 @@ impl Proxy {
                 let kept = match load {
                     Load::Closed(closed) => !closed.close,
                     Load::Multiplexed { .. } | Load::OpenLoop { .. } => true,
-                    Load::Idle { .. } => false,
+                    Load::Idle { .. } | Load::Abuse(_) => false,
                 };
                 kept && setup.is_plain() && !changes
             }
@@ -181,6 +188,9 @@ impl Proxy {
             synod::apply(setup, folder);
         }
         wait_for_port(LISTEN);
+        if setup.plain_too {
+            wait_for_port(PLAIN);
+        }
         running
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Certificate, Protocol, Setup, write};
+use super::{Certificate, PLAIN, Protocol, Setup, write};
 
 pub(super) fn command(setup: &Setup, folder: &Path) -> Command {
     let config = write_config(setup, 1, folder);
@@ -32,6 +32,10 @@ pub(crate) fn write_config(setup: &Setup, weight: u32, folder: &Path) -> PathBuf
         Protocol::Http2 => (" http2", "proxy_pass http"),
         Protocol::Grpc => (" http2", "grpc_pass grpc"),
     };
+    let plain = match setup.plain_too {
+        true => format!("listen {PLAIN} backlog=4096;"),
+        false => String::new(),
+    };
     let (secure, tls) = if setup.tls {
         let files = Certificate::in_folder(folder);
         let lines = format!(
@@ -53,6 +57,7 @@ pub(crate) fn write_config(setup: &Setup, weight: u32, folder: &Path) -> PathBuf
             ("LOCATIONS", &locations),
             ("LISTEN_WORDS", &format!("{secure}{version}")),
             ("PASS", pass),
+            ("PLAIN_LISTEN", &plain),
             ("TLS_LINES", &tls),
         ],
     )

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use super::{ADMIN, Certificate, LISTEN, Protocol, Setup, write};
+use super::{ADMIN, Certificate, LISTEN, PLAIN, Protocol, Setup, write};
 
 pub(super) fn command(setup: &Setup, folder: &Path) -> Command {
     let data = folder.join("synod");
@@ -22,6 +22,9 @@ pub(super) fn command(setup: &Setup, folder: &Path) -> Command {
             "[listeners.tls]\ncertificates = [{{ cert = {:?}, key = {:?} }}]\n",
             files.certificate, files.key
         );
+    }
+    if setup.plain_too {
+        settings += &format!("[[listeners]]\naddress = {PLAIN:?}\n");
     }
     let settings = write(folder, "synod.toml", &settings, &[]);
     let mut command = Command::new(env!("CARGO_BIN_EXE_synod"));

@@ -102,6 +102,7 @@ impl Measure {
             Self::Cpu => "CPU us a request",
             Self::P99 => "p99 us",
             Self::Memory => "KiB a connection",
+            Self::Abused => "p99 to p99 alone",
         }
     }
 
@@ -110,6 +111,10 @@ impl Measure {
             Self::Cpu => figures.cpu_us,
             Self::P99 => figures.p99_us,
             Self::Memory => figures.idle_kib,
+            Self::Abused => figures
+                .p99_us
+                .zip(figures.alone_p99_us)
+                .map(|(abused, alone)| abused / alone),
         };
         figure.unwrap_or(f64::NAN)
     }
