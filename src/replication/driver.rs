@@ -111,9 +111,10 @@ impl<'a> Driver<'a> {
                 let _ = ready.send(());
             }
             let mut inputs = Vec::new();
-            for event in self.wait() {
+            let mut events = self.wait().into_iter();
+            while let Some(event) = events.next() {
                 if let Err(end) = self.take(event, &mut inputs) {
-                    return end;
+                    return end.unless_ended_by(events);
                 }
             }
             if self.wake.is_some_and(|wake| wake <= self.now()) {

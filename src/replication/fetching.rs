@@ -44,10 +44,16 @@ impl Fetching {
     pub(super) async fn run(self) {
         let mut wanted = self.shared.wanted.subscribe();
         let (mut partial, mut reached, mut pause) = (None, Slot::ZERO, FIRST_PAUSE);
+        let mut number = self.shared.group().me;
         while wanted.changed().await.is_ok() {
             let Some((from, start)) = *wanted.borrow_and_update() else {
                 continue;
             };
+            let now = self.shared.group().me;
+            if std::mem::replace(&mut number, now) != now {
+                // What was fetched for the node in its other part is gone with that.
+                (partial, reached) = (None, Slot::ZERO);
+            }
             if reached.next() >= start {
                 continue;
             }

@@ -14,7 +14,6 @@ use super::apply::Applier;
 use super::calls::Attempt;
 use super::checkpoints::Checkpoints;
 use super::founding::Founding;
-use super::group::Member;
 use super::intake::Intake;
 use super::lifecycle::{self, End};
 use super::log::Log;
@@ -40,8 +39,7 @@ pub(super) struct Start {
 
 /// Runs until it is stopped, fails or has a vote.
 pub(super) fn run(start: Start) -> End {
-    let follower = Follower::new(start);
-    lifecycle::guard(|| follower.serve())
+    lifecycle::guard(|| Follower::new(start).serve())
 }
 
 struct Follower {
@@ -97,9 +95,10 @@ impl Follower {
                 let _ = ready.send(());
             }
             let until = (!self.applier.idle()).then(Instant::now);
-            for event in self.shared.inbox.take(until) {
+            let mut events = self.shared.inbox.take(until).into_iter();
+            while let Some(event) = events.next() {
                 if let Err(end) = self.take(event) {
-                    return end;
+                    return end.unless_ended_by(events);
                 }
             }
         }
@@ -185,15 +184,12 @@ impl Follower {
     /// stamps it that enters the epoch, and nothing more is taken in: from then on it comes by a leader.
     fn learn_of(&mut self, Succession { epoch, seal }: &Succession) {
         let epoch = *epoch;
-        let group = self.shared.group();
-        let own = group.own().map(|own| &own.instance);
         let Some(details) = Details::of(seal) else {
             return;
         };
-        let named = |member: &Member| Some(&member.instance) == own;
         // Of an epoch that was entered before, and left, the log may still hold the Seal.
         let new = self.promoted.is_none() && epoch > self.entered;
-        if new && details.members.iter().any(named) {
+        if new && self.shared.group().is_named_anew(&details) {
             self.issued = PersistId(self.issued.0 + 1);
             self.log.persist([(self.issued, self.intake.enter(epoch))]);
             self.promoted = Some((self.issued, epoch, details));

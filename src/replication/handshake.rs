@@ -74,6 +74,10 @@ impl Transport {
                 }
                 return Ok(Called::Fetcher(fetch, writer));
             }
+            // Who calls refuses nobody.
+            Some(Body::Refusal(_)) => {
+                return Err(Ended::Refused("it does not begin with a hello".to_owned()));
+            }
             body => self.hello_in(body)?,
         };
         // One that was removed still hands over what it knows, by the number it had.

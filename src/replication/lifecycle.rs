@@ -48,9 +48,9 @@ pub(super) fn run(shared: &Shared, mut part: Part, changes: &dyn Changes) {
         };
         // The log's thread has ended with the part that had it.
         let next = match end {
-            End::Promoted => changes.promote().map(Part::Voter),
+            End::Promoted => unbroken(|| changes.promote().map(Part::Voter)),
             End::Demoted => match step_down(shared, &mut proposals) {
-                Ok(()) => changes.demote().map(Part::Follower),
+                Ok(()) => unbroken(|| changes.demote().map(Part::Follower)),
                 Err(end) => return finish(shared, end, &mut proposals),
             },
             end => return finish(shared, end, &mut proposals),
@@ -87,19 +87,36 @@ fn vote(mut start: Start, proposals: &mut Proposals) -> End {
 
 /// What waits was meant for a voter, or told by its log: a follower numbers its batches anew.
 fn step_down(shared: &Shared, proposals: &mut Proposals) -> Result<(), End> {
-    let why = "this node has no vote any more";
-    proposals.lose(why);
-    for event in shared.inbox.take(Some(Instant::now())) {
-        match event {
-            Event::Propose { proposer, .. } => {
-                proposer.tell(Attempt::NotProposed(why.to_owned()));
-            }
-            Event::Stop => return Err(End::Stopped),
-            Event::Fail(reason) => return Err(End::Failed(reason)),
-            _ => {}
-        }
+    proposals.lose("this node has no vote any more");
+    let waiting = shared.inbox.take(Some(Instant::now()));
+    match End::Demoted.unless_ended_by(waiting) {
+        End::Demoted => Ok(()),
+        end => Err(end),
     }
-    Ok(())
+}
+
+impl End {
+    /// What came with the change of a part, and will be seen by no other: an order to end, or a failure, counts for more.
+    pub(super) fn unless_ended_by(self, events: impl IntoIterator<Item = Event>) -> Self {
+        let changes = matches!(self, Self::Promoted | Self::Demoted);
+        let ends = events.into_iter().find_map(|event| match event {
+            Event::Stop => Some(Self::Stopped),
+            Event::Fail(reason) => Some(Self::Failed(reason)),
+            Event::Propose { proposer, .. } => {
+                let why = "the part of this node in the group changes".to_owned();
+                proposer.tell(Attempt::NotProposed(why));
+                None
+            }
+            _ => None,
+        });
+        ends.filter(|_| changes).unwrap_or(self)
+    }
+}
+
+/// Makes a reason of a panic.
+fn unbroken<T>(change: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    let changed = catch_unwind(AssertUnwindSafe(change));
+    changed.unwrap_or_else(|panic| Err(format!("it broke: {}", message(&*panic))))
 }
 
 /// Runs what ends for a reason or by a panic: what is shared is left as after the last whole step.
@@ -139,7 +156,9 @@ fn found(shared: &Shared, connected: &mut Vec<NodeId>) -> Result<(), End> {
                 Event::Transfer { .. } | Event::Seal { .. } => {}
                 Event::Entries { .. } | Event::Digest { .. } => {}
                 Event::Persisted(_) | Event::Kept { .. } | Event::DiskFull(_) => {}
-                Event::Fetched(_) | Event::Fetching | Event::Demoted => {}
+                Event::Fetched(_) | Event::Fetching => {}
+                // It has not heard that all know, and was removed since.
+                Event::Demoted => return Err(End::Demoted),
             }
         }
     }

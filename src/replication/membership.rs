@@ -93,6 +93,16 @@ impl Group {
         self.next.max(highest.unwrap_or(0) + 1)
     }
 
+    /// Whether a Seal gives this node, which follows, a vote: by another number than it may have had, for none is given
+    /// twice.
+    pub(super) fn is_named_anew(&self, details: &Details) -> bool {
+        let own = self.follower.as_ref();
+        own.is_some_and(|own| {
+            let mut members = details.members.iter();
+            members.any(|member| member.instance == own.instance && member.id != own.id)
+        })
+    }
+
     /// It votes no more, and what it knows is needed no more.
     pub(super) fn demoted(&mut self) {
         self.follower = self.own().cloned();

@@ -326,6 +326,9 @@ impl<D: Disk + Sync> Changes for Reopening<D> {
             standing.state = State::Alone { why };
             (standing.role, standing.leader) = (Role::Follower, None);
         });
+        // What was decided beyond, and not applied, may not be in the log as decided: it comes again.
+        let applied = Slot(self.shared.inspect(Machine::applied));
+        self.shared.decided.send_replace(applied);
         self.founding.demoted()?;
         let opened = self.reopen();
         let opened = opened.map_err(|error| format!("it cannot follow: {}", chain(&error)))?;
@@ -427,14 +430,14 @@ fn open<D: Disk>(disk: D, options: Options) -> Result<Opened<D>, StartError> {
 fn go_on_from(group: &mut Group, recovered: &mut Recovered) {
     let promised = recovered.promised.epoch;
     let follows = group.follower.is_some();
-    // A follower's checkpoint may be of an epoch that it has not entered.
-    let entered = recovered.entered_by();
-    let entered = entered.filter(|it| match follows {
-        true => it.epoch == promised,
-        false => it.epoch > group.membership().epoch,
-    });
-    if let Some(Succession { epoch, seal }) = entered
+    // A follower's checkpoint may be of an epoch that it has not entered. The one it has entered may have given it the
+    // vote that it lost since. (`one_that_lost_its_vote_has_none_after_its_next_start`)
+    if let Some(Succession { epoch, seal }) = recovered.entered_by()
         && let Some(details) = Details::of(&seal)
+        && match follows {
+            true => epoch == promised && group.is_named_anew(&details),
+            false => epoch > group.membership().epoch,
+        }
     {
         group.enter(epoch, &details);
     }

@@ -1,5 +1,5 @@
 //! The connections between voters: one for each pair, dialled by the one with the lower id, kept up for ever. The other
-//! one calls only where it is without a leader and waits in vain.
+//! one calls only where it waits in vain.
 //!
 //! Both ends say hello and judge the other's (see `group`); then frames go both ways. A connection on which nothing is
 //! heard for a while is dead, whatever TCP thinks.
@@ -24,7 +24,7 @@ use super::handshake::Called;
 use super::links::Outbound;
 use super::offering::Offering;
 use super::serve::Server;
-use super::shared::{Event, Shared, Standing};
+use super::shared::{Event, Shared};
 use crate::paxos::NodeId;
 
 /// Both ends report every second, so this is a silence of several reports.
@@ -33,8 +33,8 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(20);
 const LAST_BACKOFF: Duration = Duration::from_secs(1);
 /// After a refusal, which only an operator can lift.
 const REFUSED_BACKOFF: Duration = Duration::from_secs(5);
-/// So long a voter without a leader waits to be called: it may have been removed while it was away, and then nobody
-/// calls it any more. (`one_that_was_away_when_it_was_removed_follows_when_it_is_back`)
+/// So long a voter waits to be called: it may have been removed while it was away, and then nobody calls it any more.
+/// (`one_that_was_away_when_it_was_removed_follows_when_it_is_back`)
 const MISSED: Duration = Duration::from_secs(3);
 /// Callers that have not said who they are.
 const MAX_HANDSHAKES: usize = 64;
@@ -197,14 +197,11 @@ impl Transport {
         }
     }
 
-    /// Returns when this node is without a leader, and has waited to be called by `peer` in vain.
+    /// Returns when this node has waited to be called by `peer` in vain.
     async fn misses(&self, peer: NodeId) {
-        let mut standing = self.shared.standing.subscribe();
-        let leaderless = |standing: &Standing| standing.leader.is_none();
-        // There is no end to it: this holds what would tell.
-        while standing.wait_for(leaderless).await.is_ok() {
+        loop {
             sleep(MISSED).await;
-            if leaderless(&self.shared.standing.borrow()) && !self.shared.links.connected(peer) {
+            if !self.shared.links.connected(peer) {
                 return;
             }
         }

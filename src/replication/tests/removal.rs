@@ -81,3 +81,32 @@ async fn a_lone_voter_is_replaced_and_says_so_itself() {
     put(&a, "second").await;
     assert_eq!(pools(&nodes.handle("d")), ["first", "second"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_lost_its_vote_has_none_after_its_next_start() {
+    let mut nodes = Nodes::started(&["a", "b", "c"]).await;
+    let a = nodes.handle("a");
+    let anywhere = ([127, 0, 0, 1], 0).into();
+    nodes.join("d", "a", anywhere).await.expect("it starts");
+    // A Seal that names it, by which it votes in the second epoch.
+    let added = a.change_members(vec!["d".to_owned()], Vec::new(), LONG);
+    added.await.expect("it follows");
+    put(&nodes.handle("c"), "with-four").await;
+    nodes.drop("c").await;
+    put(&a, "without").await;
+    let removed = a.change_members(Vec::new(), vec!["c".to_owned()], LONG);
+    removed.await.expect("three are left");
+    for start in ["first", "second", "third"] {
+        put(&a, start).await;
+        nodes.start("c").await.expect("it has its directory");
+        let c = nodes.handle("c");
+        if start != "first" {
+            assert!(c.status().following.is_some(), "the {start} start");
+        }
+        until("it to follow", || {
+            follows(&c) && pools(&c).contains(&start.to_owned())
+        })
+        .await;
+        nodes.drop("c").await;
+    }
+}
