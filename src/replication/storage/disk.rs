@@ -9,11 +9,15 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::Error;
 
 /// The file by which one process at a time holds a directory.
 pub(in crate::replication) const LOCK: &str = "lock";
+
+/// So long a process that ends is waited for.
+const ENDING: Duration = Duration::from_secs(1);
 
 /// One data directory, exclusively held.
 pub trait Disk: Clone + Send + 'static {
@@ -156,6 +160,20 @@ fn make_directory(directory: &Path) -> io::Result<()> {
     fs::File::open(parent)?.sync_all()
 }
 
+/// Who has just ended may hold it for a moment longer: what it began to write is not broken off, and a child that it is
+/// starting has its files until it runs.
+fn lock_soon(file: &fs::File) -> Result<(), fs::TryLockError> {
+    let deadline = Instant::now() + ENDING;
+    loop {
+        match file.try_lock() {
+            Err(fs::TryLockError::WouldBlock) if Instant::now() < deadline => {
+                std::thread::sleep(ENDING / 50);
+            }
+            locked => return locked,
+        }
+    }
+}
+
 fn take_lock(directory: &Path) -> Result<fs::File, Error> {
     let name = directory.join(LOCK);
     let shown = name.to_string_lossy();
@@ -166,7 +184,7 @@ fn take_lock(directory: &Path) -> Result<fs::File, Error> {
         .truncate(false)
         .open(&name)
         .map_err(Error::io("open the lock", &shown))?;
-    match file.try_lock() {
+    match lock_soon(&file) {
         Ok(()) => {}
         Err(fs::TryLockError::WouldBlock) => {
             let mut pid = String::new();
