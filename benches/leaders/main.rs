@@ -14,7 +14,7 @@ mod writer;
 use std::path::Path;
 use std::time::Duration;
 
-use figures::Figure;
+use figures::{Figure, Table};
 use nodes::Nodes;
 
 /// For so long nothing happens.
@@ -31,23 +31,19 @@ fn main() {
         .expect("a runtime");
     let mut nodes = Nodes::start(folder.path());
     let local = tokio::task::LocalSet::new();
-    let figures = local.block_on(&runtime, measure(&mut nodes, folder.path()));
+    let table = local.block_on(&runtime, measure(&mut nodes, folder.path()));
     drop(nodes);
-    figures::write(&figures, "leaders");
+    table.write("leaders");
 }
 
-async fn measure(nodes: &mut Nodes, folder: &Path) -> Vec<Figure> {
+async fn measure(nodes: &mut Nodes, folder: &Path) -> Table {
     nodes.wait_for_leader().await;
-    let mut figures = Vec::new();
-    let mut tell = |more: Vec<Figure>| {
-        more.iter().for_each(|figure| println!("{}", figure.line()));
-        figures.extend(more);
-    };
-    tell(idle(nodes).await);
-    tell(changes::transfers(nodes).await);
-    tell(changes::kills(nodes, folder).await);
-    tell(traffic::saturation(nodes).await);
-    figures
+    let mut table = Table::default();
+    table.tell(idle(nodes).await);
+    table.tell(changes::transfers(nodes).await);
+    table.tell(changes::kills(nodes, folder).await);
+    table.tell(traffic::saturation(nodes).await);
+    table
 }
 
 /// What a group costs that nobody asks for anything.

@@ -16,7 +16,7 @@ mod waits;
 
 use std::time::Duration;
 
-use figures::{Figure, ms};
+use figures::{Figure, Table, ms};
 use nodes::Nodes;
 
 fn main() {
@@ -31,26 +31,18 @@ fn main() {
     let sync = disk::sync_p50(folder.path());
     let nodes = Nodes::start(folder.path());
     let local = tokio::task::LocalSet::new();
-    let figures = local.block_on(&runtime, measure(&nodes, sync));
+    let table = local.block_on(&runtime, measure(&nodes, sync));
     drop(nodes);
-    figures::write(&figures, "locks");
+    table.write("locks");
 }
 
-async fn measure(nodes: &Nodes, sync: Duration) -> Vec<Figure> {
+async fn measure(nodes: &Nodes, sync: Duration) -> Table {
     nodes.wait_for_leader().await;
-    let mut figures = Vec::new();
-    let mut tell = |more: Vec<Figure>| {
-        more.iter().for_each(|figure| println!("{}", figure.line()));
-        figures.extend(more);
-    };
-    tell(vec![Figure::new(
-        "one sync of 512 bytes, p50",
-        ms(sync),
-        "ms",
-    )]);
-    tell(waits::uncontended(nodes, sync).await);
-    tell(waits::handover(nodes).await);
-    tell(waits::dead_holders(nodes).await);
-    tell(idle::sessions(nodes).await);
-    figures
+    let mut table = Table::default();
+    table.tell([Figure::new("one sync of 512 bytes, p50", ms(sync), "ms")]);
+    table.tell(waits::uncontended(nodes, sync).await);
+    table.tell(waits::handover(nodes).await);
+    table.tell(waits::dead_holders(nodes).await);
+    table.tell(idle::sessions(nodes).await);
+    table
 }

@@ -3,7 +3,6 @@
 //! A proxy that stalls does not slow the load: what should have been sent meanwhile is sent late and counts as late.
 //! The sender runs as a child of its own; a thread beside it releases what is due about every 100 us.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -28,13 +27,8 @@ struct Told {
 
 /// Runs the child against this address for this long.
 pub(super) fn run(address: &str, rate: u32, seconds: u32) -> Figures {
-    let output = Command::new(std::env::current_exe().expect("own path"))
-        .args([
-            "open-loop",
-            address,
-            &rate.to_string(),
-            &seconds.to_string(),
-        ])
+    let output = crate::own("open-loop")
+        .args([address, &rate.to_string(), &seconds.to_string()])
         .output()
         .expect("this program runs");
     let told: Told = serde_json::from_slice(&output.stdout).unwrap_or_else(|fault| {
