@@ -102,6 +102,16 @@ struct Keeper {
     said: BTreeMap<NodeId, Bytes>,
 }
 
+impl Keeper {
+    /// Makes the record durable, or says why it cannot be.
+    fn keep(&self, group: &Group) -> Result<(), String> {
+        (self.store)(group).map_err(|error| {
+            let cause = chain(&error);
+            format!("what it knows of the group cannot be kept: {cause}")
+        })
+    }
+}
+
 /// A hello was accepted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Accepted {
@@ -131,12 +141,9 @@ impl Founding {
         let waiting = waiting(&group, &keeper.said);
         group.complete |= waiting.is_empty();
         if group != *before {
-            (keeper.store)(&group).map_err(|error| Refusal {
+            keeper.keep(&group).map_err(|reason| Refusal {
                 wiped: false,
-                reason: format!(
-                    "what it knows of the group cannot be kept: {}",
-                    chain(&error)
-                ),
+                reason,
                 cluster: before.cluster.clone(),
                 ..Refusal::default()
             })?;
@@ -165,12 +172,7 @@ impl Founding {
         let mut group = Group::clone(&before);
         group.welcomed(welcome)?;
         if group != *before {
-            (keeper.store)(&group).map_err(|error| {
-                format!(
-                    "what it knows of the group cannot be kept: {}",
-                    chain(&error)
-                )
-            })?;
+            keeper.keep(&group)?;
             self.shared.regroup(group);
         }
         Ok(())
@@ -182,10 +184,7 @@ impl Founding {
         let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
         let mut group = Group::clone(&self.shared.group());
         group.enter(epoch, details);
-        (keeper.store)(&group).map_err(|error| {
-            let cause = chain(&error);
-            format!("what it knows of the group cannot be kept: {cause}")
-        })?;
+        keeper.keep(&group)?;
         self.shared.regroup(group);
         // Whoever votes is no longer waited for as the follower that it was.
         for member in &details.members {
@@ -201,10 +200,7 @@ impl Founding {
         let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
         let mut group = Group::clone(&self.shared.group());
         group.demoted();
-        (keeper.store)(&group).map_err(|error| {
-            let cause = chain(&error);
-            format!("what it knows of the group cannot be kept: {cause}")
-        })?;
+        keeper.keep(&group)?;
         self.shared.regroup(group);
         Ok(())
     }

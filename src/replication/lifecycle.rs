@@ -43,14 +43,14 @@ pub(super) fn run(shared: &Shared, mut part: Part, changes: &dyn Changes) {
     let mut proposals = Proposals::default();
     loop {
         let end = match part {
-            Part::Voter(start) => vote(start, &mut proposals),
+            Part::Voter(start) => run_voter(start, &mut proposals),
             Part::Follower(start) => follower::run(start),
         };
         // The log's thread has ended with the part that had it.
         let next = match end {
-            End::Promoted => unbroken(|| changes.promote().map(Part::Voter)),
+            End::Promoted => caught(|| changes.promote().map(Part::Voter)).flatten(),
             End::Demoted => match step_down(shared, &mut proposals) {
-                Ok(()) => unbroken(|| changes.demote().map(Part::Follower)),
+                Ok(()) => caught(|| changes.demote().map(Part::Follower)).flatten(),
                 Err(end) => return finish(shared, end, &mut proposals),
             },
             end => return finish(shared, end, &mut proposals),
@@ -71,7 +71,7 @@ pub(super) trait Changes {
     fn demote(&self) -> Result<follower::Start, String>;
 }
 
-fn vote(mut start: Start, proposals: &mut Proposals) -> End {
+fn run_voter(mut start: Start, proposals: &mut Proposals) -> End {
     let shared = start.shared.clone();
     let mut connected = Vec::new();
     let mut ready = start.ready.take();
@@ -113,16 +113,14 @@ impl End {
     }
 }
 
-/// Makes a reason of a panic.
-fn unbroken<T>(change: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    let changed = catch_unwind(AssertUnwindSafe(change));
-    changed.unwrap_or_else(|panic| Err(format!("it broke: {}", message(&*panic))))
+/// Runs what ends for a reason or by a panic.
+pub(super) fn guard(run: impl FnOnce() -> End) -> End {
+    caught(run).unwrap_or_else(End::Failed)
 }
 
-/// Runs what ends for a reason or by a panic: what is shared is left as after the last whole step.
-pub(super) fn guard(run: impl FnOnce() -> End) -> End {
-    let end = catch_unwind(AssertUnwindSafe(run));
-    end.unwrap_or_else(|panic| End::Failed(format!("it broke: {}", message(&*panic))))
+/// Makes a reason of a panic: what is shared is left as after the last whole step.
+fn caught<T>(act: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(act)).map_err(|panic| format!("it broke: {}", message(&*panic)))
 }
 
 /// Why the driver ends.

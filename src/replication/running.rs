@@ -127,29 +127,22 @@ pub(super) async fn start_on<D: Disk + Sync>(
     if let Some(machine) = machine {
         shared.go_on_from(machine);
     }
-    let log = Log::start(Box::new(wal), shared.clone());
-    let log = log.map_err(|error| StartError::Io("start the log's thread", error))?;
     let shelf: Arc<dyn Shelf> = Arc::new(disk.clone());
-    let checkpoints = Checkpoints::new(options.checkpoint, shelf.clone(), log.work());
     let founding = Arc::new(Founding::new(disk.clone(), shared.clone()));
-    let reopening = Reopening {
+    let ground = Ground {
         shared: shared.clone(),
         founding: founding.clone(),
         disk,
         timing: Timing::of(&options),
     };
     let (ready, applied) = oneshot::channel();
-    let opened = Reopened {
-        recovered,
-        log,
-        checkpoints,
-    };
+    let log = ground.start_log(wal, recovered)?;
     let part = match shared.group().follower.is_some() {
-        true => Part::Follower(reopening.follower(opened, Some(ready))),
-        false => Part::Voter(reopening.voter(opened, Some(ready))),
+        true => Part::Follower(ground.follower(log, Some(ready))),
+        false => Part::Voter(ground.voter(log, Some(ready))),
     };
     let driver = std::thread::Builder::new().name("synod-replica".to_owned());
-    let driver = driver.spawn(move || lifecycle::run(&reopening.shared, part, &reopening));
+    let driver = driver.spawn(move || lifecycle::run(&ground.shared, part, &ground));
     let driver = driver.map_err(|error| StartError::Io("start the replica's thread", error))?;
     // An error says that nothing was to be applied, or that the replica has failed already: then the status says so.
     let _ = applied.await;
@@ -253,58 +246,62 @@ impl Timing {
 }
 
 /// What a node starts with in either part, and comes to the other by.
-struct Reopening<D> {
+struct Ground<D> {
     shared: Arc<Shared>,
     founding: Arc<Founding>,
     disk: D,
     timing: Timing,
 }
 
-/// An open log, and what it held.
-struct Reopened {
+/// A log at work, and what it held.
+struct OpenLog {
     recovered: Recovered,
     log: Log,
     checkpoints: Checkpoints,
 }
 
-impl<D: Disk + Sync> Reopening<D> {
-    fn voter(&self, opened: Reopened, ready: Option<oneshot::Sender<()>>) -> Start {
+impl<D: Disk + Sync> Ground<D> {
+    fn voter(&self, log: OpenLog, ready: Option<oneshot::Sender<()>>) -> Start {
         let group = self.shared.group();
         Start {
             options: paxos_options(&group, self.timing),
             shared: self.shared.clone(),
-            recovered: opened.recovered,
-            log: opened.log,
-            checkpoints: opened.checkpoints,
+            recovered: log.recovered,
+            log: log.log,
+            checkpoints: log.checkpoints,
             founding: self.founding.clone(),
             founded: group.complete,
             ready,
         }
     }
 
-    fn follower(&self, opened: Reopened, ready: Option<oneshot::Sender<()>>) -> follower::Start {
+    fn follower(&self, log: OpenLog, ready: Option<oneshot::Sender<()>>) -> follower::Start {
         follower::Start {
             shared: self.shared.clone(),
-            recovered: opened.recovered,
-            log: opened.log,
-            checkpoints: opened.checkpoints,
+            recovered: log.recovered,
+            log: log.log,
+            checkpoints: log.checkpoints,
             founding: self.founding.clone(),
             ready,
         }
     }
 
     /// Opens the log in place of who had it, to go on from the state that is here.
-    fn reopen(&self) -> Result<Reopened, StartError> {
+    fn reopen(&self) -> Result<OpenLog, StartError> {
         let options = WalOptions::new(Ballot::initial(FIRST_EPOCH), false);
         let open = || Wal::open(self.disk.clone(), options, |_| Ok(()));
         // A start takes what is half written for left over.
         let (wal, mut recovered, _) = self.founding.still(open)?;
         recovered.go_on_from(Slot(self.shared.inspect(Machine::applied)));
+        self.start_log(wal, recovered)
+    }
+
+    fn start_log(&self, wal: Wal<D>, recovered: Recovered) -> Result<OpenLog, StartError> {
         let log = Log::start(Box::new(wal), self.shared.clone());
         let log = log.map_err(|error| StartError::Io("start the log's thread", error))?;
         let shelf = Arc::new(self.disk.clone());
         let checkpoints = Checkpoints::new(self.timing.checkpoint, shelf, log.work());
-        Ok(Reopened {
+        Ok(OpenLog {
             recovered,
             log,
             checkpoints,
@@ -312,11 +309,11 @@ impl<D: Disk + Sync> Reopening<D> {
     }
 }
 
-impl<D: Disk + Sync> Changes for Reopening<D> {
+impl<D: Disk + Sync> Changes for Ground<D> {
     fn promote(&self) -> Result<Start, String> {
-        let opened = self.reopen();
-        let opened = opened.map_err(|error| format!("it cannot vote: {}", chain(&error)))?;
-        Ok(self.voter(opened, None))
+        let log = self.reopen();
+        let log = log.map_err(|error| format!("it cannot vote: {}", chain(&error)))?;
+        Ok(self.voter(log, None))
     }
 
     fn demote(&self) -> Result<follower::Start, String> {
@@ -330,10 +327,10 @@ impl<D: Disk + Sync> Changes for Reopening<D> {
         let applied = Slot(self.shared.inspect(Machine::applied));
         self.shared.decided.send_replace(applied);
         self.founding.demoted()?;
-        let opened = self.reopen();
-        let opened = opened.map_err(|error| format!("it cannot follow: {}", chain(&error)))?;
+        let log = self.reopen();
+        let log = log.map_err(|error| format!("it cannot follow: {}", chain(&error)))?;
         tracing::info!("this node has no vote any more: it follows those that have");
-        Ok(self.follower(opened, None))
+        Ok(self.follower(log, None))
     }
 }
 
