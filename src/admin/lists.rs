@@ -43,6 +43,19 @@ pub(super) async fn routes(
     Ok(answer(&state, &view, &page, view.revision, paths))
 }
 
+pub(super) async fn policies(
+    State(state): State<AdminState>,
+    page: PageOptions,
+) -> Result<Response, Problem> {
+    let view = read::view(&state, page.consistency).await?;
+    let paths = view
+        .config
+        .policies
+        .keys()
+        .map(|name| (name, ResourcePath::Policy(name.clone())));
+    Ok(answer(&state, &view, &page, view.revision, paths))
+}
+
 pub(super) async fn backends(
     State(state): State<AdminState>,
     Target(path): Target,

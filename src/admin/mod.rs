@@ -156,6 +156,8 @@ fn resources() -> Router<AdminState> {
         .route(&format!("{backend}/maint"), set_state("maint"))
         .route("/v1/routes", get(lists::routes))
         .route("/v1/routes/{route}", one())
+        .route("/v1/policies", get(lists::policies))
+        .route("/v1/policies/{policy}", one())
 }
 
 fn lock_service() -> Router<AdminState> {

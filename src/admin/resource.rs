@@ -110,6 +110,10 @@ pub(super) fn find(
             .routes
             .get(name)
             .map(|route| (json!(route.spec), route.revision)),
+        ResourcePath::Policy(name) => config
+            .policies
+            .get(name)
+            .map(|policy| (json!(policy.spec), policy.revision)),
         ResourcePath::Backend(name, id) => {
             let pool = config.pools.get(name)?;
             Some((json!(pool.spec.backend(id)?), pool.part(id)?))

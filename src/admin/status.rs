@@ -3,12 +3,13 @@
 //! Counters are since this process began, and go on over config changes.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::AdminState;
 use crate::config::{Config, Name, ResourcePath};
-use crate::routing::{PoolMember, Snapshot};
+use crate::routing::{PoolMember, RouteEntry, Snapshot};
 use crate::telemetry::Totals;
 use crate::telemetry::metrics::{BackendError, BackendMetrics};
 
@@ -19,6 +20,7 @@ pub(super) fn of(state: &AdminState, config: &Config, path: &ResourcePath) -> Va
         ResourcePath::Config => json!({"serves": snapshot.revision}),
         ResourcePath::Pool(name) => pool(config, &snapshot, name),
         ResourcePath::Route(name) => route(&snapshot, name),
+        ResourcePath::Policy(name) => policy(&snapshot, name),
         ResourcePath::Backend(pool, id) => {
             let members = snapshot
                 .pool(pool.as_str())
@@ -95,6 +97,14 @@ fn route(snapshot: &Snapshot, name: &Name) -> Value {
         "retries": metrics.retries(),
         "latency_ms": latency_ms(&latency),
     })
+}
+
+fn policy(snapshot: &Snapshot, name: &Name) -> Value {
+    if !snapshot.config().policies.contains_key(name) {
+        return Value::Null;
+    }
+    let shares = |route: &&Arc<RouteEntry>| route.spec().policies.contains(name);
+    json!({"routes": snapshot.routes().filter(shares).count()})
 }
 
 fn member(member: &PoolMember) -> Value {

@@ -1,5 +1,5 @@
 //! Which resource a path names: `/v1/config`, `/v1/pools/{pool}`, `/v1/pools/{pool}/backends/{backend}`,
-//! `/v1/routes/{route}`. One extractor, so that the handlers of [`super::resource`] serve all kinds alike.
+//! `/v1/routes/{route}`, `/v1/policies/{policy}`. One extractor, so that the handlers of [`super::resource`] serve all kinds alike.
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::Method;
@@ -18,20 +18,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Target {
         let params = RawPathParams::from_request_parts(parts, state)
             .await
             .map_err(|error| Problem::new(Kind::Malformed, error.body_text()))?;
-        let (mut pool, mut backend, mut route) = (None, None, None);
+        let (mut pool, mut backend) = (None, None);
         for (key, given) in &params {
             let parsed = name(&parts.method, key, given)?;
             match key {
                 "pool" => pool = Some(parsed),
                 "backend" => backend = Some(parsed),
-                _ => route = Some(parsed),
+                "policy" => return Ok(Self(ResourcePath::Policy(parsed))),
+                _ => return Ok(Self(ResourcePath::Route(parsed))),
             }
         }
-        Ok(Self(match (pool, backend, route) {
-            (Some(pool), Some(backend), _) => ResourcePath::Backend(pool, backend),
-            (Some(pool), None, _) => ResourcePath::Pool(pool),
-            (None, _, Some(route)) => ResourcePath::Route(route),
-            (None, _, None) => ResourcePath::Config,
+        Ok(Self(match (pool, backend) {
+            (Some(pool), Some(backend)) => ResourcePath::Backend(pool, backend),
+            (Some(pool), None) => ResourcePath::Pool(pool),
+            (None, _) => ResourcePath::Config,
         }))
     }
 }

@@ -81,9 +81,9 @@ fn operations(config: &Value) -> Result<Value, Failure> {
     };
     let mut operations = Vec::new();
     for (kind, items) in fields {
-        if !matches!(kind.as_str(), "pools" | "routes") {
+        if !matches!(kind.as_str(), "pools" | "routes" | "policies") {
             return Err(anyhow::anyhow!(
-                "unknown key `{kind}`; a config file has `pools` and `routes`"
+                "unknown key `{kind}`; a config file has `pools`, `routes` and `policies`"
             )
             .into());
         }

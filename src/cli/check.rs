@@ -12,7 +12,7 @@ use crate::settings::Settings;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Settings (TOML), or a config of pools and routes (JSON, YAML or TOML)
+    /// Settings (TOML), or a config of pools, routes and policies (JSON, YAML or TOML)
     file: PathBuf,
 }
 
@@ -33,9 +33,10 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     match spec::parse_config(&value) {
         Ok(config) => {
             say(format!(
-                "{name}: config with {} pools and {} routes, valid",
+                "{name}: config with {} pools, {} routes and {} policies, valid",
                 config.pools.len(),
-                config.routes.len()
+                config.routes.len(),
+                config.policies.len()
             ))?;
             Ok(())
         }
@@ -50,14 +51,14 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     }
 }
 
-/// Only TOML can be either; a config has pools or routes at its top, settings never do.
+/// Only TOML can be either; a config has these lists at its top, settings never do.
 fn is_settings(path: &Path) -> Result<bool, Failure> {
     if path.extension().is_none_or(|extension| extension != "toml") {
         return Ok(false);
     }
     let text = file::read_text(path)?;
     let (table, _) = toml::de::DeTable::parse_recoverable(&text);
-    Ok(!["pools", "routes"]
+    Ok(!["pools", "routes", "policies"]
         .iter()
         .any(|key| table.get_ref().contains_key(*key)))
 }

@@ -24,6 +24,8 @@ enum Kind {
     Route,
     #[value(alias = "backends")]
     Backend,
+    #[value(alias = "policies")]
+    Policy,
 }
 
 pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
@@ -31,6 +33,7 @@ pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
         Kind::Pool => format!("/v1/pools/{}", backend::name_of(&args.name)?),
         Kind::Route => format!("/v1/routes/{}", backend::name_of(&args.name)?),
         Kind::Backend => backend::path(&args.name)?,
+        Kind::Policy => format!("/v1/policies/{}", backend::name_of(&args.name)?),
     };
     let answer = remote.write(Method::DELETE, &path, None, &args.write)?;
     remote.output.print(&answer.body, |_| {

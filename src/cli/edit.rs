@@ -37,6 +37,8 @@ enum Kind {
     Route,
     #[value(alias = "backends")]
     Backend,
+    #[value(alias = "policies")]
+    Policy,
     Config,
 }
 
@@ -101,6 +103,7 @@ impl Subject {
             (Kind::Pool, Some(name)) => format!("/v1/pools/{}", backend::name_of(name)?),
             (Kind::Route, Some(name)) => format!("/v1/routes/{}", backend::name_of(name)?),
             (Kind::Backend, Some(name)) => backend::path(name)?,
+            (Kind::Policy, Some(name)) => format!("/v1/policies/{}", backend::name_of(name)?),
             (Kind::Config, Some(_)) => {
                 return Err(Failure::Usage(anyhow!("the whole config has no name")));
             }

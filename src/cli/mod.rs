@@ -69,11 +69,11 @@ enum Command {
     Apply(apply::Args),
     /// Show what applying a file would change; exit code 3 if anything
     Diff(diff::Args),
-    /// Show pools, routes, nodes or the whole config
+    /// Show pools, routes, policies, nodes or the whole config
     Get(get::Args),
-    /// Edit a pool, a route, a backend or the whole config in $VISUAL or $EDITOR
+    /// Edit a pool, a route, a backend, a policy or the whole config in $VISUAL or $EDITOR
     Edit(edit::Args),
-    /// Delete a pool, a route or a backend
+    /// Delete a pool, a route, a backend or a policy
     Delete(delete::Args),
     /// Set a backend's weight
     Weight(backend::Weight),

@@ -130,13 +130,14 @@ fn delete(draft: &mut Draft<'_>, path: &ResourcePath, at: &Pointer<'_>) -> Effec
                 "the config cannot be deleted: put {\"pools\": [], \"routes\": []}",
             );
         }
-        ResourcePath::Pool(name) => draft.remove_pool(name),
+        ResourcePath::Pool(name) => draft.pools.remove(name),
         ResourcePath::Backend(pool, id) => {
-            if let Some(pool) = draft.pool_mut(pool) {
+            if let Some(pool) = draft.pools.get_mut(pool) {
                 pool.backends.retain(|backend| backend.id != *id);
             }
         }
-        ResourcePath::Route(name) => draft.remove_route(name),
+        ResourcePath::Route(name) => draft.routes.remove(name),
+        ResourcePath::Policy(name) => draft.policies.remove(name),
     }
     Effect::Deleted
 }

@@ -7,14 +7,12 @@ use std::sync::Arc;
 use super::diff::same_ids;
 use super::resource::Spec;
 use super::spec::WHOLE;
-use super::{
-    Backend, Faults, Name, Pool, Pools, Resource, Resources, Revision, Route, Routes, limits,
-};
+use super::{Backend, Config, Faults, Name, Pool, Pools, Resource, Resources, Revision, limits};
 
 /// The next pools.
 pub(super) fn pools(
     base: &Pools,
-    written: BTreeMap<Name, Option<Pool>>,
+    written: impl IntoIterator<Item = (Name, Option<Pool>)>,
     revision: Revision,
 ) -> Pools {
     next(base, written, revision, |pool, old| {
@@ -49,15 +47,12 @@ fn parts(
     backends.iter().map(part).collect()
 }
 
-/// The next routes.
-pub(super) fn routes(
-    base: &Routes,
-    written: BTreeMap<Name, Option<(Route, String)>>,
+/// The next routes or policies, which have no parts.
+pub(super) fn partless<T: PartialEq + Spec>(
+    base: &Resources<T>,
+    written: impl IntoIterator<Item = (Name, Option<T>)>,
     revision: Revision,
-) -> Routes {
-    let written = written
-        .into_iter()
-        .map(|(name, route)| (name, route.map(|(route, _)| route)));
+) -> Resources<T> {
     next(base, written, revision, |_, _| BTreeMap::new())
 }
 
@@ -92,13 +87,20 @@ fn next<T: PartialEq + Spec>(
     map
 }
 
-/// Notes every limit of a whole config that these pass; `fullest` are the backends of the fullest pool that was written.
-pub(super) fn check_limits(pools: &Pools, routes: &Routes, fullest: usize, faults: &mut Faults) {
+/// Notes every limit that a config passes; `fullest` are the backends of the fullest pool that was written.
+pub(super) fn check_limits(config: &Config, fullest: usize, faults: &mut Faults) {
+    let Config {
+        pools,
+        routes,
+        policies,
+        ..
+    } = config;
     let (of_pools, of_routes) = (pools.totals(), routes.totals());
-    let bytes = of_pools.bytes + of_routes.bytes;
+    let bytes = of_pools.bytes + of_routes.bytes + policies.totals().bytes;
     for (what, count, most) in [
         ("pools", pools.len(), limits::POOLS),
         ("routes", routes.len(), limits::ROUTES),
+        ("policies", policies.len(), limits::POLICIES),
         ("backends in one pool", fullest, limits::BACKENDS_PER_POOL),
         ("backends", of_pools.parts, limits::BACKENDS),
         ("regular expressions", of_routes.patterns, limits::PATTERNS),

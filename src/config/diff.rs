@@ -10,7 +10,9 @@ use serde_json::Value;
 
 use super::policy::ErrorPage;
 use super::spec::to_json;
-use super::{Backend, Config, Difference, Name, Policy, Pool, Resources, Route, friendly};
+use super::{
+    Backend, Config, Difference, Name, Policy, Pool, Resources, Route, SharedPolicy, friendly,
+};
 
 /// One value that differs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,11 +27,21 @@ pub struct Change {
     pub after: Option<Value>,
 }
 
-/// What lies between `old` and `new`, pools before routes, by name. Revisions do not count.
+/// What lies between `old` and `new`, pools before routes before policies, by name. Revisions do not count.
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let mut changes = Vec::new();
     resources("/pools", &old.pools, &new.pools, pool, &mut changes);
     resources("/routes", &old.routes, &new.routes, route, &mut changes);
+    let fields = |path: &str, old: &SharedPolicy, new: &SharedPolicy, changes: &mut Vec<Change>| {
+        policy(path, &old.policy, &new.policy, changes);
+    };
+    resources(
+        "/policies",
+        &old.policies,
+        &new.policies,
+        fields,
+        &mut changes,
+    );
     changes
 }
 
@@ -106,20 +118,30 @@ fn route(path: &str, old: &Route, new: &Route, changes: &mut Vec<Change>) {
         name: _,
         matches,
         to,
-        timeouts,
-        retries,
-        rate_limit,
+        policies,
         fence,
-        policy: before,
+        policy: own,
     } = old;
     field(path, "match", matches, &new.matches, changes);
     field(path, "to", to, &new.to, changes);
-    optional(path, "timeouts", timeouts, &new.timeouts, changes);
-    optional(path, "retries", retries, &new.retries, changes);
+    let list = |names: &Vec<Name>| (!names.is_empty()).then(|| names.clone());
+    optional(
+        path,
+        "policies",
+        &list(policies),
+        &list(&new.policies),
+        changes,
+    );
     optional(path, "fence", fence, &new.fence, changes);
-    let policy = |policy: &Option<Box<Policy>>| policy.as_deref().cloned().unwrap_or_default();
-    let (before, after) = (policy(before), policy(&new.policy));
+    let or_none = |policy: &Option<Arc<Policy>>| policy.clone().unwrap_or_default();
+    policy(path, &or_none(own), &or_none(&new.policy), changes);
+}
+
+fn policy(path: &str, before: &Policy, after: &Policy, changes: &mut Vec<Change>) {
     let Policy {
+        timeouts,
+        retries,
+        rate_limit,
         basic_auth,
         clients,
         redirect,
@@ -132,7 +154,9 @@ fn route(path: &str, old: &Route, new: &Route, changes: &mut Vec<Change>) {
         error_pages,
         compress,
         forward_auth,
-    } = &before;
+    } = before;
+    optional(path, "timeouts", timeouts, &after.timeouts, changes);
+    optional(path, "retries", retries, &after.retries, changes);
     optional(path, "basic_auth", basic_auth, &after.basic_auth, changes);
     optional(
         path,
@@ -165,7 +189,7 @@ fn route(path: &str, old: &Route, new: &Route, changes: &mut Vec<Change>) {
     let pages = |pages: &Arc<[ErrorPage]>| (!pages.is_empty()).then(|| pages.clone());
     let (old_pages, new_pages) = (pages(error_pages), pages(&after.error_pages));
     optional(path, "error_pages", &old_pages, &new_pages, changes);
-    optional(path, "rate_limit", rate_limit, &new.rate_limit, changes);
+    optional(path, "rate_limit", rate_limit, &after.rate_limit, changes);
 }
 
 fn field<T: PartialEq + Serialize>(

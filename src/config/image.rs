@@ -11,14 +11,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::resource::Spec;
-use super::spec::{WHOLE, read_pool, read_route};
-use super::{Config, Faults, Name, Pointer, Resource, Resources, Revision, StickyKey};
+use super::spec::{WHOLE, read_policy, read_pool, read_route};
+use super::{
+    Config, Faults, Name, Pointer, Pool, Resource, Resources, Revision, Route, SharedPolicy,
+    StickyKey,
+};
 
 #[derive(Serialize)]
-struct Out<'a, P, R> {
+struct Out<'a> {
     revision: Revision,
-    pools: Vec<Kept<&'a P>>,
-    routes: Vec<Kept<&'a R>>,
+    pools: Vec<Kept<&'a Pool>>,
+    routes: Vec<Kept<&'a Route>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    policies: Vec<Kept<&'a SharedPolicy>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sticky_key: Option<StickyKey>,
 }
@@ -28,6 +33,8 @@ struct In {
     revision: Revision,
     pools: Vec<Kept<Value>>,
     routes: Vec<Kept<Value>>,
+    #[serde(default)]
+    policies: Vec<Kept<Value>>,
     #[serde(default)]
     sticky_key: Option<StickyKey>,
 }
@@ -48,6 +55,7 @@ impl Config {
             revision: self.revision,
             pools: kept(&self.pools),
             routes: kept(&self.routes),
+            policies: kept(&self.policies),
             sticky_key: self.sticky_key,
         };
         // Specs serialise without fail, and whoever asks writes into memory.
@@ -71,6 +79,11 @@ impl Config {
             let route = read_route(spec, at, None, faults)?;
             Some((route.name.clone(), Vec::new(), route))
         });
+        let at = &WHOLE.field("policies");
+        let policies = resources(image.policies, at, faults, |spec, at, faults| {
+            let policy = read_policy(spec, at, None, faults)?;
+            Some((policy.name.clone(), Vec::new(), policy))
+        });
         if !faults.is_empty() {
             return Err(std::mem::take(faults));
         }
@@ -78,6 +91,7 @@ impl Config {
             revision: image.revision,
             pools,
             routes,
+            policies,
             sticky_key: image.sticky_key,
         })
     }

@@ -9,6 +9,10 @@ pub const NAME_BYTES: usize = 63;
 pub const POOLS: usize = 10_000;
 /// Routes in a config.
 pub const ROUTES: usize = 20_000;
+/// Policies in a config that routes share.
+pub const POLICIES: usize = 1_000;
+/// Policies that one route names.
+pub const POLICIES_PER_ROUTE: usize = 16;
 /// Backends in one pool.
 pub const BACKENDS_PER_POOL: usize = 10_000;
 /// Backends in all pools together.
@@ -96,8 +100,8 @@ pub const SERVICE_BYTES: usize = 256;
 /// Longest text that a health check looks for.
 pub const PROBE_BODY_BYTES: usize = 1_024;
 
-/// Operations in one transaction: as many as a config has pools and routes.
-pub const OPERATIONS: usize = POOLS + ROUTES;
+/// Operations in one transaction: as many as a config has resources.
+pub const OPERATIONS: usize = POOLS + ROUTES + POLICIES;
 /// What the operations of one transaction may cost to apply, in units of about 10 ns: every node applies it, and
 /// nothing else meanwhile.
 pub const WORK: usize = 100_000_000;

@@ -1,4 +1,4 @@
-//! The replicated value: pools and routes at one revision. Pure: no clock, no randomness, no IO, and the same
+//! The replicated value: pools, routes and policies at one revision. Pure: no clock, no randomness, no IO, and the same
 //! result of the same input on every node.
 //!
 //! What users write is read by [`spec`], which tells every fault at once. A [`Transaction`] turns one [`Config`]
@@ -16,13 +16,13 @@ mod fence;
 mod health;
 mod host;
 mod key;
+mod layer;
 mod network;
 mod outlier;
 mod pattern;
 mod persistent;
 pub mod policy;
 mod pool;
-mod rate;
 mod resource;
 mod resources;
 mod route;
@@ -44,7 +44,6 @@ pub mod spec;
 #[cfg(test)]
 mod tests;
 mod transaction;
-mod tries;
 mod undo;
 mod whole;
 mod write;
@@ -70,9 +69,8 @@ pub use network::{BadNetwork, Network};
 pub use outlier::Outlier;
 pub use pattern::Pattern;
 pub use persistent::{Difference, PersistentMap};
-pub use policy::Policy;
+pub use policy::{Policy, RateLimit, RouteRetries, RouteTimeouts, SharedPolicy};
 pub use pool::{Backend, Pool, PoolTimeouts, Protocol, ProxyProtocol, Retries, State};
-pub use rate::RateLimit;
 pub use rejection::Rejection;
 pub use resource::{Resource, Revision};
 pub use resources::{ResourceDifference, Resources};
@@ -80,15 +78,16 @@ pub use route::{Match, PathMatch, Route, Target};
 pub use sticky::{SameSite, Sticky, StickyKey};
 pub use tls::{Authority, BackendTls, TlsVersion, Trust};
 pub use transaction::{Action, BadPath, Expected, Operation, ResourcePath, Transaction};
-pub use tries::{RouteRetries, RouteTimeouts};
 pub(crate) use undo::Undo;
 
 /// Pools by name.
 pub type Pools = Resources<Pool>;
 /// Routes by name.
 pub type Routes = Resources<Route>;
+/// What routes share, by name.
+pub type Policies = Resources<SharedPolicy>;
 
-/// Everything the data plane is told, at one revision. Every pool a route names is in it. A clone is cheap, and what a
+/// Everything the data plane is told, at one revision. Every pool and policy that is named is in it. A clone is cheap, and what a
 /// change did not touch is shared with the config before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
@@ -98,6 +97,8 @@ pub struct Config {
     pub pools: Pools,
     /// All routes.
     pub routes: Routes,
+    /// All policies that routes share.
+    pub policies: Policies,
     /// What cookies of sticky pools are made with: there from the first change on, and never another one. No content,
     /// so neither written for users nor undone.
     pub sticky_key: Option<StickyKey>,
@@ -111,10 +112,12 @@ impl Config {
             ResourcePath::Pool(pool) => self.pools.get(pool).map(|resource| resource.revision),
             ResourcePath::Backend(pool, id) => self.pools.get(pool)?.part(id),
             ResourcePath::Route(route) => self.routes.get(route).map(|resource| resource.revision),
+            ResourcePath::Policy(policy) => Some(self.policies.get(policy)?.revision),
         }
     }
 
-    /// `{"pools": [spec, ...], "routes": [spec, ...]}`, by name: what a put of the whole config takes.
+    /// `{"pools": [spec, ...], "routes": [spec, ...]}`, by name: what a put of the whole config takes. `policies` are there
+    /// if there are any.
     pub fn to_json(&self) -> Value {
         fn specs<T: Serialize>(resources: &Resources<T>) -> Vec<Value> {
             resources
@@ -122,12 +125,18 @@ impl Config {
                 .map(|resource| spec::to_json(&resource.spec))
                 .collect()
         }
-        json!({ "pools": specs(&self.pools), "routes": specs(&self.routes) })
+        let mut config = json!({ "pools": specs(&self.pools), "routes": specs(&self.routes) });
+        if !self.policies.is_empty() {
+            config["policies"] = specs(&self.policies).into();
+        }
+        config
     }
 
     /// Whether the specs are equal, whatever the revisions.
     pub fn same_content(&self, other: &Self) -> bool {
-        self.pools.same_content(&other.pools) && self.routes.same_content(&other.routes)
+        self.pools.same_content(&other.pools)
+            && self.routes.same_content(&other.routes)
+            && self.policies.same_content(&other.policies)
     }
 
     /// Over everything in it, revisions too: equal on every node that holds the same.
@@ -139,6 +148,7 @@ impl Config {
         let mut hasher = XxHash3_64::with_seed(self.revision.0);
         feed(&mut hasher, &self.pools);
         feed(&mut hasher, &self.routes);
+        feed(&mut hasher, &self.policies);
         if let Some(StickyKey(key)) = &self.sticky_key {
             hasher.write(key);
         }

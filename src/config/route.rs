@@ -1,13 +1,11 @@
 //! A route: what a request must look like, and which pools it goes to.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
-use super::policy::{ForwardAuth, Mirror};
 use super::resource::Spec;
-use super::{
-    Fence, HostPattern, KeyMatch, Name, Pattern, Policy, RateLimit, RouteRetries, RouteTimeouts,
-    Wanted,
-};
+use super::{Fence, HostPattern, KeyMatch, Name, Pattern, Policies, Policy, Wanted};
 
 /// What a request must look like, and which pools it goes to. Two routes may ask for the same; the oldest wins,
 /// then the name.
@@ -20,40 +18,41 @@ pub struct Route {
     pub matches: Match,
     /// Where it goes: at least one pool, each once, by weight; none only for a redirect.
     pub to: Vec<Target>,
-    /// How long a request may take; without limit unless said.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeouts: Option<RouteTimeouts>,
-    /// What is tried again besides what can be without harm; nothing unless said.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub retries: Option<RouteRetries>,
-    /// The rate it takes; without limit unless said.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rate_limit: Option<RateLimit>,
+    /// The policies that it shares with other routes; each is there, in every config that was applied.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<Name>,
     /// Which lock's tokens its requests must show.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fence: Option<Fence>,
-    /// What it does besides, if anything.
+    /// What it says itself of what it does besides, if anything.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub policy: Option<Box<Policy>>,
+    pub policy: Option<Arc<Policy>>,
 }
 
 impl Route {
-    /// The pool that copies of its requests go to, if any do.
-    pub fn mirror(&self) -> Option<&Mirror> {
-        self.policy.as_ref()?.mirror.as_ref()
+    /// What it says itself of what it does besides.
+    pub fn own_policy(&self) -> Option<&Policy> {
+        self.policy.as_deref()
     }
 
-    /// The service that says who may use it, if one does.
-    pub fn forward_auth(&self) -> Option<&ForwardAuth> {
-        self.policy.as_ref()?.forward_auth.as_ref()
-    }
-
-    /// All pools that it names.
+    /// All pools that it names itself.
     pub fn pools(&self) -> impl Iterator<Item = &Name> {
-        let mirror = self.mirror().map(|mirror| &mirror.pool);
-        let auth = self.forward_auth().map(|auth| &auth.pool);
-        let aside = mirror.into_iter().chain(auth);
+        let aside = self.policy.iter().flat_map(|policy| policy.pools());
+        let aside = aside.map(|(_, pool)| pool);
         self.to.iter().map(|target| &target.pool).chain(aside)
+    }
+
+    /// What it does besides sending its requests somewhere: all that it says itself, and of what it does not, what the
+    /// first of its policies says that does.
+    pub fn policy_among(&self, policies: &Policies) -> Option<Arc<Policy>> {
+        let mut shared = self.policies.iter().filter_map(|name| policies.get(name));
+        let Some(first) = shared.next() else {
+            return self.policy.clone();
+        };
+        let mut whole = self.policy.as_deref().cloned().unwrap_or_default();
+        whole.take(&first.spec.policy);
+        shared.for_each(|next| whole.take(&next.spec.policy));
+        (whole != Policy::default()).then(|| Arc::new(whole))
     }
 }
 

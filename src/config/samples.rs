@@ -10,6 +10,7 @@ use super::{Expected, Operation, ResourcePath, Revision, Transaction};
 
 const POOLS: [&str; 4] = ["web", "api", "canary", "blue"];
 const ROUTES: [&str; 3] = ["shop", "blog", "all"];
+const POLICIES: [&str; 3] = ["staff", "limits", "nothing"];
 const BACKENDS: [&str; 5] = ["b1", "b2", "b3", "x", "a"];
 
 /// A backend, with this id where one is to be named.
@@ -114,8 +115,13 @@ fn route() -> impl Strategy<Value = Value> {
     let hosts = subsequence(&["a.example", "*.example", "[::1]"][..], 0..=3).prop_shuffle();
     let to = subsequence(&POOLS[..], 1..=3).prop_shuffle();
     let mirror = option::of(select(&POOLS[..]));
-    (hosts, to, any::<bool>(), conditions(), mirror).prop_map(
-        |(hosts, to, exact, conditions, mirror)| {
+    // Mostly none: a transaction that names one which is not there comes to nothing.
+    let shared = prop_oneof![
+        3 => Just(Vec::new()),
+        1 => subsequence(&POLICIES[..], 1..=2).prop_shuffle(),
+    ];
+    (hosts, to, any::<bool>(), conditions(), mirror, shared).prop_map(
+        |(hosts, to, exact, conditions, mirror, shared)| {
             let path = if exact {
                 json!({"exact": "/x"})
             } else {
@@ -130,6 +136,9 @@ fn route() -> impl Strategy<Value = Value> {
                 matches[field] = condition;
             }
             let mut route = json!({"match": matches, "to": to});
+            if !shared.is_empty() {
+                route["policies"] = json!(shared);
+            }
             if let Some(pool) = mirror {
                 route["forward_auth"] = json!({"pool": pool, "answer_headers": ["X-User"]});
                 route["mirror"] = json!({ "pool": pool });
@@ -149,6 +158,26 @@ fn route() -> impl Strategy<Value = Value> {
             route
         },
     )
+}
+
+/// A policy without its name.
+fn policy() -> impl Strategy<Value = Value> {
+    let mirror = option::of(select(&POOLS[..]));
+    (mirror, option::of(1u32..9), any::<bool>()).prop_map(|(mirror, rate, auth)| {
+        let mut policy = json!({});
+        if let Some(pool) = mirror {
+            policy["mirror"] = json!({ "pool": pool });
+        }
+        if let Some(requests) = rate {
+            policy["rate_limit"] = json!({ "requests": requests });
+            policy["timeouts"] = json!({"total": "1m"});
+        }
+        if auth {
+            let hash = "0b".repeat(32);
+            policy["basic_auth"] = json!({"users": [{"name": "ann", "password_sha256": hash}]});
+        }
+        policy
+    })
 }
 
 /// What a route asks for besides host and path; now and then a small letter too many, which is a fault.
@@ -195,18 +224,22 @@ fn operation() -> impl Strategy<Value = Operation> {
     let pool_path = select(&POOLS[..]).prop_map(|name| path(&format!("/pools/{name}")));
     let backend_path = (select(&POOLS[..]), select(&BACKENDS[..]))
         .prop_map(|(pool, id)| path(&format!("/pools/{pool}/backends/{id}")));
+    let policy_put = named(&POLICIES, policy())
+        .prop_map(|(name, spec)| Operation::put(path(&format!("/policies/{name}")), spec));
     let route_path = select(&ROUTES[..]).prop_map(|name| path(&format!("/routes/{name}")));
+    let policy_path = select(&POLICIES[..]).prop_map(|name| path(&format!("/policies/{name}")));
     let whole = (
         vec(named(&POOLS, pool()), 0..4),
         vec(named(&ROUTES, route()), 0..2),
+        vec(named(&POLICIES, policy()), 0..3),
     )
-        .prop_map(|(pools, routes)| {
+        .prop_map(|(pools, routes, policies)| {
             let specs = |list: Vec<(String, Value)>| {
                 list.into_iter().map(|(_, spec)| spec).collect::<Vec<_>>()
             };
             Operation::put(
                 ResourcePath::Config,
-                json!({"pools": specs(pools), "routes": specs(routes)}),
+                json!({"pools": specs(pools), "routes": specs(routes), "policies": specs(policies)}),
             )
         });
     let weight = (backend_path.clone(), 0u32..9)
@@ -214,6 +247,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         4 => pool_put,
         3 => route_put,
+        2 => policy_put,
         3 => (backend_path.clone(), backend(None)).prop_map(|(path, spec)| Operation::put(path, spec)),
         3 => weight,
         2 => (pool_path.clone(), pool()).prop_map(|(path, patch)| Operation::patch(path, patch)),
@@ -221,7 +255,7 @@ fn operation() -> impl Strategy<Value = Operation> {
             Operation::patch(ResourcePath::Config, json!({"pools": {name: patch}}))
         }),
         1 => whole,
-        2 => prop_oneof![pool_path, backend_path, route_path].prop_map(Operation::delete),
+        2 => prop_oneof![pool_path, backend_path, route_path, policy_path].prop_map(Operation::delete),
     ]
 }
 
@@ -288,6 +322,7 @@ pub(crate) fn json_value() -> impl Strategy<Value = Value> {
                 "pool",
                 "pools",
                 "routes",
+                "policies",
                 "op",
                 "value",
                 "revision",

@@ -31,8 +31,8 @@ pub struct Operation {
 pub enum Action {
     /// Make it equal to this spec, whether it is there or not.
     Put(Value),
-    /// Change it by this RFC 7396 merge patch; it must be there. Of a config, `pools` and `routes` may also be
-    /// objects from names to patches, where `null` deletes.
+    /// Change it by this RFC 7396 merge patch; it must be there. Of a config, the lists may also be objects
+    /// from names to patches, where `null` deletes.
     Patch(Value),
     /// Take it away; it must be there.
     Delete,
@@ -62,7 +62,7 @@ impl fmt::Display for Expected {
     }
 }
 
-/// Which resource. Printed as `/config`, `/pools/web`, `/pools/web/backends/b1`, `/routes/shop`.
+/// Which resource. Printed as `/config`, `/pools/web`, `/pools/web/backends/b1`, `/routes/shop`, `/policies/staff`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ResourcePath {
     /// The whole config.
@@ -73,6 +73,8 @@ pub enum ResourcePath {
     Backend(Name, Name),
     /// A route.
     Route(Name),
+    /// A policy that routes share.
+    Policy(Name),
 }
 
 impl fmt::Display for ResourcePath {
@@ -82,6 +84,7 @@ impl fmt::Display for ResourcePath {
             Self::Pool(pool) => write!(f, "/pools/{pool}"),
             Self::Backend(pool, id) => write!(f, "/pools/{pool}/backends/{id}"),
             Self::Route(route) => write!(f, "/routes/{route}"),
+            Self::Policy(policy) => write!(f, "/policies/{policy}"),
         }
     }
 }
@@ -89,7 +92,7 @@ impl fmt::Display for ResourcePath {
 /// The text is no [`ResourcePath`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "must be `/config`, `/pools/NAME`, `/pools/NAME/backends/ID` or `/routes/NAME`, with valid names"
+    "must be `/config`, `/pools/NAME`, `/pools/NAME/backends/ID`, `/routes/NAME` or `/policies/NAME`, with valid names"
 )]
 pub struct BadPath;
 
@@ -115,6 +118,9 @@ impl std::str::FromStr for ResourcePath {
             ) => Ok(Self::Backend(name(pool)?, name(id)?)),
             ([Some(""), Some("routes"), Some(route), None, _], None) => {
                 Ok(Self::Route(name(route)?))
+            }
+            ([Some(""), Some("policies"), Some(policy), None, _], None) => {
+                Ok(Self::Policy(name(policy)?))
             }
             _ => Err(BadPath),
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::spec::{WHOLE, read_pool, read_route, to_json};
+use super::spec::{WHOLE, read_policy, read_pool, read_route, to_json};
 use super::{Change, Config, Faults, Name, Revision, build};
 
 /// A config on its way back.
@@ -15,6 +15,8 @@ pub(crate) struct Undo<'a> {
     pools: BTreeMap<Name, Option<Map<String, Value>>>,
     /// Routes taken back so far, as JSON.
     routes: BTreeMap<Name, Option<Map<String, Value>>>,
+    /// Policies taken back so far, as JSON.
+    policies: BTreeMap<Name, Option<Map<String, Value>>>,
 }
 
 impl<'a> Undo<'a> {
@@ -24,6 +26,7 @@ impl<'a> Undo<'a> {
             newest,
             pools: BTreeMap::new(),
             routes: BTreeMap::new(),
+            policies: BTreeMap::new(),
         }
     }
 
@@ -46,6 +49,9 @@ impl<'a> Undo<'a> {
             ("routes", None, None) => {
                 self.routes.insert(name, before.and_then(object));
             }
+            ("policies", None, None) => {
+                self.policies.insert(name, before.and_then(object));
+            }
             ("pools", Some("backends"), id) => {
                 let Some(Value::Object(backends)) =
                     self.pool(name).and_then(|pool| pool.get_mut("backends"))
@@ -60,6 +66,7 @@ impl<'a> Undo<'a> {
             }
             ("pools", Some(field), None) => set(self.pool(name), field, before),
             ("routes", Some(field), None) => set(self.route(name), field, before),
+            ("policies", Some(field), None) => set(self.policy(name), field, before),
             _ => {}
         }
     }
@@ -69,23 +76,32 @@ impl<'a> Undo<'a> {
     pub(crate) fn finish(self, revision: Revision) -> Config {
         // What was written once had no fault; if this build finds one, it keeps what it can read.
         let faults = &mut Faults::new();
+        let newest = self.newest;
         let mut pools = BTreeMap::new();
         for (name, pool) in self.pools {
-            let pool = pool
-                .and_then(|pool| read_pool(&backends_listed(pool), &WHOLE, Some(&name), faults));
+            let pool = pool.map(backends_listed);
+            let pool = pool.and_then(|pool| read_pool(&pool, &WHOLE, Some(&name), faults));
             pools.insert(name, pool);
         }
         let mut routes = BTreeMap::new();
         for (name, route) in self.routes {
-            let route = route
-                .and_then(|route| read_route(&Value::Object(route), &WHOLE, Some(&name), faults));
-            routes.insert(name, route.map(|route| (route, String::new())));
+            let route = route.map(Value::Object);
+            let route = route.and_then(|route| read_route(&route, &WHOLE, Some(&name), faults));
+            routes.insert(name, route);
+        }
+        let mut policies = BTreeMap::new();
+        for (name, policy) in self.policies {
+            let policy = policy.map(Value::Object);
+            let policy =
+                policy.and_then(|policy| read_policy(&policy, &WHOLE, Some(&name), faults));
+            policies.insert(name, policy);
         }
         Config {
             revision,
-            pools: build::pools(&self.newest.pools, pools, revision),
-            routes: build::routes(&self.newest.routes, routes, revision),
-            sticky_key: self.newest.sticky_key,
+            pools: build::pools(&newest.pools, pools, revision),
+            routes: build::partless(&newest.routes, routes, revision),
+            policies: build::partless(&newest.policies, policies, revision),
+            sticky_key: newest.sticky_key,
         }
     }
 
@@ -103,6 +119,12 @@ impl<'a> Undo<'a> {
         let newest = self.newest.routes.get(&name);
         let load = || newest.and_then(|route| object(to_json(&route.spec)));
         self.routes.entry(name).or_insert_with(load).as_mut()
+    }
+
+    fn policy(&mut self, name: Name) -> Option<&mut Map<String, Value>> {
+        let newest = self.newest.policies.get(&name);
+        let load = || newest.and_then(|policy| object(to_json(&policy.spec)));
+        self.policies.entry(name).or_insert_with(load).as_mut()
     }
 }
 

@@ -1,5 +1,5 @@
-//! Puts and patches of the whole config, `{"pools": [...], "routes": [...]}`. A put replaces both lists; one left out
-//! is empty. A patch leaves alone what it does not name; it names either a list, which replaces as RFC 7396 has it, or
+//! Puts and patches of the whole config, `{"pools": [...], "routes": [...], "policies": [...]}`. A put replaces all
+//! lists; one left out is empty. A patch leaves alone what it does not name; it names either a list, which replaces as RFC 7396 has it, or
 //! an object from names to patches, in which `null` removes and a new name makes the resource from the patch alone.
 
 use std::borrow::Cow;
@@ -9,20 +9,29 @@ use serde_json::{Map, Value};
 
 use super::apply::Effect;
 use super::draft::Draft;
-use super::spec::{Fields, Object, kind, read_pool, read_route};
-use super::write::{Mode, with_secrets, write_pool, write_route};
+use super::spec::{Fields, Object, kind, read_policy, read_pool, read_route};
+use super::write::{Mode, with_secrets, write_policy, write_pool, write_route};
 use super::{Name, Pointer, limits};
 
 const CONFIG: Fields = Fields {
-    known: &["pools", "routes"],
-    planned: &["policies"],
+    known: &["pools", "routes", "policies"],
+    planned: &[],
 };
 
-/// The two lists of a config.
+/// The lists of a config.
 #[derive(Clone, Copy)]
 enum Member {
     Pools,
     Routes,
+    Policies,
+}
+
+impl Member {
+    const ALL: [(&str, Self); 3] = [
+        ("pools", Self::Pools),
+        ("routes", Self::Routes),
+        ("policies", Self::Policies),
+    ];
 }
 
 /// Puts or patches the whole config, noting faults below `at`.
@@ -33,7 +42,7 @@ pub(super) fn write_config(
     at: &Pointer<'_>,
 ) -> Effect {
     if let Some(object) = Object::read(value, at, &CONFIG, &mut draft.faults) {
-        for (field, member) in [("pools", Member::Pools), ("routes", Member::Routes)] {
+        for (field, member) in Member::ALL {
             let place = at.field(field);
             match (object.get(field), mode) {
                 (None, Mode::Patch) => {}
@@ -86,13 +95,17 @@ fn patch_each(
             }
         };
         match (member, patch) {
-            (Member::Pools, Value::Null) => draft.remove_pool(&name),
-            (Member::Routes, Value::Null) => draft.remove_route(&name),
+            (Member::Pools, Value::Null) => draft.pools.remove(&name),
+            (Member::Routes, Value::Null) => draft.routes.remove(&name),
+            (Member::Policies, Value::Null) => draft.policies.remove(&name),
             (Member::Pools, patch) => {
                 write_pool(draft, &name, patch, Mode::Patch, &place);
             }
             (Member::Routes, patch) => {
                 write_route(draft, &name, patch, Mode::Patch, &place);
+            }
+            (Member::Policies, patch) => {
+                write_policy(draft, &name, patch, Mode::Patch, &place);
             }
         }
     }
@@ -111,12 +124,16 @@ fn affords(draft: &mut Draft<'_>, at: &Pointer<'_>) -> bool {
 fn replace(draft: &mut Draft<'_>, member: Member, specs: &[Value], at: &Pointer<'_>) {
     let most = match member {
         Member::Pools => {
-            draft.clear_pools();
+            draft.pools.clear();
             limits::POOLS
         }
         Member::Routes => {
-            draft.clear_routes();
+            draft.routes.clear();
             limits::ROUTES
+        }
+        Member::Policies => {
+            draft.policies.clear();
+            limits::POLICIES
         }
     };
     if specs.len() > most {
@@ -150,22 +167,31 @@ fn put_listed(
     spec: &Value,
     at: &Pointer<'_>,
 ) -> Option<Name> {
+    let (base, faults) = (draft.base(), &mut draft.faults);
+    let named = spec.get("name").and_then(Value::as_str);
+    let named = named.and_then(|name| Name::new(name).ok());
     match member {
         Member::Pools => {
-            let pool = read_pool(spec, at, None, &mut draft.faults)?;
+            let pool = read_pool(spec, at, None, faults)?;
             let name = pool.name.clone();
             draft.put_pool(pool);
             Some(name)
         }
         Member::Routes => {
-            let base = draft.base();
-            let name = spec.get("name").and_then(Value::as_str);
-            let name = name.and_then(|name| Name::new(name).ok());
-            let old = name.and_then(|name| base.routes.get(&name));
-            let spec = with_secrets(Cow::Borrowed(spec), old.map(|old| &old.spec));
-            let route = read_route(&spec, at, None, &mut draft.faults)?;
+            let old = named.and_then(|name| base.routes.get(&name));
+            let old = old.and_then(|old| old.spec.own_policy());
+            let spec = with_secrets(Cow::Borrowed(spec), old);
+            let route = read_route(&spec, at, None, faults)?;
             let name = route.name.clone();
             draft.put_route(route, at.to_string());
+            Some(name)
+        }
+        Member::Policies => {
+            let old = named.and_then(|name| base.policies.get(&name));
+            let spec = with_secrets(Cow::Borrowed(spec), old.map(|old| &old.spec.policy));
+            let policy = read_policy(&spec, at, None, faults)?;
+            let name = policy.name.clone();
+            draft.put_policy(policy, at.to_string());
             Some(name)
         }
     }

@@ -10,9 +10,9 @@ use super::apply::Effect;
 use super::draft::Draft;
 use super::merge::merge;
 use super::policy::fill;
-use super::spec::{read_backend, read_pool, read_route, to_json};
+use super::spec::{read_backend, read_policy, read_pool, read_route, to_json};
 use super::whole::write_config;
-use super::{Name, Pointer, Pool, Rejection, ResourcePath, Route};
+use super::{Name, Pointer, Policy, Pool, Rejection, ResourcePath, Route, SharedPolicy};
 
 /// How a value is meant.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,6 +48,7 @@ pub(super) fn write(
         ResourcePath::Pool(name) => Ok(write_pool(draft, name, value, mode, at)),
         ResourcePath::Backend(pool, id) => write_backend(draft, pool, id, value, mode, at),
         ResourcePath::Route(name) => Ok(write_route(draft, name, value, mode, at)),
+        ResourcePath::Policy(name) => Ok(write_policy(draft, name, value, mode, at)),
     }
 }
 
@@ -60,7 +61,7 @@ pub(super) fn write_pool(
     at: &Pointer<'_>,
 ) -> Effect {
     let mut faults = mem::take(&mut draft.faults);
-    let old = draft.pool(name);
+    let old = draft.pools.get(name);
     let pool = read_pool(&mode.resolve(old, value), at, Some(name), &mut faults);
     let effect = effect(old, pool.as_ref());
     let pool = pool
@@ -80,8 +81,9 @@ pub(super) fn write_route(
     at: &Pointer<'_>,
 ) -> Effect {
     let mut faults = mem::take(&mut draft.faults);
-    let old = draft.route(name);
-    let value = with_secrets(mode.resolve(old, value), old);
+    let old = draft.routes.get(name);
+    let known = old.and_then(Route::own_policy);
+    let value = with_secrets(mode.resolve(old, value), known);
     let route = read_route(&value, at, Some(name), &mut faults);
     let effect = effect(old, route.as_ref());
     draft.faults = faults;
@@ -91,9 +93,30 @@ pub(super) fn write_route(
     effect
 }
 
-/// The spec of a route, with the secrets of `old` where it leaves them as they are.
-pub(super) fn with_secrets<'v>(mut spec: Cow<'v, Value>, old: Option<&Route>) -> Cow<'v, Value> {
-    let auth = old.and_then(|old| old.policy.as_ref()?.basic_auth.as_ref());
+/// Puts or patches a policy. One that cannot be read is still there, as with pools.
+pub(super) fn write_policy(
+    draft: &mut Draft<'_>,
+    name: &Name,
+    value: &Value,
+    mode: Mode,
+    at: &Pointer<'_>,
+) -> Effect {
+    let mut faults = mem::take(&mut draft.faults);
+    let old = draft.policies.get(name);
+    let value = with_secrets(mode.resolve(old, value), old.map(|old| &old.policy));
+    let policy = read_policy(&value, at, Some(name), &mut faults);
+    let effect = effect(old, policy.as_ref());
+    let policy = policy
+        .or_else(|| old.cloned())
+        .unwrap_or_else(|| SharedPolicy::new(name.clone()));
+    draft.faults = faults;
+    draft.put_policy(policy, at.to_string());
+    effect
+}
+
+/// The spec of a route or policy, with the secrets of `old` where it leaves them as they are.
+pub(super) fn with_secrets<'v>(mut spec: Cow<'v, Value>, old: Option<&Policy>) -> Cow<'v, Value> {
+    let auth = old.and_then(|old| old.basic_auth.as_ref());
     if let Some(auth) = auth
         && spec.get("basic_auth").is_some()
     {
@@ -112,7 +135,7 @@ fn write_backend(
     at: &Pointer<'_>,
 ) -> Result<Effect, Rejection> {
     let mut faults = mem::take(&mut draft.faults);
-    let Some(pool) = draft.pool_mut(pool) else {
+    let Some(pool) = draft.pools.get_mut(pool) else {
         return Err(Rejection::NotFound(
             ResourcePath::Pool(pool.clone()).to_string(),
         ));

@@ -3,7 +3,7 @@
 //! Compiling finds backends and rotations in the registry and opens or closes none: that is publishing. A pool or
 //! route that did not change is taken over from the snapshot before, so a change costs what it touches.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::snapshot::{PoolEntry, PoolMember, RouteEntry, RouteFence, Snapshot};
@@ -11,8 +11,8 @@ use super::sticky::Cookies;
 use crate::backend::balance::{Balancer, Member, Sequence};
 use crate::backend::{PoolRuntime, Registry};
 use crate::config::{
-    Address, Authority, Balance, Config, Difference, Name, Pool, Probe, Protocol, Resource, Route,
-    StickyKey, TlsVersion, Trust,
+    Address, Authority, Balance, Config, Difference, Name, Policy, Pool, Probe, Protocol, Resource,
+    Route, StickyKey, TlsVersion, Trust,
 };
 use crate::tls::{self, ClientOptions, ClientTls, MinVersion};
 
@@ -22,7 +22,7 @@ const MOST_MEMBERS: usize = 65_536;
 /// Why a config cannot be served. No config that was applied should give one: the parser and `Config::apply` see to it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CompileError {
-    /// A route names a pool that is not there.
+    /// A route, or a policy that it shares, names a pool that is not there.
     #[error("route {route} goes to pool {pool}, which does not exist")]
     UnknownPool {
         /// The route.
@@ -85,8 +85,8 @@ pub fn compile(
     routes(&mut snapshot, &before, registry)?;
     if !all_stay {
         // A route that did not change may go to a pool that is not there any more.
-        let mut routes = config.routes.values();
-        routes.try_for_each(|route| targets(&route.spec, &snapshot).map(drop))?;
+        let mut routes = snapshot.routes();
+        routes.try_for_each(|route| targets(route.spec(), route.policy(), &snapshot).map(drop))?;
     }
     Ok(snapshot)
 }
@@ -130,15 +130,21 @@ fn routes(
 ) -> Result<(), CompileError> {
     let config = snapshot.config.clone();
     let mut changes = Vec::new();
-    for Difference { key, after, .. } in before.routes.differences(&config.routes) {
+    let own = before.routes.differences(&config.routes);
+    let own = own
+        .into_iter()
+        .map(|Difference { key, after, .. }| (key, after));
+    let changed: BTreeMap<_, _> = own.chain(sharing_changed(before, &config)).collect();
+    for (name, after) in changed {
         let change = match after {
             Some(resource) => {
-                let targets = targets(&resource.spec, snapshot)?;
-                let route = Arc::new(route_entry(resource, targets, registry));
-                let known = snapshot.routes.insert(key.clone(), route.clone());
+                let policy = resource.spec.policy_among(&config.policies);
+                let targets = targets(&resource.spec, policy.as_deref(), snapshot)?;
+                let route = Arc::new(route_entry(resource, policy, targets, registry));
+                let known = snapshot.routes.insert(name.clone(), route.clone());
                 (known, Some(route))
             }
-            None => (snapshot.routes.remove(key), None),
+            None => (snapshot.routes.remove(name), None),
         };
         changes.push(change);
     }
@@ -146,6 +152,22 @@ fn routes(
         Arc::make_mut(&mut snapshot.table).change(&changes);
     }
     Ok(())
+}
+
+/// The routes of `config` that name a policy which is another than `before`. Looks at all routes, if there is one.
+fn sharing_changed<'a>(
+    before: &Config,
+    config: &'a Config,
+) -> impl Iterator<Item = (&'a Name, Option<&'a Arc<Resource<Route>>>)> {
+    let changed = before.policies.differences(&config.policies);
+    let changed: BTreeSet<Name> = changed.into_iter().map(|it| it.key.clone()).collect();
+    let routes = (!changed.is_empty()).then(|| config.routes.iter());
+    let routes = routes.into_iter().flatten();
+    routes.filter_map(move |(name, route)| {
+        let mut shared = route.spec.policies.iter();
+        let shares = shared.any(|policy| changed.contains(policy));
+        shares.then_some((name, Some(route)))
+    })
 }
 
 /// Whether `config` can be served by the node of `registry`: compiles it against a scratch one. For those who are about
@@ -275,7 +297,11 @@ struct Targets {
     auth: Option<u64>,
 }
 
-fn targets(route: &Route, snapshot: &Snapshot) -> Result<Targets, CompileError> {
+fn targets(
+    route: &Route,
+    policy: Option<&Policy>,
+    snapshot: &Snapshot,
+) -> Result<Targets, CompileError> {
     let number = |name: &Name| match snapshot.pools.get(name) {
         Some(pool) => Ok(pool.number),
         None => Err(CompileError::UnknownPool {
@@ -290,8 +316,10 @@ fn targets(route: &Route, snapshot: &Snapshot) -> Result<Targets, CompileError> 
             pools.push(pool);
         }
     }
-    let mirror = route.mirror().map(|mirror| number(&mirror.pool));
-    let auth = route.forward_auth().map(|auth| number(&auth.pool));
+    let mirror = policy.and_then(|policy| policy.mirror.as_ref());
+    let mirror = mirror.map(|mirror| number(&mirror.pool));
+    let auth = policy.and_then(|policy| policy.forward_auth.as_ref());
+    let auth = auth.map(|auth| number(&auth.pool));
     Ok(Targets {
         pools: pools.into(),
         mirror: mirror.transpose()?,
@@ -301,6 +329,7 @@ fn targets(route: &Route, snapshot: &Snapshot) -> Result<Targets, CompileError> 
 
 fn route_entry(
     resource: &Arc<Resource<Route>>,
+    policy: Option<Arc<Policy>>,
     Targets {
         pools,
         mirror,
@@ -328,6 +357,9 @@ fn route_entry(
             header: fence.header.as_str().into(),
             gate: registry.fences().of(&fence.lock),
         }),
-        meter: (route.rate_limit.is_some()).then(|| registry.meter(&route.name)),
+        meter: (policy.as_ref())
+            .is_some_and(|policy| policy.rate_limit.is_some())
+            .then(|| registry.meter(&route.name)),
+        policy,
     }
 }

@@ -42,10 +42,13 @@ impl Snapshot {
         self.table.find(asked)
     }
 
-    /// How many pools and routes of `config` are not those that it was compiled from.
+    /// How many pools and routes are others in `config` than in the one that it was compiled from. A policy counts for all
+    /// routes.
     pub fn differences(&self, config: &Config) -> usize {
+        let policies = self.config.policies.differences(&config.policies).len();
         self.config.pools.differences(&config.pools).len()
             + self.config.routes.differences(&config.routes).len()
+            + policies * config.routes.len()
     }
 
     /// The config it was compiled from.
@@ -82,8 +85,7 @@ impl Snapshot {
     /// The pool that copies of its requests go to, and of how many in a hundred.
     pub fn mirror_of(&self, route: &RouteEntry) -> Option<(&Arc<PoolEntry>, u32)> {
         let pool = self.numbered.get(&route.mirror?)?;
-        let mirror = route.resource.spec.mirror()?;
-        Some((pool, mirror.percent))
+        Some((pool, route.policy()?.mirror.as_ref()?.percent))
     }
 
     /// The pool that is asked about its requests.
@@ -124,6 +126,8 @@ pub struct RouteEntry {
     /// Its counters, the same ones over all revisions.
     pub metrics: Arc<RouteMetrics>,
     pub(super) resource: Arc<Resource<Route>>,
+    /// What it does besides sending requests somewhere, of its own and by policies it shares, if anything.
+    pub(super) policy: Option<Arc<Policy>>,
     /// The numbers of the pools with a weight above 0.
     pub(super) pools: Box<[u64]>,
     /// That of the pool where copies of its requests go, if they do.
@@ -158,28 +162,29 @@ impl RouteEntry {
 
     /// What it does besides sending requests somewhere, if anything.
     pub fn policy(&self) -> Option<&Policy> {
-        self.resource.spec.policy.as_deref()
+        self.policy.as_deref()
     }
 
     /// The rate it takes, and its meter.
     pub fn rate(&self) -> Option<(&RateLimit, &Meter)> {
-        self.spec().rate_limit.as_ref().zip(self.meter.as_deref())
+        let limit = self.policy()?.rate_limit.as_ref();
+        limit.zip(self.meter.as_deref())
     }
 
     /// How long a request may take.
     pub fn timeouts(&self) -> Option<&RouteTimeouts> {
-        self.spec().timeouts.as_ref()
+        self.policy()?.timeouts.as_ref()
     }
 
     /// Whether a request of any method may be done twice.
     pub fn repeats_any_method(&self) -> bool {
-        let retries = self.spec().retries.as_ref();
+        let retries = self.policy().and_then(|policy| policy.retries.as_ref());
         retries.is_some_and(|retries| retries.any_method)
     }
 
     /// Answers that are taken for failures, as long as another try is left.
     pub fn declines(&self) -> &[u16] {
-        let retries = self.spec().retries.as_ref();
+        let retries = self.policy().and_then(|policy| policy.retries.as_ref());
         retries.map_or(&[], |retries| &retries.statuses)
     }
 

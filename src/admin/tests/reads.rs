@@ -33,10 +33,17 @@ async fn a_resource_is_spec_status_and_revision() {
 async fn what_is_read_can_be_put_back() {
     let node = Node::new().await;
     node.put("/v1/pools/web", pool(&[1, 2])).await;
-    node.put("/v1/routes/shop", route("web")).await;
+    let secret = "5e".repeat(32);
+    let users = json!([{"name": "ann", "password_sha256": secret}]);
+    let staff = json!({"basic_auth": {"users": users}, "timeouts": {"total": "1m"}});
+    node.put("/v1/policies/staff", staff).await;
+    let mut shop = route("web");
+    shop["policies"] = json!(["staff"]);
+    node.put("/v1/routes/shop", shop).await;
     for path in [
         "/v1/pools/web",
         "/v1/routes/shop",
+        "/v1/policies/staff",
         "/v1/pools/web/backends/b2",
     ] {
         let spec = node.get(path).await.body["spec"].clone();
@@ -48,10 +55,43 @@ async fn what_is_read_can_be_put_back() {
         );
     }
     let config = node.get("/v1/config").await.body;
+    assert!(!config.to_string().contains(&secret), "{config}");
     assert_eq!(
         node.call("PUT /v1/config", Some(config)).await.body["changed"],
         false
     );
+}
+
+#[tokio::test]
+async fn a_policy_tells_who_shares_it_and_stays_while_somebody_does() {
+    let node = Node::new().await;
+    node.put("/v1/pools/web", pool(&[1])).await;
+    node.put("/v1/policies/slow", json!({"timeouts": {"total": "1m"}}))
+        .await;
+    let mut shop = route("web");
+    shop["policies"] = json!(["slow"]);
+    node.put("/v1/routes/shop?wait=applied", shop).await;
+    let listed = node.get("/v1/policies").await.body;
+    assert_eq!(listed["items"][0]["status"]["routes"], 1, "{listed}");
+    let refused = node.call("DELETE /v1/policies/slow", None).await;
+    assert_eq!(refused.status, 409, "{}", refused.body);
+    assert!(refused.body.to_string().contains("/routes/shop"));
+    let misplaced = json!({"redirect": {"host": "a.example"}});
+    let refused = node.call("PUT /v1/policies/slow", Some(misplaced)).await;
+    assert_eq!(refused.body["faults"][0]["pointer"], "/redirect");
+    let question = json!({"url": "http://shop.example/"});
+    let told = node.call("POST /v1/explain", Some(question)).await.body;
+    let text = told["text"].as_str().unwrap();
+    assert!(
+        text.contains("policy slow") && text.contains("1m"),
+        "{text}"
+    );
+    node.call("DELETE /v1/routes/shop", None).await;
+    assert_eq!(
+        node.call("DELETE /v1/policies/slow", None).await.status,
+        200
+    );
+    assert_eq!(node.get("/v1/policies/slow").await.status, 404);
 }
 
 #[tokio::test]

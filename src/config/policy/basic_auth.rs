@@ -76,9 +76,9 @@ pub fn redact(value: &mut Value) {
     }
 }
 
-/// Puts the hashes of `old` in the place of that word, user by user, in the spec of a route.
-pub(in crate::config) fn fill(route: &mut Value, old: &BasicAuth) {
-    let users = route.pointer_mut("/basic_auth/users");
+/// Puts the hashes of `old` in the place of that word, user by user, in the spec of a route or policy.
+pub(in crate::config) fn fill(spec: &mut Value, old: &BasicAuth) {
+    let users = spec.pointer_mut("/basic_auth/users");
     for user in users.and_then(Value::as_array_mut).into_iter().flatten() {
         let name = user.get("name").and_then(Value::as_str);
         let known = old.users.iter().find(|known| Some(&known.name[..]) == name);

@@ -1,4 +1,5 @@
-//! What a route does to its requests and answers besides sending them somewhere. One file a policy.
+//! What a route does to its requests and answers besides sending them somewhere, of its own or by a policy that it
+//! shares with others. One file a kind.
 
 mod basic_auth;
 mod clients;
@@ -9,8 +10,11 @@ mod forward_auth;
 mod header_edits;
 mod injection;
 mod mirror;
+mod rate_limit;
 mod redirect;
 mod rewrite;
+mod shared;
+mod tries;
 
 use std::sync::Arc;
 
@@ -26,12 +30,26 @@ pub use forward_auth::ForwardAuth;
 pub use header_edits::{Edits, HeaderEdits};
 pub use injection::{Abort, Delay, FaultInjection};
 pub use mirror::Mirror;
+pub use rate_limit::RateLimit;
 pub use redirect::{Redirect, Scheme};
 pub use rewrite::{NewPath, Rewrite};
+pub use shared::SharedPolicy;
+pub use tries::{RouteRetries, RouteTimeouts};
 
-/// What a route does besides sending its requests somewhere: at least one of these.
+use super::Name;
+
+/// What a route does besides sending its requests somewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Policy {
+    /// How long a request may take; without limit unless said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<RouteTimeouts>,
+    /// What is tried again besides what can be without harm; nothing unless said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retries: Option<RouteRetries>,
+    /// The rate a route takes, each counting by itself; without limit unless said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
     /// Who may use it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clients: Option<Clients>,
@@ -71,6 +89,56 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// The pools that it names, each by the field that does.
+    pub fn pools(&self) -> impl Iterator<Item = (&'static str, &Name)> {
+        let mirror = self.mirror.iter().map(|mirror| ("mirror", &mirror.pool));
+        let auth = self.forward_auth.iter();
+        mirror.chain(auth.map(|auth| ("forward_auth", &auth.pool)))
+    }
+
+    /// Takes from `other`, whole, each thing that it does not say itself.
+    pub(super) fn take(&mut self, other: &Self) {
+        fn take<T: Clone>(own: &mut Option<T>, other: &Option<T>) {
+            if own.is_none() {
+                own.clone_from(other);
+            }
+        }
+        let Self {
+            timeouts,
+            retries,
+            rate_limit,
+            clients,
+            basic_auth,
+            forward_auth,
+            redirect,
+            rewrite,
+            cors,
+            max_body_bytes,
+            headers,
+            fault_injection,
+            mirror,
+            compress,
+            error_pages,
+        } = other;
+        take(&mut self.timeouts, timeouts);
+        take(&mut self.retries, retries);
+        take(&mut self.rate_limit, rate_limit);
+        take(&mut self.clients, clients);
+        take(&mut self.basic_auth, basic_auth);
+        take(&mut self.forward_auth, forward_auth);
+        take(&mut self.redirect, redirect);
+        take(&mut self.rewrite, rewrite);
+        take(&mut self.cors, cors);
+        take(&mut self.max_body_bytes, max_body_bytes);
+        take(&mut self.headers, headers);
+        take(&mut self.fault_injection, fault_injection);
+        take(&mut self.mirror, mirror);
+        take(&mut self.compress, compress);
+        if self.error_pages.is_empty() {
+            self.error_pages = error_pages.clone();
+        }
+    }
+
     /// Whether something has a request wait before it goes on.
     pub fn holds_up(&self) -> bool {
         self.fault_injection.is_some() || self.forward_auth.is_some()

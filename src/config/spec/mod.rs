@@ -14,20 +14,19 @@ mod object;
 mod outlier;
 mod policy;
 mod pool;
-mod rate;
 mod route;
 mod sticky;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod transaction;
-mod tries;
 
 use serde::Serialize;
 use serde_json::Value;
 
 pub(in crate::config) use nearest::nearest;
 pub(in crate::config) use object::{Fields, Object, kind};
+pub(in crate::config) use policy::read_policy;
 pub(in crate::config) use pool::{read_backend, read_pool};
 pub(in crate::config) use route::read_route;
 
@@ -73,7 +72,7 @@ pub fn parse_config(value: &Value) -> Result<Config, Faults> {
     }
 }
 
-/// The canonical form of a pool, backend or route.
+/// The canonical form of a pool, backend, route or policy.
 pub fn to_json<T: Serialize>(spec: &T) -> Value {
     serde_json::to_value(spec)
         .expect("specs serialise without fail: string keys, no floats, no failing Serialize")

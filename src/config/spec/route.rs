@@ -1,4 +1,4 @@
-//! Reads routes. Whether the pools they name are there is checked on the whole config, not here.
+//! Reads routes. Whether the pools and policies they name are there is checked on the whole config, not here.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,8 @@ use serde_json::Value;
 
 use super::fence::read_fence;
 use super::matches::read_match;
-use super::object::{Fields, Object};
-use super::policy::read_policy;
-use super::rate::read_rate;
-use super::tries::{read_retries, read_timeouts};
+use super::object::{Fields, Object, shown};
+use super::policy::read_own;
 use crate::config::fault::{Faults, Pointer};
 use crate::config::{Match, Name, Route, Target, limits};
 
@@ -18,6 +16,7 @@ const ROUTE: Fields = Fields {
         "name",
         "match",
         "to",
+        "policies",
         "timeouts",
         "retries",
         "rate_limit",
@@ -35,7 +34,7 @@ const ROUTE: Fields = Fields {
         "compress",
         "forward_auth",
     ],
-    planned: &["policies"],
+    planned: &[],
 };
 const TARGET: Fields = Fields {
     known: &["pool", "weight"],
@@ -55,24 +54,14 @@ pub(in crate::config) fn read_route(
         read_match(value, &at.field("match"), faults)
     });
     let to = read_targets(&object, &at.field("to"), faults);
-    let timeouts = object
-        .get("timeouts")
-        .map(|value| read_timeouts(value, &at.field("timeouts"), faults));
-    let rate_limit = object
-        .get("rate_limit")
-        .and_then(|value| read_rate(value, &at.field("rate_limit"), faults));
-    let retries = object
-        .get("retries")
-        .map(|value| read_retries(value, &at.field("retries"), faults));
+    let policies = read_policies(&object, &at.field("policies"), faults);
     let fence = read_fence(&object, &at.field("fence"), faults);
-    let policy = read_policy(&object, &matches.path, at, faults);
+    let policy = read_own(&object, &matches.path, at, faults);
     Some(Route {
         name: name?,
         matches,
         to,
-        timeouts,
-        retries,
-        rate_limit,
+        policies,
         fence,
         policy,
     })
@@ -115,4 +104,24 @@ fn read_targets(object: &Object<'_>, at: &Pointer<'_>, faults: &mut Faults) -> V
         });
     }
     targets
+}
+
+/// The names of the policies that the route shares, each once.
+fn read_policies(object: &Object<'_>, at: &Pointer<'_>, faults: &mut Faults) -> Vec<Name> {
+    let mut policies: Vec<Name> = Vec::new();
+    let list = object.list("policies", limits::POLICIES_PER_ROUTE, faults);
+    for (i, value) in list.iter().enumerate() {
+        match value.as_str().map(Name::new) {
+            Some(Ok(name)) if policies.contains(&name) => {
+                faults.add(&at.index(i), "must be there once");
+            }
+            Some(Ok(name)) => policies.push(name),
+            Some(Err(bad)) => faults.add(&at.index(i), bad.to_string()),
+            None => {
+                let detail = format!("must be the name of a policy, not {}", shown(value));
+                faults.add(&at.index(i), detail);
+            }
+        }
+    }
+    policies
 }

@@ -136,7 +136,7 @@ fn every_fault_of_a_transaction_is_told_at_once() {
             "/0/value: is missing: must be the spec to put, or the merge patch",
             "/1/form: unknown field `form`; known fields are `op`, `path`, `value`, `revision`, `exists`",
             "/1/op: must be `put`, `patch`, `delete` or `check`, not \"move\"",
-            "/1/path: must be `/config`, `/pools/NAME`, `/pools/NAME/backends/ID` or `/routes/NAME`, with valid names",
+            "/1/path: must be `/config`, `/pools/NAME`, `/pools/NAME/backends/ID`, `/routes/NAME` or `/policies/NAME`, with valid names",
             "/2/op: the config cannot be deleted: put {\"pools\": [], \"routes\": []}",
             "/3: must have `revision` or `exists`, not both",
             "/3/value: must be left out: only `put` and `patch` have a value",

@@ -2,6 +2,8 @@
 
 mod properties;
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -166,6 +168,74 @@ fn references_are_checked_on_the_end_result_both_ways() {
         mirrored.apply(Revision(3), &Transaction::of(delete)),
         Err(Rejection::Referred { .. })
     ));
+}
+
+#[test]
+fn policies_are_referred_to_and_refer_as_routes_do() {
+    let config = shop();
+    let dangling = json!([
+        {"op": "put", "path": "/policies/staff", "value": {"forward_auth": {"pool": "auth"}}},
+        {"op": "patch", "path": "/routes/shop", "value": {"policies": ["staf", "staff"]}},
+    ]);
+    assert_eq!(
+        faults(apply(&config, 2, dangling)),
+        [
+            "/0/value/forward_auth/pool: there is no pool `auth`; pools are: canary, web",
+            "/1/value/policies/0: there is no policy `staf`; did you mean `staff`? policies are: staff",
+        ]
+    );
+    let shared = json!([
+        {"op": "put", "path": "/pools/auth", "value": {}},
+        {"op": "put", "path": "/policies/staff", "value": {"forward_auth": {"pool": "auth"}}},
+        {"op": "patch", "path": "/routes/shop", "value": {"policies": ["staff"]}},
+    ]);
+    let config = apply(&config, 2, shared).unwrap().config;
+    for (deleted, by) in [
+        ("/pools/auth", "/policies/staff"),
+        ("/policies/staff", "/routes/shop"),
+    ] {
+        let delete = Operation::delete(path(deleted));
+        let refused = Rejection::Referred {
+            path: deleted.to_owned(),
+            by: vec![by.to_owned()],
+        };
+        let applied = config.apply(Revision(3), &Transaction::of(delete));
+        assert_eq!(applied, Err(refused));
+    }
+    let all = ["/routes/shop", "/policies/staff", "/pools/auth"];
+    let all = all.map(|it| Operation::delete(path(it)));
+    let gone = Transaction {
+        operations: all.to_vec(),
+    };
+    assert!(config.apply(Revision(3), &gone).is_ok());
+}
+
+#[test]
+fn a_route_takes_of_its_policies_whole_what_it_does_not_say_itself() {
+    let config = json!([{"op": "put", "path": "/config", "value": {
+        "pools": [{"name": "web"}],
+        "routes": [{
+            "name": "shop", "to": [{"pool": "web"}], "policies": ["first", "second"],
+            "timeouts": {"total": "1s"},
+        }, {"name": "bare", "to": [{"pool": "web"}], "policies": ["empty"]}],
+        "policies": [
+            {"name": "first", "timeouts": {"try": "1ms"}, "rate_limit": {"requests": 1}},
+            {"name": "second", "rate_limit": {"requests": 2}, "max_body_bytes": 9},
+            {"name": "empty"},
+        ],
+    }}]);
+    let config = apply(&Config::default(), 1, config).unwrap().config;
+    let shop = &config.routes.get("shop").unwrap().spec;
+    let policy = shop.policy_among(&config.policies).unwrap();
+    let timeouts = policy.timeouts.clone().unwrap();
+    assert_eq!(
+        (timeouts.one_try, timeouts.total),
+        (None, Some(Duration::from_secs(1)))
+    );
+    assert_eq!(policy.rate_limit.as_ref().unwrap().requests, 1);
+    assert_eq!(policy.max_body_bytes, Some(9));
+    let bare = &config.routes.get("bare").unwrap().spec;
+    assert_eq!(bare.policy_among(&config.policies), None);
 }
 
 #[test]

@@ -23,12 +23,16 @@ fn assert_sound(config: &Config) {
         assert!(
             route
                 .spec
-                .to
-                .iter()
-                .all(|target| config.pools.contains_key(&target.pool))
+                .pools()
+                .all(|pool| config.pools.contains_key(pool))
         );
-        let mirror = route.spec.mirror();
-        assert!(mirror.is_none_or(|mirror| config.pools.contains_key(&mirror.pool)));
+        let mut policies = route.spec.policies.iter();
+        assert!(policies.all(|policy| config.policies.contains_key(policy)));
+    }
+    for (name, policy) in config.policies.iter() {
+        assert_eq!(*name, policy.spec.name);
+        let mut pools = policy.spec.policy.pools();
+        assert!(pools.all(|(_, pool)| config.pools.contains_key(pool)));
     }
 }
 
@@ -86,8 +90,8 @@ proptest! {
     }
 
     #[test]
-    fn no_json_makes_the_readers_panic(value in json_value(), path in 0..4usize) {
-        let path = ["/config", "/pools/web", "/pools/web/backends/b1", "/routes/shop"][path];
+    fn no_json_makes_the_readers_panic(value in json_value(), path in 0..5usize) {
+        let path = ["/config", "/pools/web", "/pools/web/backends/b1", "/routes/shop", "/policies/staff"][path];
         let path: ResourcePath = path.parse().expect("well formed");
         let web = Transaction::from_json(serde_json::json!([{"op": "put", "path": "/pools/web", "value": {}}]));
         let config = Config::default().apply(Revision(1), &web.expect("well formed")).expect("valid").config;

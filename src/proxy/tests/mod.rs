@@ -19,6 +19,7 @@ mod methods;
 mod mirror;
 mod overload;
 mod plain;
+mod policies;
 mod proxied;
 mod refusals;
 mod retries;

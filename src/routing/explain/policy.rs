@@ -6,7 +6,10 @@ use crate::config::policy::{
     Clients, Cors, Edits, ErrorPage, FaultInjection, ForwardAuth, HeaderEdits, Mirror, Origin,
     Redirect, Rewrite,
 };
-use crate::config::{Network, PathMatch, Policy, Statuses, friendly};
+use crate::config::{
+    HashOn, Name, Network, PathMatch, Policy, RateLimit, RouteRetries, RouteTimeouts, Statuses,
+    friendly,
+};
 use crate::routing::asked::Asked;
 use crate::routing::snapshot::{RouteEntry, Snapshot};
 
@@ -16,11 +19,15 @@ const LISTED: usize = 10;
 /// One sentence a policy, in the order they are applied.
 pub(super) fn does(snapshot: &Snapshot, route: &RouteEntry, asked: &Asked<'_>) -> Vec<String> {
     let mut does: Vec<String> = sticks(snapshot, route, asked).collect();
+    does.extend(takes_part(route));
     let Some(policy) = route.policy() else {
         return does;
     };
     let matched = &route.spec().matches.path;
     let Policy {
+        timeouts,
+        retries,
+        rate_limit,
         basic_auth,
         clients,
         redirect,
@@ -35,6 +42,9 @@ pub(super) fn does(snapshot: &Snapshot, route: &RouteEntry, asked: &Asked<'_>) -
         forward_auth,
     } = policy;
     does.extend(clients.iter().map(admits));
+    does.extend(rate_limit.iter().map(limits));
+    does.extend(timeouts.iter().flat_map(hurries));
+    does.extend(retries.iter().flat_map(repeats));
     does.extend(max_body_bytes.map(|most| format!("takes bodies of at most {most} bytes")));
     does.extend(cors.iter().map(shares));
     does.extend(basic_auth.iter().map(|auth| {
@@ -59,6 +69,48 @@ pub(super) fn does(snapshot: &Snapshot, route: &RouteEntry, asked: &Asked<'_>) -
         format!("compresses answers by {}", codings.join(" or "))
     }));
     does
+}
+
+/// Whose sentences are among those that follow.
+fn takes_part(route: &RouteEntry) -> Option<String> {
+    let policies = &route.spec().policies;
+    let names: Vec<&str> = policies.iter().map(Name::as_str).collect();
+    let what = "shares what it does not say itself with policy";
+    (!names.is_empty()).then(|| format!("{what} {}", names.join(", then ")))
+}
+
+fn limits(rate: &RateLimit) -> String {
+    let RateLimit {
+        requests,
+        per,
+        burst,
+        by,
+    } = rate;
+    let each = match by {
+        None => String::new(),
+        Some(HashOn::Address) => " from each address".to_owned(),
+        Some(HashOn::Header(name)) => format!(" for each value of header {name}"),
+        Some(HashOn::Cookie(name)) => format!(" for each value of cookie {name}"),
+        Some(HashOn::Path) => " for each path".to_owned(),
+        Some(HashOn::Query(name)) => format!(" for each value of query parameter {name}"),
+    };
+    let per = friendly::print(*per);
+    format!("takes {requests} requests in {per}{each}, {burst} at once at most")
+}
+
+fn hurries(timeouts: &RouteTimeouts) -> impl Iterator<Item = String> {
+    let one = timeouts.one_try.map(|time| ("a try", time));
+    let all = timeouts.total.map(|time| ("a request", time));
+    let bounds = one.into_iter().chain(all);
+    bounds.map(|(what, time)| format!("lets {what} take {} at most", friendly::print(time)))
+}
+
+fn repeats(retries: &RouteRetries) -> impl Iterator<Item = String> {
+    let any = retries.any_method.then(|| "of any method".to_owned());
+    let statuses: Vec<String> = retries.statuses.iter().map(u16::to_string).collect();
+    let answered = (!statuses.is_empty()).then(|| format!("answered {}", statuses.join(" or ")));
+    let which = any.into_iter().chain(answered);
+    which.map(|which| format!("tries requests {which} again"))
 }
 
 /// Which of the proxy's own answers have a page.

@@ -15,12 +15,21 @@ fn some_operation() -> impl Strategy<Value = Operation> {
             .unwrap()
     };
     let targets = prop::sample::subsequence(vec![0_usize, 1, 2], 1..=2);
-    let put_route = (0..8_usize, some_route(), targets).prop_map(move |(i, matches, targets)| {
-        let to: Vec<Value> = targets
-            .iter()
-            .map(|i| json!({"pool": format!("pools{i}")}))
-            .collect();
-        Operation::put(path("routes", i), json!({"match": matches, "to": to}))
+    let shared = prop::option::of(0..2_usize);
+    let put_route = (0..8_usize, some_route(), targets, shared).prop_map(
+        move |(i, matches, targets, shared)| {
+            let to: Vec<Value> = targets
+                .iter()
+                .map(|i| json!({"pool": format!("pools{i}")}))
+                .collect();
+            let policies: Vec<String> = shared.iter().map(|i| format!("policies{i}")).collect();
+            let route = json!({"match": matches, "to": to, "policies": policies});
+            Operation::put(path("routes", i), route)
+        },
+    );
+    let put_policy = (0..2_usize, 0..3_usize, 1..4_u32).prop_map(move |(i, pool, percent)| {
+        let mirror = json!({"pool": format!("pools{pool}"), "percent": percent});
+        Operation::put(path("policies", i), json!({ "mirror": mirror }))
     });
     let put_pool = (0..3_usize, 0..4_u16).prop_map(move |(i, weight)| {
         let backend = json!({"id": "a", "address": "127.0.0.1:1", "weight": weight});
@@ -29,6 +38,7 @@ fn some_operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         6 => put_route,
         2 => put_pool,
+        2 => put_policy,
         3 => (0..8_usize).prop_map(move |i| Operation::delete(path("routes", i))),
         1 => (0..3_usize).prop_map(move |i| Operation::delete(path("pools", i))),
     ]
@@ -61,6 +71,13 @@ fn pools(snapshot: &Snapshot, route: &Name) -> Vec<String> {
     names
 }
 
+/// The pool that copies of its requests go to, and how many.
+fn copies(snapshot: &Snapshot, route: &Name) -> Option<(Name, u32)> {
+    let entry = snapshot.route_entry(route).unwrap();
+    let (pool, percent) = snapshot.mirror_of(entry)?;
+    Some((pool.name.clone(), percent))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
@@ -84,6 +101,7 @@ proptest! {
         prop_assert!(built.routes.keys().eq(at_once.routes.keys()));
         for route in built.routes.keys() {
             prop_assert_eq!(pools(&built, route), pools(&at_once, route));
+            prop_assert_eq!(copies(&built, route), copies(&at_once, route));
         }
         prop_assert_eq!(built.numbered.len(), built.pools.len());
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::friendly;
+use crate::config::friendly;
 
 /// How long a request may take. Without limit, unless the route says one: its pool still bounds each wait.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::object::{Fields, Object, shown};
 use crate::config::fault::{Faults, Pointer};
+use crate::config::spec::object::{Fields, Object, shown};
 use crate::config::{RouteRetries, RouteTimeouts, limits};
 
 const TIMEOUTS: Fields = Fields {

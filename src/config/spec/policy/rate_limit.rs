@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::balance::read_hash;
-use super::object::{Fields, Object};
 use crate::config::fault::{Faults, Pointer};
+use crate::config::spec::balance::read_hash;
+use crate::config::spec::object::{Fields, Object};
 use crate::config::{RateLimit, limits};
 
 const RATE: Fields = Fields {
@@ -15,7 +15,7 @@ const RATE: Fields = Fields {
 };
 
 /// Reads it as far as it can be read; `None` if it is no object.
-pub(super) fn read_rate(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Option<RateLimit> {
+pub(super) fn read(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Option<RateLimit> {
     let object = Object::read(value, at, &RATE, faults)?;
     let most = u64::from(limits::RATE);
     if object.get("requests").is_none() {

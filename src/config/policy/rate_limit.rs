@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{HashOn, friendly};
+use crate::config::{HashOn, friendly};
 
 /// A rate that requests to a route keep to; what is beyond is refused. Each node counts by itself. Wrong passwords of
 /// `basic_auth` count; what else the route refuses or answers before it asks a backend does not.
