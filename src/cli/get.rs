@@ -27,6 +27,8 @@ enum Kind {
     Pools,
     #[value(alias = "route")]
     Routes,
+    #[value(alias = "policy")]
+    Policies,
     #[value(alias = "node")]
     Nodes,
     #[value(alias = "revision")]
@@ -42,6 +44,7 @@ pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
     let path = match args.kind {
         Kind::Pools => "/v1/pools",
         Kind::Routes => "/v1/routes",
+        Kind::Policies => "/v1/policies",
         Kind::Nodes => "/v1/nodes",
         Kind::Revisions => "/v1/revisions",
         Kind::Locks => "/v1/locks",
@@ -70,6 +73,8 @@ fn text(args: &Args, answer: &Value) -> String {
         (Kind::Pools, Some(_)) => pool(answer),
         (Kind::Routes, None) => routes(items(answer)),
         (Kind::Routes, Some(_)) => routes(std::slice::from_ref(answer)),
+        (Kind::Policies, None) => policies(items(answer)),
+        (Kind::Policies, Some(_)) => policies(std::slice::from_ref(answer)),
         (Kind::Nodes, _) => super::nodes::text(answer),
         (Kind::Revisions, None) => super::history::text(answer),
         (Kind::Locks, None) => locks::list(items(answer)),
@@ -80,6 +85,24 @@ fn text(args: &Args, answer: &Value) -> String {
             serde_json::to_string_pretty(answer).unwrap_or_default()
         }
     }
+}
+
+/// What each has beside its name, and how many routes share it.
+fn policies(items: &[Value]) -> String {
+    let row = |item: &Value| {
+        let fields = item["spec"].as_object().into_iter().flatten();
+        let fields = fields.map(|(name, _)| name.as_str());
+        let fields: Vec<&str> = fields.filter(|name| *name != "name").collect();
+        vec![
+            cell(&item["spec"]["name"]),
+            fields.join(" "),
+            cell(&item["status"]["routes"]),
+            cell(&item["revision"]),
+        ]
+    };
+    let rows = items.iter().map(row).collect();
+    let head = ["POLICY", "HAS", "ROUTES", "REVISION"];
+    table(&head, rows, "no policies")
 }
 
 fn items(answer: &Value) -> &[Value] {
@@ -170,12 +193,11 @@ fn routes(items: &[Value]) -> String {
                 .as_array()
                 .map_or(&[][..], Vec::as_slice);
             let hosts: Vec<String> = hosts.iter().map(cell).collect();
-            let path = match (
-                &spec["match"]["path"]["exact"],
-                &spec["match"]["path"]["prefix"],
-            ) {
-                (Value::String(exact), _) => format!("= {exact}"),
-                (_, Value::String(prefix)) => format!("{prefix}..."),
+            let path = &spec["match"]["path"];
+            let path = match (&path["exact"], &path["regex"], &path["prefix"]) {
+                (Value::String(exact), ..) => format!("= {exact}"),
+                (_, Value::String(regex), _) => format!("~ {regex}"),
+                (.., Value::String(prefix)) => format!("{prefix}..."),
                 _ => "/...".into(),
             };
             let to = spec["to"].as_array().into_iter().flatten();
@@ -193,7 +215,10 @@ fn routes(items: &[Value]) -> String {
                     hosts.join(" ")
                 },
                 path,
-                to.join(" "),
+                match to.is_empty() {
+                    true => "redirected".into(),
+                    false => to.join(" "),
+                },
                 cell(&item["revision"]),
             ]
         })

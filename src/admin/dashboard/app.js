@@ -136,8 +136,8 @@ function draw() {
   const shown = pools.items.filter(({ spec }) => wanted(spec.name, ...(spec.backends ?? []).flatMap((b) => [b.id, b.address])));
   $("more").hidden = !pools.next && !routes.next && !locks.next;
   keyed($("pools"), shown, ({ spec }) => spec.name, createPool, updatePool);
-  keyed($("routes"), routes.items.filter(({ spec }) => wanted(spec.name, ...(spec.match?.hosts ?? []), ...(spec.to ?? []).map((t) => t.pool))),
-    ({ spec }) => spec.name, row(5), (tr, route) => fill(tr, routeCells(route)));
+  keyed($("routes"), routes.items.filter(({ spec }) => wanted(spec.name, ...(spec.match?.hosts ?? []), ...(spec.to ?? []).map((t) => t.pool), ...(spec.policies ?? []))),
+    ({ spec }) => spec.name, row(6), (tr, route) => fill(tr, routeCells(route)));
   const used = locks.items.filter(isUsed);
   const owners = new Map(sessions.items.map((session) => [session.session, session.owner]));
   $("free").textContent = `${count(used.length)} held or waited for, ${count(locks.items.length - used.length)} free, ${count(sessions.items.length)} sessions`;

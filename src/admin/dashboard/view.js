@@ -65,8 +65,9 @@ export function healthCell(status, panics) {
 export function routeCells({ spec, status }) {
   const path = spec.match?.path ?? {};
   return [spec.name, (spec.match?.hosts ?? []).join(", ") || "any",
-    path.exact !== undefined ? `= ${path.exact}` : `${path.prefix ?? "/"} …`,
-    (spec.to ?? []).map((target) => `${target.pool} ${target.weight ?? 1}`).join(", "), [count(status?.requests), "n"]];
+    path.exact !== undefined ? `= ${path.exact}` : path.regex !== undefined ? `~ ${path.regex}` : `${path.prefix ?? "/"} …`,
+    (spec.to ?? []).map((target) => `${target.pool} ${target.weight ?? 1}`).join(", ") || "redirected",
+    (spec.policies ?? []).join(", "), [count(status?.requests), "n"]];
 }
 
 // A lock that nobody holds, waits for or is kept from is only remembered.
