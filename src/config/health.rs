@@ -1,5 +1,6 @@
 //! How the backends of a pool are checked, and from which share of them on they are used whatever the checks say.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -49,7 +50,7 @@ impl Health {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Probe {
-    /// A GET whose answer must fit.
+    /// A request, without content and in what the pool speaks, whose answer must fit.
     Http(HttpProbe),
     /// A connection that must be accepted.
     Tcp {},
@@ -69,14 +70,24 @@ pub struct GrpcProbe {
 pub struct HttpProbe {
     /// The target of the request.
     pub path: String,
+    /// GET unless said.
+    #[serde(skip_serializing_if = "is_get")]
+    pub method: String,
     /// The Host field; the backend's address unless said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// Fields it has besides, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
     /// Good statuses. 200-399.
     pub status: Vec<Statuses>,
     /// What the first bytes of the body must contain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
+}
+
+fn is_get(method: &str) -> bool {
+    method == "GET"
 }
 
 impl HttpProbe {

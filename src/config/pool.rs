@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::resource::Spec;
 use super::{
-    Address, BackendTls, Balance, Capacity, HashOn, Health, Name, Outlier, Sticky, friendly,
+    Address, BackendTls, Balance, Capacity, HashOn, Health, Name, Outlier, Probe, Sticky, friendly,
 };
 
 /// A named set of backends. It may be empty: routes to it then answer 503.
@@ -81,6 +81,14 @@ impl Pool {
             slow_start: None,
             limits: None,
             sticky: None,
+        }
+    }
+
+    /// What its checks speak.
+    pub fn check_protocol(&self) -> Protocol {
+        match self.health.as_ref().map(|health| &health.probe) {
+            Some(Probe::Grpc(_)) => Protocol::Http2,
+            _ => self.protocol,
         }
     }
 

@@ -89,6 +89,8 @@ fn health() -> impl Strategy<Value = Value> {
         }
         if more {
             http["host"] = json!("a.example");
+            http["method"] = json!("OPTIONS");
+            http["headers"] = json!({"X-Check": "1"});
             http["body"] = json!("ok");
         }
         match kind {

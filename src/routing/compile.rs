@@ -11,8 +11,8 @@ use super::sticky::Cookies;
 use crate::backend::balance::{Balancer, Member, Sequence};
 use crate::backend::{PoolRuntime, Registry};
 use crate::config::{
-    Address, Authority, Balance, Config, Difference, Name, Policy, Pool, Probe, Protocol, Resource,
-    Route, StickyKey, TlsVersion, Trust,
+    Address, Authority, Balance, Config, Difference, Name, Policy, Pool, Protocol, Resource, Route,
+    StickyKey, TlsVersion, Trust,
 };
 use crate::tls::{self, ClientOptions, ClientTls, MinVersion};
 
@@ -215,7 +215,7 @@ fn pool_entry(
         retries: pool.retries.clone(),
         proxy_protocol: pool.proxy_protocol,
         tls: tls(pool, registry, pool.protocol)?,
-        check_tls: tls(pool, registry, check_protocol(pool))?,
+        check_tls: tls(pool, registry, pool.check_protocol())?,
         protocol: pool.protocol,
         cookies: sticky.map(|(spec, key)| Cookies::new(spec, &pool.name, &members, key)),
         resource: resource.clone(),
@@ -239,14 +239,6 @@ fn balancer(
     });
     let bounded = pool.bounded_load == Some(true);
     Balancer::build(pool.balance, bounded, shares.collect(), runtime)
-}
-
-/// What checks speak.
-fn check_protocol(pool: &Pool) -> Protocol {
-    match pool.health.as_ref().map(|health| &health.probe) {
-        Some(Probe::Grpc(_)) => Protocol::Http2,
-        _ => Protocol::Http1,
-    }
 }
 
 fn tls(

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
+use super::matches::is_method;
 use super::object::{Fields, Object, shown};
+use super::policy::read_check_headers;
 use crate::config::fault::{Faults, Pointer};
 use crate::config::{GrpcProbe, Health, HttpProbe, Probe, Statuses, limits};
 
@@ -20,12 +22,12 @@ const HEALTH: Fields = Fields {
     planned: &[],
 };
 const HTTP: Fields = Fields {
-    known: &["path", "host", "status", "body"],
-    planned: &["method", "headers"],
+    known: &["path", "method", "host", "headers", "status", "body"],
+    planned: &[],
 };
 const TCP: Fields = Fields {
     known: &[],
-    planned: &["send", "expect"],
+    planned: &[],
 };
 const GRPC: Fields = Fields {
     known: &["service"],
@@ -134,13 +136,33 @@ fn read_http(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Option<Htt
         }
         Some(body.to_owned())
     });
+    let method = read_method(&object, &at.field("method"), faults);
+    if method == "HEAD" && body.is_some() {
+        faults.add(&at.field("body"), "is never there in an answer to HEAD");
+    }
+    let headers = read_check_headers(&object, &at.field("headers"), faults);
     let status = read_statuses(&object, Statuses::DEFAULT, &at.field("status"), faults);
     Some(HttpProbe {
         path: path?.to_owned(),
+        method,
         host,
+        headers,
         status,
         body,
     })
+}
+
+fn read_method(object: &Object<'_>, at: &Pointer<'_>, faults: &mut Faults) -> String {
+    const EXPECTED: &str = "a method such as \"HEAD\", in capital letters as it is sent";
+    let method = object
+        .get("method")
+        .and_then(|_| object.text("method", EXPECTED, faults));
+    let method = method.unwrap_or("GET");
+    if !is_method(method) || method == "CONNECT" {
+        let shown = shown(&Value::from(method));
+        faults.add(at, format!("must be {EXPECTED}, not {shown}"));
+    }
+    method.to_owned()
 }
 
 pub(super) fn check_path(path: &str, at: &Pointer<'_>, faults: &mut Faults) {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::Backend;
-use crate::config::{Probe, ProxyProtocol};
+use crate::config::{Probe, Protocol, ProxyProtocol};
 use crate::routing::PoolEntry;
 use crate::tls::ClientTls;
 
@@ -21,6 +21,8 @@ pub(super) struct Way {
     pub(super) proxy_protocol: Option<ProxyProtocol>,
     /// What they go on with, if they are encrypted.
     pub(super) tls: Option<Arc<ClientTls>>,
+    /// What is spoken on them.
+    pub(super) protocol: Protocol,
 }
 
 impl Way {
@@ -28,6 +30,7 @@ impl Way {
         Self {
             proxy_protocol: pool.proxy_protocol,
             tls: pool.check_tls.clone(),
+            protocol: pool.spec().check_protocol(),
         }
     }
 
@@ -35,6 +38,7 @@ impl Way {
     pub(super) fn is_of(&self, pool: &PoolEntry) -> bool {
         let identity = |tls: &Option<Arc<ClientTls>>| tls.as_ref().map(|tls| tls.identity());
         self.proxy_protocol == pool.proxy_protocol
+            && self.protocol == pool.spec().check_protocol()
             && identity(&self.tls) == identity(&pool.check_tls)
     }
 }
@@ -49,7 +53,7 @@ pub(super) async fn ask(
     let asked = async {
         let connection = tcp::ask(backend, way).await?;
         match probe {
-            Probe::Http(probe) => http::ask(probe, backend, connection).await,
+            Probe::Http(probe) => http::ask(probe, backend, way, connection).await,
             Probe::Grpc(probe) => grpc::ask(probe, backend, way.tls.is_some(), connection).await,
             Probe::Tcp {} => Ok(()),
         }

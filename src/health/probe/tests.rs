@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::Way;
 use crate::backend::Registry;
 use crate::config::spec::parse_pool;
-use crate::config::{Name, Probe, ProxyProtocol};
+use crate::config::{Name, Probe, Protocol, ProxyProtocol};
 
 fn probe(health: Value) -> Probe {
     let pool = parse_pool(&json!({"name": "web", "health": health}), None);
@@ -112,6 +112,50 @@ async fn it_asks_for_the_path_at_the_backend_or_the_host_that_is_said() {
         assert!(request.contains(&format!("host: {host}\r\n")), "{request}");
         assert!(request.contains("connection: close\r\n"), "{request}");
     }
+}
+
+#[tokio::test]
+async fn it_asks_by_the_method_and_with_the_headers_that_are_said() {
+    let (address, told) = answering("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n").await;
+    let headers = json!({"Authorization": "Bearer x", "User-Agent": "mine"});
+    let http = json!({"path": "/", "method": "HEAD", "headers": headers});
+    let asked = ask(&probe(json!({ "http": http })), address, LONG).await;
+    assert_eq!(asked, Ok(()));
+    let request = told.await.unwrap();
+    assert!(request.starts_with("HEAD / HTTP/1.1\r\n"), "{request}");
+    assert!(request.contains("authorization: Bearer x\r\n"), "{request}");
+    assert_eq!(request.matches("user-agent: mine\r\n").count(), 1);
+    assert_eq!(request.matches("user-agent").count(), 1, "{request}");
+}
+
+#[tokio::test]
+async fn a_pool_of_http2_is_asked_by_http2() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let served = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        let (request, mut respond) = connection.accept().await.unwrap().unwrap();
+        tokio::spawn(async move { while connection.accept().await.is_some() {} });
+        let mut body = respond
+            .send_response(http::Response::new(()), false)
+            .unwrap();
+        body.send_data("all is well".into(), true).unwrap();
+        request.into_parts().0
+    });
+    let (pool, id) = (Name::new("web").unwrap(), Name::new("b1").unwrap());
+    let backend = Registry::scratch().backend(&pool, &id, address);
+    let way = Way {
+        protocol: Protocol::Http2,
+        ..Way::default()
+    };
+    let http = json!({"path": "/ok?deep=1", "host": "shop.example", "body": "is well"});
+    let asked = super::ask(&probe(json!({ "http": http })), &backend, &way, LONG).await;
+    assert_eq!(asked, Ok(()));
+    let request = served.await.unwrap();
+    assert_eq!(request.method, "GET");
+    assert_eq!(request.uri, "http://shop.example/ok?deep=1");
+    assert!(!request.headers.contains_key("connection"));
 }
 
 #[tokio::test]

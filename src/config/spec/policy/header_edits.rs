@@ -70,8 +70,10 @@ fn read_edits(value: &Value, own: &[&str], at: &Pointer<'_>, faults: &mut Faults
     let Some(object) = Object::read(value, at, &EDITS, faults) else {
         return Edits::default();
     };
+    let host = "`rewrite` has a `host`";
     let mut reader = Reader {
         own,
+        host,
         seen: BTreeSet::new(),
         faults,
     };
@@ -82,8 +84,25 @@ fn read_edits(value: &Value, own: &[&str], at: &Pointer<'_>, faults: &mut Faults
     }
 }
 
+/// Reads the fields that a health check sends besides its own.
+pub(in crate::config::spec) fn read_check_headers(
+    object: &Object<'_>,
+    at: &Pointer<'_>,
+    faults: &mut Faults,
+) -> BTreeMap<String, String> {
+    let mut reader = Reader {
+        own: &[],
+        host: "the check has a `host`",
+        seen: BTreeSet::new(),
+        faults,
+    };
+    reader.fields(object, "headers", at)
+}
+
 struct Reader<'a> {
     own: &'a [&'a str],
+    /// What is used for the Host field instead.
+    host: &'static str,
     seen: BTreeSet<String>,
     faults: &'a mut Faults,
 }
@@ -158,15 +177,16 @@ impl Reader<'_> {
         let lower = name.to_ascii_lowercase();
         let is = |known: &str| letters(known).eq(letters(&lower));
         let wrong = if !is_header_name(name) {
-            Some("must be the name of a header, up to 256 bytes")
+            Some("must be the name of a header, up to 256 bytes".to_owned())
         } else if FRAMING.iter().any(|known| is(known)) {
-            Some("cannot be edited: it delimits the message or is for one hop only")
+            let why = "it delimits the message or is for one hop only";
+            Some(format!("cannot be edited: {why}"))
         } else if lower == "host" {
-            Some("cannot be edited: `rewrite` has a `host`")
+            Some(format!("cannot be edited: {}", self.host))
         } else if self.own.iter().any(|known| is(known)) {
-            Some("cannot be edited: the proxy writes it itself")
+            Some("cannot be edited: the proxy writes it itself".to_owned())
         } else if !self.seen.insert(lower.clone()) {
-            Some("must be there once, over `remove`, `set` and `add`")
+            Some("must be there once, over `remove`, `set` and `add`".to_owned())
         } else {
             None
         };

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use super::object::Object;
 use crate::config::fault::{Faults, Pointer};
 use crate::config::{PathMatch, Policy};
+pub(super) use header_edits::read_check_headers;
 pub(in crate::config) use shared::read_policy;
 
 /// Reads what the route `object`, which takes paths by `path`, does of its own; `None` if that is nothing.

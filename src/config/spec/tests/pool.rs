@@ -152,16 +152,19 @@ fn every_fault_of_health_checks_is_told_at_once() {
     assert_eq!(
         faults(json!({
             "http": {
-                "path": "healthz", "host": "a b", "body": "", "method": "HEAD",
+                "path": "healthz", "host": "a b", "body": "", "method": "head", "headers": {"Host": "a", "TE": "b", "X": " "},
                 "status": [99, "200-600", "300-200", "+20", null, 204],
             },
             "interval": "99ms", "timeout": "61s", "rise": 0, "fall": 101, "panic_percent": 101,
         })),
         [
-            "/health/http/method: `method` is not supported yet; known fields are `path`, `host`, `status`, `body`".to_owned(),
             "/health/http/path: must begin with `/`, not \"healthz\"".to_owned(),
             "/health/http/host: must be a host as in the Host field, up to 253 bytes, not \"a b\"".to_owned(),
             "/health/http/body: must have 1 to 1024 bytes, not 0".to_owned(),
+            "/health/http/method: must be a method such as \"HEAD\", in capital letters as it is sent, not \"head\"".to_owned(),
+            "/health/http/headers/Host: cannot be edited: the check has a `host`".to_owned(),
+            "/health/http/headers/TE: cannot be edited: it delimits the message or is for one hop only".to_owned(),
+            "/health/http/headers/X: must be visible ASCII without blanks around it, up to 4096 bytes, not \" \"".to_owned(),
             format!("/health/http/status/0: {status}, not 99"),
             format!("/health/http/status/1: {status}, not \"200-600\""),
             format!("/health/http/status/2: {status}, not \"300-200\""),
