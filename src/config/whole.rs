@@ -9,14 +9,11 @@ use serde_json::{Map, Value};
 
 use super::apply::Effect;
 use super::draft::Draft;
-use super::spec::{Fields, Object, kind, read_policy, read_pool, read_route};
+use super::spec::{Object, kind, read_policy, read_pool, read_route};
 use super::write::{Mode, with_secrets, write_policy, write_pool, write_route};
 use super::{Name, Pointer, limits};
 
-const CONFIG: Fields = Fields {
-    known: &["pools", "routes", "policies"],
-    planned: &[],
-};
+const CONFIG: &[&str] = &["pools", "routes", "policies"];
 
 /// The lists of a config.
 #[derive(Clone, Copy)]
@@ -41,7 +38,7 @@ pub(super) fn write_config(
     mode: Mode,
     at: &Pointer<'_>,
 ) -> Effect {
-    if let Some(object) = Object::read(value, at, &CONFIG, &mut draft.faults) {
+    if let Some(object) = Object::read(value, at, CONFIG, &mut draft.faults) {
         for (field, member) in Member::ALL {
             let place = at.field(field);
             match (object.get(field), mode) {

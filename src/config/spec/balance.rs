@@ -2,14 +2,11 @@
 
 use serde_json::Value;
 
-use super::object::{Fields, Object, shown};
+use super::object::{Object, shown};
 use crate::config::fault::{Faults, Pointer};
 use crate::config::{Balance, HashOn, limits};
 
-const HASH: Fields = Fields {
-    known: &["header", "cookie", "query"],
-    planned: &[],
-};
+const HASH: &[&str] = &["header", "cookie", "query"];
 const EXPECTED: &str =
     "must be \"address\", \"path\", {\"header\": NAME}, {\"cookie\": NAME} or {\"query\": NAME}";
 
@@ -20,7 +17,7 @@ pub(super) fn read_balance(
     faults: &mut Faults,
 ) -> (Balance, Option<HashOn>, Option<bool>) {
     let words = Balance::ALL.map(|balance| (balance.name(), balance));
-    let balance = object.choice("balance", &words, &[], faults);
+    let balance = object.choice("balance", &words, faults);
     let hash = object
         .get("hash")
         .and_then(|value| read_hash(value, &at.field("hash"), faults));
@@ -54,8 +51,8 @@ pub(super) fn read_hash(value: &Value, at: &Pointer<'_>, faults: &mut Faults) ->
         }
         None => {}
     }
-    let object = Object::read(value, at, &HASH, faults)?;
-    let given = HASH.known.iter().filter(|key| object.get(key).is_some());
+    let object = Object::read(value, at, HASH, faults)?;
+    let given = HASH.iter().filter(|key| object.get(key).is_some());
     let [key] = given.collect::<Vec<_>>()[..] else {
         faults.add(at, EXPECTED);
         return None;

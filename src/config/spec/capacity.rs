@@ -2,25 +2,22 @@
 
 use serde_json::Value;
 
-use super::object::{Fields, Object};
+use super::object::Object;
 use crate::config::fault::{Faults, Pointer};
 use crate::config::{Capacity, limits};
 
-const CAPACITY: Fields = Fields {
-    known: &[
-        "requests",
-        "requests_per_backend",
-        "connections",
-        "queue",
-        "queue_timeout",
-    ],
-    planned: &[],
-};
+const CAPACITY: &[&str] = &[
+    "requests",
+    "requests_per_backend",
+    "connections",
+    "queue",
+    "queue_timeout",
+];
 
 /// Reads it as far as it can be read.
 pub(super) fn read_capacity(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Capacity {
     let default = Capacity::default();
-    let Some(object) = Object::read(value, at, &CAPACITY, faults) else {
+    let Some(object) = Object::read(value, at, CAPACITY, faults) else {
         return default;
     };
     let most = limits::IN_FLIGHT.into();

@@ -1,14 +1,11 @@
 //! Reads what a route demands of the holder of a lock.
 
 use super::matches::is_token;
-use super::object::{Fields, Object, shown};
+use super::object::{Object, shown};
 use crate::config::fault::{Faults, Pointer};
 use crate::config::{Fence, limits};
 
-const FENCE: Fields = Fields {
-    known: &["lock", "header"],
-    planned: &[],
-};
+const FENCE: &[&str] = &["lock", "header"];
 /// The header, unless another is named.
 const HEADER: &str = "synod-lock-token";
 
@@ -18,7 +15,7 @@ pub(super) fn read_fence(
     at: &Pointer<'_>,
     faults: &mut Faults,
 ) -> Option<Fence> {
-    let object = Object::read(route.get("fence")?, at, &FENCE, faults)?;
+    let object = Object::read(route.get("fence")?, at, FENCE, faults)?;
     let lock = object.name("lock", faults);
     let header = match object.get("header") {
         None => HEADER.to_owned(),

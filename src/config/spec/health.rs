@@ -3,40 +3,28 @@
 use serde_json::Value;
 
 use super::matches::is_method;
-use super::object::{Fields, Object, shown};
+use super::object::{Object, shown};
 use super::policy::read_check_headers;
 use crate::config::fault::{Faults, Pointer};
 use crate::config::{GrpcProbe, Health, HttpProbe, Probe, Statuses, limits};
 
-const HEALTH: Fields = Fields {
-    known: &[
-        "http",
-        "tcp",
-        "grpc",
-        "interval",
-        "timeout",
-        "rise",
-        "fall",
-        "panic_percent",
-    ],
-    planned: &[],
-};
-const HTTP: Fields = Fields {
-    known: &["path", "method", "host", "headers", "status", "body"],
-    planned: &[],
-};
-const TCP: Fields = Fields {
-    known: &[],
-    planned: &[],
-};
-const GRPC: Fields = Fields {
-    known: &["service"],
-    planned: &[],
-};
+const HEALTH: &[&str] = &[
+    "http",
+    "tcp",
+    "grpc",
+    "interval",
+    "timeout",
+    "rise",
+    "fall",
+    "panic_percent",
+];
+const HTTP: &[&str] = &["path", "method", "host", "headers", "status", "body"];
+const TCP: &[&str] = &[];
+const GRPC: &[&str] = &["service"];
 
 /// Reads the checks as far as they can be read; `None` if it is not said what to ask.
 pub(super) fn read_health(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Option<Health> {
-    let object = Object::read(value, at, &HEALTH, faults)?;
+    let object = Object::read(value, at, HEALTH, faults)?;
     let probe = read_probe(&object, at, faults);
     // What was not read is a fault already; with any probe the rest is checked too.
     let default = Health::new(Probe::Tcp {});
@@ -69,7 +57,7 @@ fn read_probe(object: &Object<'_>, at: &Pointer<'_>, faults: &mut Faults) -> Opt
         .map(|value| read_http(value, &at.field("http"), faults));
     let tcp = object
         .get("tcp")
-        .map(|value| Object::read(value, &at.field("tcp"), &TCP, faults).is_some());
+        .map(|value| Object::read(value, &at.field("tcp"), TCP, faults).is_some());
     let grpc = object
         .get("grpc")
         .map(|value| read_grpc(value, &at.field("grpc"), faults));
@@ -89,7 +77,7 @@ fn read_probe(object: &Object<'_>, at: &Pointer<'_>, faults: &mut Faults) -> Opt
 }
 
 fn read_grpc(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Option<GrpcProbe> {
-    let object = Object::read(value, at, &GRPC, faults)?;
+    let object = Object::read(value, at, GRPC, faults)?;
     let Some(value) = object.get("service") else {
         return Some(GrpcProbe::default());
     };
@@ -109,7 +97,7 @@ fn read_grpc(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Option<Grp
 }
 
 fn read_http(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Option<HttpProbe> {
-    let object = Object::read(value, at, &HTTP, faults)?;
+    let object = Object::read(value, at, HTTP, faults)?;
     let path = object.text("path", "a path, such as \"/healthz\"", faults);
     if let Some(path) = path {
         check_path(path, &at.field("path"), faults);

@@ -4,26 +4,17 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::object::{Fields, Object, shown};
+use super::object::{Object, shown};
 use crate::config::fault::{Faults, Pointer};
 use crate::config::{HostPattern, KeyMatch, Match, PathMatch, Pattern, Wanted, limits};
 
-const MATCH: Fields = Fields {
-    known: &["hosts", "path", "methods", "headers", "query"],
-    planned: &[],
-};
-const PATH: Fields = Fields {
-    known: &["exact", "prefix", "regex"],
-    planned: &[],
-};
-const KEY: Fields = Fields {
-    known: &["name", "exact", "regex", "present"],
-    planned: &[],
-};
+const MATCH: &[&str] = &["hosts", "path", "methods", "headers", "query"];
+const PATH: &[&str] = &["exact", "prefix", "regex"];
+const KEY: &[&str] = &["name", "exact", "regex", "present"];
 
 /// Reads what a route asks for, as far as it can be read.
 pub(super) fn read_match(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Match {
-    let Some(object) = Object::read(value, at, &MATCH, faults) else {
+    let Some(object) = Object::read(value, at, MATCH, faults) else {
         return Match::default();
     };
     let hosts = read_hosts(&object, &at.field("hosts"), faults);
@@ -68,7 +59,7 @@ fn read_hosts(object: &Object<'_>, at: &Pointer<'_>, faults: &mut Faults) -> Vec
 }
 
 fn read_path(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> PathMatch {
-    let Some(object) = Object::read(value, at, &PATH, faults) else {
+    let Some(object) = Object::read(value, at, PATH, faults) else {
         return PathMatch::default();
     };
     let mut text = |field| {
@@ -84,10 +75,7 @@ fn read_path(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> PathMatch 
     };
     let (exact, prefix) = (text("exact"), text("prefix"));
     let regex = read_pattern(&object, at, faults);
-    let given = PATH
-        .known
-        .iter()
-        .filter(|field| object.get(field).is_some());
+    let given = PATH.iter().filter(|field| object.get(field).is_some());
     if given.count() != 1 {
         faults.add(
             at,
@@ -238,7 +226,7 @@ fn read_keys(
 }
 
 fn read_key(value: &Value, kind: Kind, at: &Pointer<'_>, faults: &mut Faults) -> Option<KeyMatch> {
-    let object = Object::read(value, at, &KEY, faults)?;
+    let object = Object::read(value, at, KEY, faults)?;
     let name = object.text("name", "a name", faults);
     if let Some(name) = name
         && let Some(wrong) = kind.wrong_with_name(name)

@@ -25,7 +25,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub(in crate::config) use nearest::nearest;
-pub(in crate::config) use object::{Fields, Object, kind};
+pub(in crate::config) use object::{Object, kind};
 pub(in crate::config) use policy::read_policy;
 pub(in crate::config) use pool::{read_backend, read_pool};
 pub(in crate::config) use route::read_route;

@@ -9,14 +9,6 @@ use super::nearest::nearest;
 use crate::config::fault::{Faults, Pointer, quote};
 use crate::config::{Name, friendly};
 
-/// Which fields an object may have.
-pub(in crate::config) struct Fields {
-    /// Those that it may have.
-    pub(in crate::config) known: &'static [&'static str],
-    /// Those that this version does not support yet, and says so.
-    pub(in crate::config) planned: &'static [&'static str],
-}
-
 /// An object being read.
 pub(in crate::config) struct Object<'a> {
     at: &'a Pointer<'a>,
@@ -24,37 +16,28 @@ pub(in crate::config) struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// Reads `value` as an object, noting every field it should not have.
+    /// Reads `value` as an object, noting every field that is not `known`.
     pub(in crate::config) fn read(
         value: &'a Value,
         at: &'a Pointer<'a>,
-        fields: &Fields,
+        known: &[&str],
         faults: &mut Faults,
     ) -> Option<Self> {
         let Value::Object(map) = value else {
             faults.add(at, format!("must be an object, not {}", kind(value)));
             return None;
         };
-        for name in map
-            .keys()
-            .filter(|name| !fields.known.contains(&name.as_str()))
-        {
+        for name in map.keys().filter(|name| !known.contains(&name.as_str())) {
             if faults.is_full() {
                 break;
             }
             let shown = quote(name);
-            let known = match fields.known {
-                [] => "there are none".to_owned(),
-                known => format!("known fields are `{}`", known.join("`, `")),
+            let hint = match (nearest(name, known.iter().copied()), known) {
+                (Some(meant), _) => format!("did you mean `{meant}`?"),
+                (None, []) => "there are none".to_owned(),
+                (None, known) => format!("known fields are `{}`", known.join("`, `")),
             };
-            let detail = if fields.planned.contains(&name.as_str()) {
-                format!("`{name}` is not supported yet; {known}")
-            } else if let Some(meant) = nearest(name, fields.known.iter().copied()) {
-                format!("unknown field `{shown}`; did you mean `{meant}`?")
-            } else {
-                format!("unknown field `{shown}`; {known}")
-            };
-            faults.add(&at.field(name), detail);
+            faults.add(&at.field(name), format!("unknown field `{shown}`; {hint}"));
         }
         Some(Self { at, map })
     }
@@ -108,12 +91,11 @@ impl<'a> Object<'a> {
         })
     }
 
-    /// One of a few words; `planned` ones are refused as not supported yet.
+    /// One of a few words.
     pub(in crate::config) fn choice<T: Copy + Default>(
         &self,
         field: &str,
         words: &[(&str, T)],
-        planned: &[&str],
         faults: &mut Faults,
     ) -> T {
         let Some(value) = self.get(field) else {
@@ -123,19 +105,8 @@ impl<'a> Object<'a> {
             return *chosen;
         }
         let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        let detail = match value.as_str() {
-            Some(word) if planned.contains(&word) => {
-                format!(
-                    "`{word}` is not supported yet; supported are `{}`",
-                    known.join("`, `")
-                )
-            }
-            _ => format!(
-                "must be one of `{}`, not {}",
-                known.join("`, `"),
-                shown(value)
-            ),
-        };
+        let (known, shown) = (known.join("`, `"), shown(value));
+        let detail = format!("must be one of `{known}`, not {shown}");
         faults.add(&self.at.field(field), detail);
         T::default()
     }

@@ -2,27 +2,24 @@
 
 use serde_json::Value;
 
-use super::object::{Fields, Object};
+use super::object::Object;
 use crate::config::fault::{Faults, Pointer};
 use crate::config::{Outlier, limits};
 
-const OUTLIER: Fields = Fields {
-    known: &[
-        "consecutive_failures",
-        "failure_percent",
-        "min_requests",
-        "interval",
-        "ejection_time",
-        "max_ejection_time",
-        "max_percent",
-    ],
-    planned: &[],
-};
+const OUTLIER: &[&str] = &[
+    "consecutive_failures",
+    "failure_percent",
+    "min_requests",
+    "interval",
+    "ejection_time",
+    "max_ejection_time",
+    "max_percent",
+];
 
 /// Reads it as far as it can be read.
 pub(super) fn read_outlier(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Outlier {
     let default = Outlier::default();
-    let Some(object) = Object::read(value, at, &OUTLIER, faults) else {
+    let Some(object) = Object::read(value, at, OUTLIER, faults) else {
         return default;
     };
     let interval = object.duration("interval", default.interval, faults);

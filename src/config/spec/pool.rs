@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::balance::read_balance;
 use super::capacity::read_capacity;
 use super::health::read_health;
-use super::object::{Fields, Object};
+use super::object::Object;
 use super::outlier::read_outlier;
 use super::sticky::read_sticky;
 use super::tls::read_tls;
@@ -19,44 +19,32 @@ use crate::config::{
     limits,
 };
 
-const POOL: Fields = Fields {
-    known: &[
-        "name",
-        "balance",
-        "hash",
-        "bounded_load",
-        "backends",
-        "timeouts",
-        "retries",
-        "proxy_protocol",
-        "tls",
-        "protocol",
-        "health",
-        "outlier",
-        "slow_start",
-        "limits",
-        "sticky",
-    ],
-    planned: &[],
-};
-const BACKEND: Fields = Fields {
-    known: &["id", "address", "weight", "state", "backup"],
-    planned: &["tls", "max_connections"],
-};
-const TIMEOUTS: Fields = Fields {
-    known: &[
-        "connect",
-        "response_headers",
-        "stream_idle",
-        "idle",
-        "tunnel_idle",
-    ],
-    planned: &[],
-};
-const RETRIES: Fields = Fields {
-    known: &["attempts", "budget_percent", "budget_min_per_second"],
-    planned: &["backoff"],
-};
+const POOL: &[&str] = &[
+    "name",
+    "balance",
+    "hash",
+    "bounded_load",
+    "backends",
+    "timeouts",
+    "retries",
+    "proxy_protocol",
+    "tls",
+    "protocol",
+    "health",
+    "outlier",
+    "slow_start",
+    "limits",
+    "sticky",
+];
+const BACKEND: &[&str] = &["id", "address", "weight", "state", "backup"];
+const TIMEOUTS: &[&str] = &[
+    "connect",
+    "response_headers",
+    "stream_idle",
+    "idle",
+    "tunnel_idle",
+];
+const RETRIES: &[&str] = &["attempts", "budget_percent", "budget_min_per_second"];
 const PROXY_PROTOCOLS: [(&str, ProxyProtocol); 2] =
     [("v1", ProxyProtocol::V1), ("v2", ProxyProtocol::V2)];
 const PROTOCOLS: [(&str, Protocol); 2] = [("http1", Protocol::Http1), ("http2", Protocol::Http2)];
@@ -73,7 +61,7 @@ pub(in crate::config) fn read_pool(
     name: Option<&Name>,
     faults: &mut Faults,
 ) -> Option<Pool> {
-    let object = Object::read(value, at, &POOL, faults)?;
+    let object = Object::read(value, at, POOL, faults)?;
     let name = object.own_name("name", name, faults);
     let (balance, hash, bounded_load) = read_balance(&object, at, faults);
     let backends = read_backends(&object, at, faults);
@@ -89,12 +77,12 @@ pub(in crate::config) fn read_pool(
         });
     let proxy_protocol = object.get("proxy_protocol").and_then(|_| {
         let words = PROXY_PROTOCOLS.map(|(word, version)| (word, Some(version)));
-        object.choice("proxy_protocol", &words, &[], faults)
+        object.choice("proxy_protocol", &words, faults)
     });
     let tls = object
         .get("tls")
         .and_then(|value| read_tls(value, &at.field("tls"), faults));
-    let protocol = object.choice("protocol", &PROTOCOLS, &[], faults);
+    let protocol = object.choice("protocol", &PROTOCOLS, faults);
     let health = object
         .get("health")
         .and_then(|value| read_health(value, &at.field("health"), faults));
@@ -173,11 +161,11 @@ pub(in crate::config) fn read_backend(
     id: Option<&Name>,
     faults: &mut Faults,
 ) -> Option<Backend> {
-    let object = Object::read(value, at, &BACKEND, faults)?;
+    let object = Object::read(value, at, BACKEND, faults)?;
     let id = object.own_name("id", id, faults);
     let address = read_address(&object, &at.field("address"), faults);
     let weight = object.integer("weight", 0..=limits::WEIGHT.into(), 1, faults);
-    let state = object.choice("state", &STATES, &[], faults);
+    let state = object.choice("state", &STATES, faults);
     let backup = object.integer("backup", 0..=limits::BACKUP.into(), 0, faults);
     Some(Backend {
         id: id?,
@@ -201,7 +189,7 @@ fn read_address(object: &Object<'_>, at: &Pointer<'_>, faults: &mut Faults) -> O
 
 fn read_timeouts(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> PoolTimeouts {
     let default = PoolTimeouts::default();
-    let Some(object) = Object::read(value, at, &TIMEOUTS, faults) else {
+    let Some(object) = Object::read(value, at, TIMEOUTS, faults) else {
         return default;
     };
     PoolTimeouts {
@@ -215,7 +203,7 @@ fn read_timeouts(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> PoolTi
 
 fn read_retries(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Retries {
     let default = Retries::default();
-    let Some(object) = Object::read(value, at, &RETRIES, faults) else {
+    let Some(object) = Object::read(value, at, RETRIES, faults) else {
         return default;
     };
     let mut integer = |field, least: u32, most: u32, default: u32| {

@@ -6,40 +6,34 @@ use serde_json::Value;
 
 use super::fence::read_fence;
 use super::matches::read_match;
-use super::object::{Fields, Object, shown};
+use super::object::{Object, shown};
 use super::policy::read_own;
 use crate::config::fault::{Faults, Pointer};
 use crate::config::{Match, Name, Route, Target, limits};
 
-const ROUTE: Fields = Fields {
-    known: &[
-        "name",
-        "match",
-        "to",
-        "policies",
-        "timeouts",
-        "retries",
-        "rate_limit",
-        "fence",
-        "redirect",
-        "rewrite",
-        "headers",
-        "clients",
-        "cors",
-        "max_body_bytes",
-        "fault_injection",
-        "mirror",
-        "error_pages",
-        "basic_auth",
-        "compress",
-        "forward_auth",
-    ],
-    planned: &[],
-};
-const TARGET: Fields = Fields {
-    known: &["pool", "weight"],
-    planned: &[],
-};
+const ROUTE: &[&str] = &[
+    "name",
+    "match",
+    "to",
+    "policies",
+    "timeouts",
+    "retries",
+    "rate_limit",
+    "fence",
+    "redirect",
+    "rewrite",
+    "headers",
+    "clients",
+    "cors",
+    "max_body_bytes",
+    "fault_injection",
+    "mirror",
+    "error_pages",
+    "basic_auth",
+    "compress",
+    "forward_auth",
+];
+const TARGET: &[&str] = &["pool", "weight"];
 
 /// Reads a route as far as it can be read; `None` if it has no name.
 pub(in crate::config) fn read_route(
@@ -48,7 +42,7 @@ pub(in crate::config) fn read_route(
     name: Option<&Name>,
     faults: &mut Faults,
 ) -> Option<Route> {
-    let object = Object::read(value, at, &ROUTE, faults)?;
+    let object = Object::read(value, at, ROUTE, faults)?;
     let name = object.own_name("name", name, faults);
     let matches = object.get("match").map_or_else(Match::default, |value| {
         read_match(value, &at.field("match"), faults)
@@ -84,7 +78,7 @@ fn read_targets(object: &Object<'_>, at: &Pointer<'_>, faults: &mut Faults) -> V
         .enumerate()
     {
         let place = at.index(i);
-        let Some(object) = Object::read(value, &place, &TARGET, faults) else {
+        let Some(object) = Object::read(value, &place, TARGET, faults) else {
             continue;
         };
         let pool = object.name("pool", faults);

@@ -5,14 +5,11 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::matches::is_token;
-use super::object::{Fields, Object, shown};
+use super::object::{Object, shown};
 use crate::config::fault::{Faults, Pointer};
 use crate::config::{Name, SameSite, Sticky, limits};
 
-const STICKY: Fields = Fields {
-    known: &["cookie", "same_site", "max_age"],
-    planned: &[],
-};
+const STICKY: &[&str] = &["cookie", "same_site", "max_age"];
 const SAME_SITES: [(&str, SameSite); 3] = [
     ("lax", SameSite::Lax),
     ("strict", SameSite::Strict),
@@ -26,7 +23,7 @@ pub(super) fn read_sticky(
     at: &Pointer<'_>,
     faults: &mut Faults,
 ) -> Option<Sticky> {
-    let object = Object::read(value, at, &STICKY, faults)?;
+    let object = Object::read(value, at, STICKY, faults)?;
     let cookie = match object.get("cookie") {
         None => format!("synod-{}", pool.map_or("", Name::as_str)),
         Some(value) => {
@@ -43,7 +40,7 @@ pub(super) fn read_sticky(
     let max_age = object.get("max_age");
     Some(Sticky {
         cookie,
-        same_site: object.choice("same_site", &SAME_SITES, &[], faults),
+        same_site: object.choice("same_site", &SAME_SITES, faults),
         max_age: max_age.map(|_| object.duration("max_age", Duration::ZERO, faults)),
     })
 }

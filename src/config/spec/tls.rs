@@ -7,23 +7,20 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::object::{Fields, Object, shown};
+use super::object::{Object, shown};
 use crate::config::address::is_host_name;
 use crate::config::fault::{Faults, Pointer};
 use crate::config::tls::Yes;
 use crate::config::{Authority, BackendTls, Name, TlsVersion, Trust, limits};
 
-const TLS: Fields = Fields {
-    known: &[
-        "ca",
-        "server_name",
-        "names",
-        "certificate",
-        "min_version",
-        "insecure",
-    ],
-    planned: &[],
-};
+const TLS: &[&str] = &[
+    "ca",
+    "server_name",
+    "names",
+    "certificate",
+    "min_version",
+    "insecure",
+];
 const VERSIONS: [(&str, TlsVersion); 2] = [("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
 
 const CA: &str = "\"system\", a name out of the nodes' settings, or PEM text that begins with `-----BEGIN CERTIFICATE-----`";
@@ -31,7 +28,7 @@ const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 
 /// Reads it as far as it can be read.
 pub(super) fn read_tls(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Option<BackendTls> {
-    let object = Object::read(value, at, &TLS, faults)?;
+    let object = Object::read(value, at, TLS, faults)?;
     let host = |text: &str, at: &Pointer<'_>, faults: &mut Faults| {
         if !is_host_name(text) && text.parse::<IpAddr>().is_err() {
             let shown = shown(&Value::from(text));
@@ -64,7 +61,7 @@ pub(super) fn read_tls(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> 
         server_name,
         names,
         certificate,
-        min_version: object.choice("min_version", &VERSIONS, &[], faults),
+        min_version: object.choice("min_version", &VERSIONS, faults),
     })
 }
 

@@ -6,14 +6,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::WHOLE;
-use super::object::{Fields, Object, kind, shown};
+use super::object::{Object, kind, shown};
 use crate::config::fault::{Faults, Pointer};
 use crate::config::{Action, Expected, Operation, ResourcePath, Revision, Transaction, limits};
 
-const OPERATION: Fields = Fields {
-    known: &["op", "path", "value", "revision", "exists"],
-    planned: &[],
-};
+const OPERATION: &[&str] = &["op", "path", "value", "revision", "exists"];
 
 #[derive(Clone, Copy)]
 enum Op {
@@ -97,7 +94,7 @@ fn read_operation(mut value: Value, at: &Pointer<'_>, faults: &mut Faults) -> Op
         .as_object_mut()
         .and_then(|object| object.get_mut("value"))
         .map(Value::take);
-    let object = Object::read(&value, at, &OPERATION, faults)?;
+    let object = Object::read(&value, at, OPERATION, faults)?;
     let op = read_op(&object, at, faults);
     let path = read_path(&object, at, faults);
     let expected = read_expected(&object, at, faults);

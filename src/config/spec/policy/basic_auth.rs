@@ -7,20 +7,14 @@ use serde_json::Value;
 use crate::config::fault::{Faults, Pointer};
 use crate::config::limits;
 use crate::config::policy::{BasicAuth, Hash, User};
-use crate::config::spec::object::{Fields, Object, shown};
+use crate::config::spec::object::{Object, shown};
 
-const BASIC_AUTH: Fields = Fields {
-    known: &["realm", "users"],
-    planned: &[],
-};
-const USER: Fields = Fields {
-    known: &["name", "password_sha256"],
-    planned: &[],
-};
+const BASIC_AUTH: &[&str] = &["realm", "users"];
+const USER: &[&str] = &["name", "password_sha256"];
 const REALM: &str = "restricted";
 
 pub(super) fn read(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Option<BasicAuth> {
-    let object = Object::read(value, at, &BASIC_AUTH, faults)?;
+    let object = Object::read(value, at, BASIC_AUTH, faults)?;
     let realm = match object.get("realm") {
         None => REALM.to_owned(),
         Some(value) => {
@@ -57,7 +51,7 @@ pub(super) fn read(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Opti
 }
 
 fn read_user(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Option<User> {
-    let object = Object::read(value, at, &USER, faults)?;
+    let object = Object::read(value, at, USER, faults)?;
     let name = object.text("name", "a user's name", faults);
     let fits = |name: &&str| {
         let plain = !name.contains(|c: char| c == ':' || c.is_control());

@@ -4,25 +4,18 @@ use serde_json::Value;
 
 use crate::config::fault::{Faults, Pointer};
 use crate::config::policy::Clients;
-use crate::config::spec::object::{Fields, Object, shown};
+use crate::config::spec::object::{Object, shown};
 use crate::config::{BadNetwork, Network, limits};
 
-const CLIENTS: Fields = Fields {
-    known: &["allow", "deny"],
-    planned: &[],
-};
+const CLIENTS: &[&str] = &["allow", "deny"];
 
 pub(super) fn read(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Option<Clients> {
-    let object = Object::read(value, at, &CLIENTS, faults)?;
+    let object = Object::read(value, at, CLIENTS, faults)?;
     let clients = Clients {
         allow: read_networks(&object, "allow", &at.field("allow"), faults),
         deny: read_networks(&object, "deny", &at.field("deny"), faults),
     };
-    if CLIENTS
-        .known
-        .iter()
-        .all(|field| object.get(field).is_none())
-    {
+    if CLIENTS.iter().all(|field| object.get(field).is_none()) {
         faults.add(at, "must have `allow`, `deny` or both");
     }
     // An empty list of who may, left from a longer one, must not let everybody in.

@@ -6,16 +6,13 @@ use crate::config::fault::{Faults, Pointer};
 use crate::config::limits;
 use crate::config::policy::{Coding, Compress};
 use crate::config::spec::matches::is_token;
-use crate::config::spec::object::{Fields, Object, shown};
+use crate::config::spec::object::{Object, shown};
 
-const COMPRESS: Fields = Fields {
-    known: &["codings", "types", "min_bytes"],
-    planned: &[],
-};
+const COMPRESS: &[&str] = &["codings", "types", "min_bytes"];
 const CODINGS: [Coding; 2] = [Coding::Brotli, Coding::Gzip];
 
 pub(super) fn read(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Option<Compress> {
-    let object = Object::read(value, at, &COMPRESS, faults)?;
+    let object = Object::read(value, at, COMPRESS, faults)?;
     let mut codings = CODINGS.to_vec();
     if object.get("codings").is_some() {
         let list = object.list("codings", CODINGS.len(), faults);

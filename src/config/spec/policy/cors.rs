@@ -7,25 +7,22 @@ use serde_json::Value;
 use crate::config::fault::{Faults, Pointer};
 use crate::config::policy::{Cors, Origin};
 use crate::config::spec::matches::{is_header_name, is_method};
-use crate::config::spec::object::{Fields, Object, shown};
+use crate::config::spec::object::{Object, shown};
 use crate::config::{HostPattern, limits};
 
-const CORS: Fields = Fields {
-    known: &[
-        "origins",
-        "methods",
-        "headers",
-        "expose",
-        "credentials",
-        "max_age",
-    ],
-    planned: &[],
-};
+const CORS: &[&str] = &[
+    "origins",
+    "methods",
+    "headers",
+    "expose",
+    "credentials",
+    "max_age",
+];
 const ORIGIN: &str =
     "must be an origin such as \"https://shop.example\" or \"https://*.example\", or \"*\"";
 
 pub(super) fn read(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Option<Cors> {
-    let object = Object::read(value, at, &CORS, faults)?;
+    let object = Object::read(value, at, CORS, faults)?;
     let origins = read_origins(&object, &at.field("origins"), faults);
     let methods = match object.get("methods") {
         None => ["GET", "HEAD", "POST"].map(str::to_owned).to_vec(),

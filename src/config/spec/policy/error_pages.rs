@@ -6,13 +6,10 @@ use crate::config::fault::{Faults, Pointer};
 use crate::config::policy::ErrorPage;
 use crate::config::spec::health::read_statuses;
 use crate::config::spec::matches::is_header_value;
-use crate::config::spec::object::{Fields, Object, shown};
+use crate::config::spec::object::{Object, shown};
 use crate::config::{Statuses, limits};
 
-const ERROR_PAGE: Fields = Fields {
-    known: &["status", "body", "content_type"],
-    planned: &["file"],
-};
+const ERROR_PAGE: &[&str] = &["status", "body", "content_type"];
 const ERRORS: Statuses = Statuses {
     first: 400,
     last: 599,
@@ -25,7 +22,7 @@ pub(super) fn read(object: &Object<'_>, at: &Pointer<'_>, faults: &mut Faults) -
     let list = object.list("error_pages", limits::ERROR_PAGES, faults);
     for (i, value) in list.iter().enumerate() {
         let place = at.index(i);
-        let Some(object) = Object::read(value, &place, &ERROR_PAGE, faults) else {
+        let Some(object) = Object::read(value, &place, ERROR_PAGE, faults) else {
             continue;
         };
         pages.extend(read_page(&object, &place, faults));

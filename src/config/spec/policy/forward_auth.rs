@@ -10,15 +10,12 @@ use crate::config::limits;
 use crate::config::policy::ForwardAuth;
 use crate::config::spec::health::check_path;
 use crate::config::spec::matches::is_header_name;
-use crate::config::spec::object::{Fields, Object, shown};
+use crate::config::spec::object::{Object, shown};
 
-const FORWARD_AUTH: Fields = Fields {
-    known: &["pool", "path", "answer_headers", "timeout"],
-    planned: &[],
-};
+const FORWARD_AUTH: &[&str] = &["pool", "path", "answer_headers", "timeout"];
 
 pub(super) fn read(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Option<ForwardAuth> {
-    let object = Object::read(value, at, &FORWARD_AUTH, faults)?;
+    let object = Object::read(value, at, FORWARD_AUTH, faults)?;
     let pool = object.name("pool", faults);
     let path = match object.get("path") {
         None => "/",

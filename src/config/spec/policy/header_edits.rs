@@ -8,16 +8,10 @@ use crate::config::fault::{Faults, Pointer};
 use crate::config::limits;
 use crate::config::policy::{Edits, HeaderEdits};
 use crate::config::spec::matches::{is_header_name, is_header_value};
-use crate::config::spec::object::{Fields, Object, kind, shown};
+use crate::config::spec::object::{Object, kind, shown};
 
-const HEADERS: Fields = Fields {
-    known: &["request", "response"],
-    planned: &[],
-};
-const EDITS: Fields = Fields {
-    known: &["remove", "set", "add"],
-    planned: &[],
-};
+const HEADERS: &[&str] = &["request", "response"];
+const EDITS: &[&str] = &["remove", "set", "add"];
 
 /// Fields that say where a message ends or are for one hop only: an edit of them would make two readers differ.
 const FRAMING: [&str; 12] = [
@@ -54,7 +48,7 @@ pub(super) fn is_framing(name: &str) -> bool {
 }
 
 pub(super) fn read(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Option<HeaderEdits> {
-    let object = Object::read(value, at, &HEADERS, faults)?;
+    let object = Object::read(value, at, HEADERS, faults)?;
     let mut edits = |field, own| match object.get(field) {
         Some(value) => read_edits(value, own, &at.field(field), faults),
         None => Edits::default(),
@@ -67,7 +61,7 @@ pub(super) fn read(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Opti
 }
 
 fn read_edits(value: &Value, own: &[&str], at: &Pointer<'_>, faults: &mut Faults) -> Edits {
-    let Some(object) = Object::read(value, at, &EDITS, faults) else {
+    let Some(object) = Object::read(value, at, EDITS, faults) else {
         return Edits::default();
     };
     let host = "`rewrite` has a `host`";

@@ -7,41 +7,28 @@ use serde_json::Value;
 use crate::config::fault::{Faults, Pointer};
 use crate::config::friendly;
 use crate::config::policy::{Abort, Delay, FaultInjection};
-use crate::config::spec::object::{Fields, Object};
+use crate::config::spec::object::Object;
 
-const INJECTION: Fields = Fields {
-    known: &["delay", "abort"],
-    planned: &[],
-};
-const DELAY: Fields = Fields {
-    known: &["percent", "for"],
-    planned: &[],
-};
-const ABORT: Fields = Fields {
-    known: &["percent", "status"],
-    planned: &[],
-};
+const INJECTION: &[&str] = &["delay", "abort"];
+const DELAY: &[&str] = &["percent", "for"];
+const ABORT: &[&str] = &["percent", "status"];
 
 pub(super) fn read(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Option<FaultInjection> {
-    let object = Object::read(value, at, &INJECTION, faults)?;
+    let object = Object::read(value, at, INJECTION, faults)?;
     let delay = object
         .get("delay")
         .and_then(|value| read_delay(value, &at.field("delay"), faults));
     let abort = object
         .get("abort")
         .and_then(|value| read_abort(value, &at.field("abort"), faults));
-    if INJECTION
-        .known
-        .iter()
-        .all(|field| object.get(field).is_none())
-    {
+    if INJECTION.iter().all(|field| object.get(field).is_none()) {
         faults.add(at, "must have `delay`, `abort` or both");
     }
     Some(FaultInjection { delay, abort })
 }
 
 fn read_delay(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Option<Delay> {
-    let object = Object::read(value, at, &DELAY, faults)?;
+    let object = Object::read(value, at, DELAY, faults)?;
     if object.get("for").is_none() {
         let detail = format!("is missing: {}", friendly::EXPECTED);
         faults.add(&at.field("for"), detail);
@@ -53,7 +40,7 @@ fn read_delay(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Option<De
 }
 
 fn read_abort(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Option<Abort> {
-    let object = Object::read(value, at, &ABORT, faults)?;
+    let object = Object::read(value, at, ABORT, faults)?;
     let status = object.integer("status", 400..=599, 503, faults);
     Some(Abort {
         percent: read_percent(&object, faults),

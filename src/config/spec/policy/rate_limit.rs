@@ -6,17 +6,14 @@ use serde_json::Value;
 
 use crate::config::fault::{Faults, Pointer};
 use crate::config::spec::balance::read_hash;
-use crate::config::spec::object::{Fields, Object};
+use crate::config::spec::object::Object;
 use crate::config::{RateLimit, limits};
 
-const RATE: Fields = Fields {
-    known: &["requests", "per", "burst", "by"],
-    planned: &[],
-};
+const RATE: &[&str] = &["requests", "per", "burst", "by"];
 
 /// Reads it as far as it can be read; `None` if it is no object.
 pub(super) fn read(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Option<RateLimit> {
-    let object = Object::read(value, at, &RATE, faults)?;
+    let object = Object::read(value, at, RATE, faults)?;
     let most = u64::from(limits::RATE);
     if object.get("requests").is_none() {
         let expected = format!("is missing: must be an integer from 1 to {most}");

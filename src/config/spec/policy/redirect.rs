@@ -6,12 +6,9 @@ use super::rewrite::{read_host, read_path};
 use crate::config::PathMatch;
 use crate::config::fault::{Faults, Pointer};
 use crate::config::policy::{Redirect, Scheme};
-use crate::config::spec::object::{Fields, Object, shown};
+use crate::config::spec::object::{Object, shown};
 
-const REDIRECT: Fields = Fields {
-    known: &["status", "scheme", "host", "port", "path"],
-    planned: &[],
-};
+const REDIRECT: &[&str] = &["status", "scheme", "host", "port", "path"];
 const STATUSES: [u64; 5] = [301, 302, 303, 307, 308];
 const SCHEMES: [(&str, Scheme); 2] = [("http", Scheme::Http), ("https", Scheme::Https)];
 
@@ -21,7 +18,7 @@ pub(super) fn read(
     at: &Pointer<'_>,
     faults: &mut Faults,
 ) -> Option<Redirect> {
-    let object = Object::read(value, at, &REDIRECT, faults)?;
+    let object = Object::read(value, at, REDIRECT, faults)?;
     let status = object.get("status").map_or(302, |value| {
         let known = value.as_u64().filter(|status| STATUSES.contains(status));
         if known.is_none() {
@@ -32,13 +29,13 @@ pub(super) fn read(
     });
     let scheme = object
         .get("scheme")
-        .map(|_| object.choice("scheme", &SCHEMES, &[], faults));
+        .map(|_| object.choice("scheme", &SCHEMES, faults));
     let port = object
         .get("port")
         .map(|_| object.integer("port", 1..=65_535, 1, faults));
     let host = read_host(&object, false, at, faults);
     let path = read_path(&object, matched, at, faults);
-    if REDIRECT.known[1..]
+    if REDIRECT[1..]
         .iter()
         .all(|field| object.get(field).is_none())
     {

@@ -5,17 +5,11 @@ use serde_json::Value;
 use crate::config::fault::{Faults, Pointer};
 use crate::config::policy::{NewPath, Rewrite};
 use crate::config::spec::matches::wrong_with_path;
-use crate::config::spec::object::{Fields, Object, shown};
+use crate::config::spec::object::{Object, shown};
 use crate::config::{HostPattern, PathMatch, Pattern, limits};
 
-const REWRITE: Fields = Fields {
-    known: &["host", "path"],
-    planned: &[],
-};
-const PATH: Fields = Fields {
-    known: &["full", "prefix", "regex", "to"],
-    planned: &[],
-};
+const REWRITE: &[&str] = &["host", "path"];
+const PATH: &[&str] = &["full", "prefix", "regex", "to"];
 
 pub(super) fn read(
     value: &Value,
@@ -23,7 +17,7 @@ pub(super) fn read(
     at: &Pointer<'_>,
     faults: &mut Faults,
 ) -> Option<Rewrite> {
-    let object = Object::read(value, at, &REWRITE, faults)?;
+    let object = Object::read(value, at, REWRITE, faults)?;
     let host = read_host(&object, true, at, faults);
     let path = read_path(&object, matched, at, faults);
     if object.get("host").is_none() && object.get("path").is_none() {
@@ -77,7 +71,7 @@ pub(super) fn read_path(
     faults: &mut Faults,
 ) -> Option<NewPath> {
     let at = at.field("path");
-    let object = Object::read(object.get("path")?, &at, &PATH, faults)?;
+    let object = Object::read(object.get("path")?, &at, PATH, faults)?;
     let given = |field| object.get(field).is_some();
     match (given("full"), given("prefix"), given("regex")) {
         (true, false, false) if !given("to") => {

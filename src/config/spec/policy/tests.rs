@@ -68,7 +68,7 @@ fn every_fault_of_error_pages_is_told_at_once() {
             "/error_pages/0/body: must have at most 16384 bytes, not 16385",
             "/error_pages/1/content_type: must be a media type such as \"text/html; charset=utf-8\", not \"a\\nb\"",
             "/error_pages/1/body: is missing: must be a text",
-            "/error_pages/2/file: `file` is not supported yet; known fields are `status`, `body`, `content_type`",
+            "/error_pages/2/file: unknown field `file`; known fields are `status`, `body`, `content_type`",
         ]
     );
 }

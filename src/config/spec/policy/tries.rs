@@ -5,21 +5,15 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::config::fault::{Faults, Pointer};
-use crate::config::spec::object::{Fields, Object, shown};
+use crate::config::spec::object::{Object, shown};
 use crate::config::{RouteRetries, RouteTimeouts, limits};
 
-const TIMEOUTS: Fields = Fields {
-    known: &["try", "total"],
-    planned: &[],
-};
-const RETRIES: Fields = Fields {
-    known: &["any_method", "statuses"],
-    planned: &[],
-};
+const TIMEOUTS: &[&str] = &["try", "total"];
+const RETRIES: &[&str] = &["any_method", "statuses"];
 
 /// Reads the timeouts as far as they can be read.
 pub(super) fn read_timeouts(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> RouteTimeouts {
-    let Some(object) = Object::read(value, at, &TIMEOUTS, faults) else {
+    let Some(object) = Object::read(value, at, TIMEOUTS, faults) else {
         return RouteTimeouts::default();
     };
     let mut duration = |field| {
@@ -38,7 +32,7 @@ pub(super) fn read_timeouts(value: &Value, at: &Pointer<'_>, faults: &mut Faults
 
 /// Reads what is tried again, as far as it can be read.
 pub(super) fn read_retries(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> RouteRetries {
-    let Some(object) = Object::read(value, at, &RETRIES, faults) else {
+    let Some(object) = Object::read(value, at, RETRIES, faults) else {
         return RouteRetries::default();
     };
     let any_method = object.boolean("any_method", faults).unwrap_or_default();
