@@ -10,7 +10,7 @@ use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use h2::RecvStream;
@@ -122,6 +122,7 @@ fn builder() -> Builder {
     builder
         .enable_connect_protocol()
         .max_concurrent_streams(STREAMS)
+        .max_pending_accept_reset_streams(STREAMS as usize)
         .max_header_list_size(MOST_FIELDS)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -169,8 +170,12 @@ fn poll_event(
 ) -> Poll<Event> {
     loop {
         return Poll::Ready(match connection.poll_accept(cx) {
-            Poll::Ready(Some(Ok((request, respond)))) => {
-                shared.answer(request, respond);
+            Poll::Ready(Some(Ok((request, mut respond)))) => {
+                match respond.poll_reset(&mut Context::from_waker(Waker::noop())) {
+                    Poll::Pending => shared.answer(request, respond),
+                    // Whoever is asked for it would work for nobody.
+                    Poll::Ready(_) => shared.worker.shared.listener.refused("http2_taken_back"),
+                }
                 match shared.worker.is_draining() {
                     true => Event::Due,
                     false => continue,

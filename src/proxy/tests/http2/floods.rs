@@ -86,6 +86,21 @@ fn small_and_empty_data_is_none_within_its_bounds() {
 }
 
 #[test]
+fn all_that_a_client_asks_may_be_taken_back_at_once_and_no_backend_hears_of_it() {
+    let backend = Scripted::named("hello");
+    let proxy = Harness::to(&[backend.address]);
+    let mut raw = Raw::connect(&proxy);
+    let taken_back = |n| joined(&[get(n), frame(RST_STREAM, 0, n, [0, 0, 0, 8])]);
+    let mut all: Vec<_> = (0..100).map(|n| taken_back(2 * n + 1)).collect();
+    all.push(get(201));
+    raw.send(joined(&all));
+    assert_eq!(raw.outcome(), Outcome::Status(200));
+    assert_eq!(backend.connections(), 1);
+    let listener = proxy.metrics.listener();
+    assert_eq!(listener.refusals("http2_taken_back"), 100);
+}
+
+#[test]
 fn what_is_taken_back_dials_no_longer() {
     let backend = HeldUp::new();
     let patience = json!({"timeouts": {"connect": "60s"}});
