@@ -132,6 +132,7 @@ impl AsyncRead for Guarded {
                 this.ahead = Buffer::default();
             }
         }
+        this.meter.tick(Instant::now());
         this.meter.reset(this.watch.malformed.take());
         if let Some(kind) = this.meter.read(&mut buffer.filled_mut()[before..]) {
             buffer.set_filled(before);

@@ -19,8 +19,12 @@ const EARNS_UPDATE: u64 = 8;
 /// WINDOW_UPDATEs that a request earns: clients open windows with their streams.
 const UPDATES: u64 = 2;
 
-/// Resets within [`WINDOW`] beyond which they may not be more than half of the requests.
+/// Resets within [`WINDOW`] that came [soon](SOON), beyond which they may not be more than half of the requests.
 const RESETS: u32 = 200;
+
+/// A reset that takes longer than twice this is no part of a flood: as long its stream took one of the few places that
+/// its connection has, as any request does. Those that give up on what is late, all at once if need be, are honest.
+const SOON: Duration = Duration::from_millis(100);
 
 /// Streams that are followed to the end of their requests: more than may be open. Some of them the proxy has reset.
 const UNENDED: usize = 256;
@@ -57,6 +61,8 @@ pub(super) struct Meter {
     continues: bool,
     /// Frames that have come, but for CONTINUATION.
     frames: u64,
+    /// When what is read now came.
+    now: Instant,
     began: Instant,
     idle: u32,
     /// Bytes written that have not earned a frame yet.
@@ -66,7 +72,16 @@ pub(super) struct Meter {
     /// The last stream that was opened.
     stream: u32,
     requests: u32,
+    /// Those that came soon.
     resets: u32,
+    /// Streams that were opened and not reset.
+    standing: usize,
+    /// When `young` last moved on.
+    turned: Instant,
+    /// The streams before this one were opened [`SOON`] ago at least; those from it on, at most twice as long ago.
+    young: u32,
+    /// Those from this one on were opened after `turned`.
+    newest: u32,
     blocks: Blocks,
     /// What the last HEADERS is to its stream.
     place: Place,
@@ -85,6 +100,7 @@ impl Meter {
             greeted: false,
             continues: false,
             frames: 0,
+            now,
             began: now,
             idle: 0,
             earned: 0,
@@ -92,11 +108,31 @@ impl Meter {
             stream: 0,
             requests: 0,
             resets: 0,
+            standing: 0,
+            turned: now,
+            young: 0,
+            newest: 0,
             blocks: Blocks::default(),
             place: Place::Nowhere,
             unended: VecDeque::new(),
             malformed: Vec::new(),
         }
+    }
+
+    /// Tells when what is read from here on came.
+    pub(super) fn tick(&mut self, now: Instant) {
+        self.now = now;
+        let passed = now.saturating_duration_since(self.turned);
+        if passed < SOON {
+            return;
+        }
+        let next = self.stream.saturating_add(1);
+        self.young = match passed < 2 * SOON {
+            true => self.newest,
+            // It ticks with every read, so nothing was opened in the second half.
+            false => next,
+        };
+        (self.turned, self.newest) = (now, next);
     }
 
     pub(super) fn wrote(&mut self, bytes: usize) {
@@ -247,11 +283,16 @@ impl Meter {
             HEADERS if stream > self.stream => {
                 self.stream = stream;
                 self.requests = self.requests.saturating_add(1);
+                self.standing = (self.standing + 1).min(UNENDED);
                 self.earn_updates(UPDATES * EARNS_UPDATE);
             }
             // Trailers: no other request, or a reset of each would pass for half of them.
             HEADERS => {}
-            RST_STREAM => self.resets = self.resets.saturating_add(1),
+            RST_STREAM if stream >= self.young => {
+                self.resets = self.resets.saturating_add(1);
+                self.standing = self.standing.saturating_sub(1);
+            }
+            RST_STREAM if self.standing > 0 => self.standing -= 1,
             WINDOW_UPDATE if self.earned_updates >= EARNS_UPDATE => {
                 self.earned_updates -= EARNS_UPDATE;
             }
@@ -268,12 +309,10 @@ impl Meter {
         } else {
             return None;
         };
-        // The clock is read only here.
-        let now = Instant::now();
-        if now.saturating_duration_since(self.began) < WINDOW {
+        if self.now.saturating_duration_since(self.began) < WINDOW {
             return Some(flood);
         }
-        (self.began, self.idle, self.requests, self.resets) = (now, 0, 0, 0);
+        (self.began, self.idle, self.requests, self.resets) = (self.now, 0, 0, 0);
         None
     }
 }
@@ -397,9 +436,51 @@ mod tests {
     }
 
     #[test]
+    fn whoever_gives_up_what_is_late_is_no_flood_however_much_it_is() {
+        let mut meter = meter();
+        let mut now = meter.now;
+        for round in 0..10 {
+            let streams = || (0..100).map(|n| 200 * round + 2 * n + 1);
+            for stream in streams() {
+                let mut request = frame_of(stream, HEADERS, 5, 30);
+                assert_eq!(meter.read(&mut request), None);
+            }
+            now += 2 * SOON;
+            meter.tick(now);
+            for stream in streams() {
+                let mut reset = frame_of(stream, RST_STREAM, 0, 4);
+                assert_eq!(meter.read(&mut reset), None, "{round}");
+            }
+        }
+        assert_eq!(meter.idle, 0);
+        for _ in 0..IDLE_FRAMES {
+            let mut again = frame_of(1, RST_STREAM, 0, 4);
+            assert_eq!(meter.read(&mut again), None);
+        }
+        let mut again = frame_of(1, RST_STREAM, 0, 4);
+        assert_eq!(meter.read(&mut again), Some(Offence::FrameFlood));
+    }
+
+    #[test]
+    fn what_was_opened_just_now_is_young_whenever_the_clock_turns() {
+        for early in 0..=10 {
+            let mut meter = meter();
+            let mut now = meter.now + early * SOON / 10;
+            meter.tick(now);
+            assert_eq!(meter.read(&mut frame(HEADERS, 5, 30)), None);
+            for _ in 0..9 {
+                now += SOON / 10;
+                meter.tick(now);
+            }
+            assert_eq!(meter.read(&mut frame(RST_STREAM, 0, 4)), None);
+            assert_eq!(meter.resets, 1, "{early}");
+        }
+    }
+
+    #[test]
     fn a_new_window_forgets_the_old_one() {
         let mut meter = meter();
-        meter.began -= WINDOW;
+        meter.tick(meter.began + WINDOW);
         meter.idle = IDLE_FRAMES;
         assert_eq!(meter.read(&mut frame(PING, 0, 8)), None);
         assert_eq!(meter.idle, 0);
