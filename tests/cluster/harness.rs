@@ -297,6 +297,16 @@ impl Cluster {
         self.nodes[index].process.is_some()
     }
 
+    /// What its process holds in memory.
+    pub(crate) fn resident_bytes(&self, index: usize) -> usize {
+        let process = self.nodes[index].process.as_ref().expect("the node runs");
+        let pid = process.pid.as_raw_nonzero();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = resident.and_then(|line| line.trim().strip_suffix(" kB"));
+        1_024 * kib.unwrap().parse::<usize>().unwrap()
+    }
+
     fn client(&self, index: usize) -> Client {
         Client::new(
             [format!("http://{}", self.nodes[index].admin)],

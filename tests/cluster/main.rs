@@ -9,6 +9,7 @@ mod chaos;
 mod checkpoints;
 mod commands;
 mod counter;
+mod crowd;
 mod edit;
 mod faults;
 mod fences;

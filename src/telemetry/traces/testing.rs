@@ -1,7 +1,7 @@
 //! A collector on loopback for tests: it answers as told, and hands over what it is sent.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,6 +12,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::{Options, Share};
 
@@ -45,8 +46,26 @@ impl Collected {
         Self::answering(|_| Some(TAKEN.to_owned()))
     }
 
+    /// Takes everything, with TLS.
+    pub(crate) fn secure(config: Arc<ServerConfig>) -> Self {
+        Self::over(
+            move |stream| {
+                let session = ServerConnection::new(config.clone()).unwrap();
+                StreamOwned::new(session, stream)
+            },
+            |_| Some(TAKEN.to_owned()),
+        )
+    }
+
     /// Answers each request so, by how many came before it; none: it does not, and reads no more.
     pub(crate) fn answering(
+        answer: impl Fn(usize) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        Self::over(|stream| stream, answer)
+    }
+
+    fn over<S: Read + Write + Send + 'static>(
+        carrier: impl Fn(TcpStream) -> S + Send + 'static,
         answer: impl Fn(usize) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -59,7 +78,8 @@ impl Collected {
             for stream in listener.incoming() {
                 count.fetch_add(1, Ordering::SeqCst);
                 let (sender, answer, requests) = (sender.clone(), answer.clone(), requests.clone());
-                std::thread::spawn(move || serve(stream.unwrap(), &sender, &requests, &*answer));
+                let stream = carrier(stream.unwrap());
+                std::thread::spawn(move || serve(stream, &sender, &requests, &*answer));
             }
         });
         Self {
@@ -135,7 +155,7 @@ pub(crate) fn attributes(of: &[KeyValue]) -> BTreeMap<String, String> {
 }
 
 fn serve(
-    mut stream: TcpStream,
+    mut stream: impl Read + Write,
     posted: &Sender<Posted>,
     requests: &AtomicUsize,
     answer: &dyn Fn(usize) -> Option<String>,
@@ -171,7 +191,7 @@ fn serve(
     }
 }
 
-fn fill(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> bool {
+fn fill(stream: &mut impl Read, buffer: &mut Vec<u8>) -> bool {
     let mut piece = [0; 16 * 1024];
     match stream.read(&mut piece) {
         Ok(n @ 1..) => {

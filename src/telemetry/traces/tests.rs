@@ -13,6 +13,8 @@ use prost::Message as _;
 
 use super::testing::{Collected, TAKEN, attributes, options};
 use super::*;
+use crate::tls::testing::Authority;
+use crate::tls::{ClientCertificates, MinVersion, ServerOptions, ServerTls};
 
 const AT: Duration = Duration::from_millis(1_500);
 
@@ -396,4 +398,37 @@ async fn a_collector_that_is_gone_is_not_waited_for_at_the_end() {
         (0, 1_200),
         "each is tried once"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_collector_by_https_is_told_what_only_it_can_read_and_no_other_is() {
+    let (ca, directory) = (Authority::new("collectors"), tempfile::tempdir().unwrap());
+    let tls = ServerTls::load(ServerOptions {
+        certificates: vec![ca.issue(&["127.0.0.1"]).write(directory.path(), "otlp")],
+        min_version: MinVersion::default(),
+        clients: ClientCertificates::None,
+        alpn: Vec::new(),
+    });
+    let collector = Collected::secure(tls.unwrap().config());
+    let trusting = |authority: &Authority| Options {
+        endpoint: format!("https://{}", collector.address).parse().unwrap(),
+        tls: Some(Arc::new(authority.client())),
+        ..collector.options()
+    };
+    let (tracer, exporter) = start(trusting(&ca));
+    let metrics = exporter.metrics();
+    for sent in 1..=2 {
+        tracer.record(one());
+        until(|| metrics.exported() == 2 * sent).await;
+    }
+    assert_eq!(collector.spans(4).len(), 4);
+    assert_eq!(collector.connections(), 1, "it is kept");
+
+    let (tracer, exporter) = start(trusting(&Authority::new("others")));
+    tracer.record(one());
+    drop(tracer);
+    let metrics = exporter.metrics();
+    exporter.finish(Duration::from_secs(20)).await;
+    assert_eq!((metrics.exported(), metrics.dropped()), (0, 2));
+    assert!(collector.is_done());
 }
