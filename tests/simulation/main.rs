@@ -121,7 +121,7 @@ fn main() -> ExitCode {
                         Err(reason) => {
                             println!("seed {seed} failed: {reason}");
                             println!(
-                                "SYNOD_SIM_SEED={seed} cargo test --release --test simulation"
+                                "SYNOD_SIM_SEED={seed} cargo test --profile quick --test simulation"
                             );
                             results.1.push(Failure { seed, reason });
                         }
