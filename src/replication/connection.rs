@@ -15,6 +15,12 @@ use crate::tls::{PeerTls, Vouched};
 /// What a peer may send before it said who it is.
 const MAX_HELLO_BYTES: usize = 64 << 10;
 
+/// Bytes that are made room for, so that one call reads what has come: left to itself the buffer grows by 64, and by what
+/// the frame that has begun still lacks.
+const READ: usize = 8 << 10;
+/// With less room than this more is made.
+const LEAST_READ: usize = 1 << 10;
+
 /// The receiving side.
 pub(super) struct Reader {
     stream: Box<dyn AsyncRead + Send + Sync + Unpin>,
@@ -101,6 +107,9 @@ impl Reader {
                 {
                     return Ok(Some(body));
                 }
+            }
+            if self.buffer.capacity() - self.buffer.len() < LEAST_READ {
+                self.buffer.reserve(READ);
             }
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
                 return Ok(None);
