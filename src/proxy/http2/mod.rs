@@ -236,8 +236,10 @@ impl Shared {
         };
         let under_way = UnderWay::count(self);
         tokio::task::spawn_local(async move {
-            if let After::Tunnel(tunnel) = request::serve(&mut client).await {
-                upgrade::run(client, tunnel).await;
+            // Made where it stays: it is large, and what a task is made of is moved more than once.
+            let serving = Box::write(Box::new_uninit(), request::serve(&mut client));
+            if let After::Tunnel(tunnel) = Box::into_pin(serving).await {
+                Box::pin(upgrade::run(client, tunnel)).await;
             }
             drop(under_way);
         });
