@@ -4,10 +4,15 @@
 //! takes whole runs of kept lines, so names keep their case and fields their order. The buffers survive
 //! [`Fields::clear`]: a reused value allocates nothing.
 
+use bytes::Bytes;
+
 use super::field::{Known, KnownSet, is_alike};
 
 /// Bytes that a cleared value holds at most.
 const KEPT: usize = 8 * 1024;
+
+/// Bytes of a head whose values may share one copy of it.
+const SHARED: usize = 2 * 1024;
 
 /// The header fields of one message.
 #[derive(Debug, Default)]
@@ -97,6 +102,25 @@ impl Fields {
     /// All fields as received, in order, skipped ones too; not the appended ones.
     pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
         self.lines.iter().map(|line| self.field(line))
+    }
+
+    /// As [`iter`](Self::iter), each with its value once more as a piece of a copy that all of them share.
+    ///
+    /// What keeps one value keeps all: of heads that are not small each has a copy of its own.
+    pub fn iter_shared(&self) -> impl Iterator<Item = (Field<'_>, Bytes)> {
+        let shared = self.bytes.len() <= SHARED;
+        let all = match shared {
+            true => Bytes::copy_from_slice(&self.bytes),
+            false => Bytes::new(),
+        };
+        self.lines.iter().map(move |line| {
+            let field = self.field(line);
+            let value = match shared {
+                true => all.slice(line.value_start as usize..line.value_end as usize),
+                false => Bytes::copy_from_slice(field.value),
+            };
+            (field, value)
+        })
     }
 
     /// Whether such a field was received.

@@ -15,6 +15,7 @@
 mod asked;
 pub mod hpack;
 mod incoming;
+mod names;
 mod outgoing;
 mod request;
 mod response;

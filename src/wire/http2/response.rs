@@ -4,6 +4,7 @@ use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::incoming::Shape;
+use super::names;
 use super::request::write_line;
 use crate::wire::body::BodyKind;
 use crate::wire::field::{Known, KnownSet};
@@ -19,6 +20,10 @@ pub(super) const OF_CONNECTION: KnownSet = KnownSet::of(&[
     Known::TransferEncoding,
     Known::Upgrade,
 ]);
+
+/// What is another with every message. The table of what was sent before, which HPACK looks things up in, is not to learn
+/// it, for each would drive out one of those that come again: it goes as sensitive fields do (RFC 7541, 6.2.3).
+const UNLIKE: KnownSet = KnownSet::of(&[Known::Traceparent, Known::XRequestId]);
 
 /// The same head for HTTP/2: without a reason, and without what is for HTTP/1's connections.
 pub(super) fn interpret(head: &ResponseHead) -> Response<()> {
@@ -43,13 +48,16 @@ pub(super) fn interpret(head: &ResponseHead) -> Response<()> {
 /// The fields that go on and are not in `dropped`.
 pub(super) fn fields(of: &Fields, dropped: KnownSet) -> HeaderMap {
     let mut fields = HeaderMap::with_capacity(of.len());
-    for field in of.iter() {
+    for (field, value) in of.iter_shared() {
         if field.skipped || dropped.contains(field.known) {
             continue;
         }
         // What was parsed is valid, but for names beyond what a HeaderMap takes, which nobody uses.
-        let name = HeaderName::from_bytes(field.name);
-        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(field.value)) {
+        let name = names::of(field.known).or_else(|| HeaderName::from_bytes(field.name).ok());
+        if let (Some(name), Ok(mut value)) = (name, HeaderValue::from_maybe_shared(value)) {
+            if UNLIKE.contains(field.known) {
+                value.set_sensitive(true);
+            }
             fields.append(name, value);
         }
     }
