@@ -136,12 +136,17 @@ impl Decoder {
                 }
                 continue;
             }
-            let trailing = self.is_trailing();
+            let start = at;
+            while at < buffer.len() && self.is_trailing() {
+                self.state = self.step(buffer[at])?;
+                at += 1;
+            }
+            if at > start {
+                part(Part::Trailers(&buffer[start..at]));
+                continue;
+            }
             self.state = self.step(buffer[at])?;
             at += 1;
-            if trailing {
-                part(Part::Trailers(&buffer[at - 1..at]));
-            }
         }
         Ok(at)
     }
