@@ -24,6 +24,11 @@ use crate::wire::head::RequestHead;
 use crate::wire::http1::{BodyReader, Scan, parse_request};
 use crate::wire::websocket;
 
+thread_local! {
+    /// Where heads are parsed. Each is another form of itself a moment later, but the room for one stays.
+    static HEAD: RefCell<RequestHead> = RefCell::default();
+}
+
 /// A place for one request on a connection to a backend.
 #[derive(Debug)]
 pub struct Asked {
@@ -87,7 +92,9 @@ impl Asked {
     pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut writing = self.writing.borrow_mut();
         match &mut *writing {
-            Writing::Head(..) => Poll::Ready(self.write_head(&mut writing, bytes)),
+            Writing::Head(..) => {
+                Poll::Ready(HEAD.with_borrow_mut(|head| self.write_head(&mut writing, bytes, head)))
+            }
             Writing::Body(body) => {
                 let taken = ready!(body.poll_write(cx, bytes))?;
                 if body.is_done() {
@@ -101,23 +108,27 @@ impl Asked {
     }
 
     /// Takes what belongs to the head, and sends it once it is whole.
-    fn write_head(&self, writing: &mut Writing, bytes: &[u8]) -> io::Result<usize> {
+    fn write_head(
+        &self,
+        writing: &mut Writing,
+        bytes: &[u8],
+        head: &mut RequestHead,
+    ) -> io::Result<usize> {
         let Writing::Head(connection, start) = writing else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
-        let mut head = RequestHead::new();
         let (taken, whole) = start.take(bytes, |bytes| {
-            parse_request(bytes, &mut Scan::default(), &mut head)
+            parse_request(bytes, &mut Scan::default(), head)
         })?;
         if !whole {
             return Ok(taken);
         }
-        let accept = websocket::key_of(&head).map(websocket::accept);
+        let accept = websocket::key_of(head).map(websocket::accept);
         let tunnel = accept.is_some();
         let ends = head.body() == BodyKind::None && !tunnel;
         self.accept.replace(accept);
         self.head_only.set(head.method() == "HEAD");
-        let request = interpret_request(&head, self.encrypted).map_err(io::Error::other)?;
+        let request = interpret_request(head, self.encrypted).map_err(io::Error::other)?;
         let sent = connection.send_request(request, ends);
         let (answer, stream) = sent.map_err(io::Error::other)?;
         *self.reading.borrow_mut() = Reading::Head(answer);

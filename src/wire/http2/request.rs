@@ -2,6 +2,7 @@
 
 use h2::ext::Protocol;
 use http::request::Parts;
+use http::uri::{self, Authority, PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 
 use super::incoming::Shape;
@@ -112,13 +113,16 @@ pub(super) fn interpret_request(
     head: &RequestHead,
     encrypted: bool,
 ) -> Result<Request<()>, http::Error> {
-    let scheme = if encrypted { "https" } else { "http" };
-    let uri = Uri::builder()
-        .scheme(scheme)
-        .authority(head.authority())
-        .path_and_query(head.target())
-        .build()?;
-    let mut request = Request::builder().method(head.method()).uri(uri).body(())?;
+    let mut uri = uri::Parts::default();
+    uri.scheme = Some(match encrypted {
+        true => Scheme::HTTPS,
+        false => Scheme::HTTP,
+    });
+    uri.authority = Some(Authority::try_from(head.authority())?);
+    uri.path_and_query = Some(PathAndQuery::try_from(head.target())?);
+    let mut request = Request::new(());
+    *request.method_mut() = Method::from_bytes(head.method().as_bytes())?;
+    *request.uri_mut() = Uri::from_parts(uri)?;
     let dropped = OF_CONNECTION.with(KnownSet::of(&[Known::Host]));
     *request.headers_mut() = fields(head.fields(), dropped);
     if websocket::key_of(head).is_some() {

@@ -35,6 +35,11 @@ pub struct Ends {
     pub encrypted: bool,
 }
 
+thread_local! {
+    /// Where heads are parsed. Each is another form of itself a moment later, but the room for one stays.
+    static HEAD: RefCell<ResponseHead> = RefCell::default();
+}
+
 /// A request and the way back. Both directions are used by one task, at the same time.
 #[derive(Debug)]
 pub struct Served {
@@ -151,7 +156,9 @@ enum State {
 impl Writing {
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.state {
-            State::Head(..) => Poll::Ready(self.write_head(bytes)),
+            State::Head(..) => {
+                Poll::Ready(HEAD.with_borrow_mut(|head| self.write_head(bytes, head)))
+            }
             State::Body(body) => {
                 let taken = ready!(body.poll_write(cx, bytes))?;
                 if body.is_done() {
@@ -165,25 +172,24 @@ impl Writing {
     }
 
     /// Takes what belongs to the head, and sends it once it is whole.
-    fn write_head(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    fn write_head(&mut self, bytes: &[u8], head: &mut ResponseHead) -> io::Result<usize> {
         let State::Head(respond, start) = &mut self.state else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
         let method = if self.head_only { "HEAD" } else { "GET" };
-        let mut head = ResponseHead::new();
         let (taken, whole) = start.take(bytes, |bytes| {
-            parse_response(bytes, &mut Scan::default(), method, &mut head)
+            parse_response(bytes, &mut Scan::default(), method, head)
         })?;
         if !whole {
             return Ok(taken);
         }
         if head.is_interim() {
-            let sent = respond.send_informational(interpret(&head));
+            let sent = respond.send_informational(interpret(head));
             return sent.map(|()| taken).map_err(io::Error::other);
         }
         let tunnel = head.status() == 101;
         let ends = head.body() == BodyKind::None && !tunnel;
-        let stream = respond.send_response(interpret(&head), ends);
+        let stream = respond.send_response(interpret(head), ends);
         let stream = stream.map_err(io::Error::other)?;
         self.state = match ends {
             true => State::Done,
