@@ -137,7 +137,7 @@ impl Asked {
             false if tunnel => Writing::Tunnel(Box::new(Outgoing::tunnel(stream))),
             false => {
                 let reader = BodyReader::request(head.body());
-                Writing::Body(Box::new(Outgoing::new(stream, reader)))
+                Writing::Body(Box::new(Outgoing::of_request(stream, reader)))
             }
         };
         Ok(taken)

@@ -19,9 +19,15 @@ pub(super) struct Outgoing {
     pending: Bytes,
     /// Bytes of that write.
     taken: usize,
+    /// Bytes that may go without room for them.
+    ahead: usize,
     /// The trailer section as far as it has come.
     trailers: Vec<u8>,
 }
+
+/// Bytes of a request's body that are left with the connection together with its head. A stream has no room of its own
+/// until its head was sent: whoever waits for that wakes up once more, and writes twice what fits into one.
+const WITH_HEAD: usize = 16 * 1024;
 
 impl Outgoing {
     /// `reader` follows the body's framing.
@@ -31,7 +37,16 @@ impl Outgoing {
             reader,
             pending: Bytes::new(),
             taken: 0,
+            ahead: 0,
             trailers: Vec::new(),
+        }
+    }
+
+    /// The body of a request whose head was only just given to the connection.
+    pub(super) fn of_request(stream: SendStream<Bytes>, reader: BodyReader) -> Self {
+        Self {
+            ahead: WITH_HEAD,
+            ..Self::new(stream, reader)
         }
     }
 
@@ -64,7 +79,7 @@ impl Outgoing {
         self.stream.poll_reset(cx).map(|_| ())
     }
 
-    /// Ready when the peer's window had room for all of it. One that is pending is to be repeated with the same bytes.
+    /// Ready when the peer's window had room for all of it, but for what went with a request's head. One that is pending is to be repeated with the same bytes.
     pub(super) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
@@ -79,6 +94,7 @@ impl Outgoing {
         while !self.pending.is_empty() {
             self.stream.reserve_capacity(self.pending.len());
             let room = match self.stream.capacity() {
+                0 if self.ahead > 0 => std::mem::take(&mut self.ahead),
                 0 => match ready!(self.stream.poll_capacity(cx)) {
                     Some(room) => room.map_err(io::Error::other)?,
                     None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
