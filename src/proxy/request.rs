@@ -29,9 +29,11 @@ use super::sticky;
 use super::trace::{self, Trace};
 use super::upgrade::{self, Tunnel};
 use super::upload::Upload;
+use super::worker::Worker;
 use crate::config::Policy;
 use crate::routing::{RouteEntry, Snapshot};
-use crate::telemetry::access_log::Format;
+use crate::telemetry::access_log::{Access, Format};
+use crate::telemetry::traces::Sampled;
 use crate::wire::field::Known;
 use crate::wire::head::RequestHead;
 use crate::wire::http1::{MAX_HEAD, Parsed, Scan, parse_request};
@@ -144,31 +146,21 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
     let mut path = Path::default();
 
     let upload = Upload::new(exchange.request.body(), &exchange.inbound);
-    let (mut upload, refused) = match upload {
+    let (mut upload, broken) = match upload {
         Ok(upload) => (upload, None),
-        Err(refusal) => (
-            Upload::none(),
-            Some(Unanswered::unasked(Failure::Refused(refusal))),
-        ),
+        Err(refusal) => (Upload::none(), Some(Failure::Refused(refusal))),
     };
-    let broken = refused.is_some();
-    let refused = refused.or_else(|| count_forwards(&mut exchange.request));
-    let unknown = upgrade::is_of_unknown_protocol(&exchange.request);
-    let refused = refused.or(unknown.then(|| Unanswered::unasked(Failure::UnknownProtocol)));
     // Until the answer has ended.
     let under_way = worker.shared.overload.as_ref().map(Overload::begin);
-    let refused = match under_way {
-        Some(None) => refused.or(Some(Unanswered::unasked(Failure::Overloaded))),
-        _ => refused,
-    };
-    let refused = match refused {
-        None if exchange.request.fields().has(Known::SynodMinRevision) => {
-            // Rare enough to have its room elsewhere.
-            let waiting = Box::pin(min_revision::wait(client, &exchange.request));
-            waiting.await.err().map(Unanswered::unasked)
-        }
-        refused => refused,
-    };
+    let mut refused = broken.or_else(|| unroutable(&mut exchange.request));
+    if let Some(None) = under_way {
+        refused = refused.or(Some(Failure::Overloaded));
+    }
+    if refused.is_none() && exchange.request.fields().has(Known::SynodMinRevision) {
+        // Rare enough to have its room elsewhere.
+        let waiting = Box::pin(min_revision::wait(client, &exchange.request));
+        refused = waiting.await.err();
+    }
     if client.listener.forwarded_header {
         let https = client.stream.is_tls();
         forwarded::append(&mut exchange.request, &exchange.peer, https);
@@ -182,7 +174,7 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
         let request = &exchange.request;
         let route = snapshot.route(&asked(request, &Believed::of(request, client)));
         let result = match (refused, route) {
-            (Some(refused), _) => Err(refused),
+            (Some(refused), _) => Err(Unanswered::unasked(refused)),
             (None, None) => Err(Unanswered::unasked(Failure::NoRoute)),
             (None, Some(route)) => {
                 let ruled = policy::rule(route, client, exchange, &mut upload, &mut ruling);
@@ -228,7 +220,7 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
     };
 
     let revision = snapshot.revision.0;
-    let whole = !broken && upload.is_whole();
+    let whole = broken.is_none() && upload.is_whole();
     upload.forget(&mut exchange.inbound, &record);
     let (status, reason, after, at) = match result {
         Ok(answered) => {
@@ -242,43 +234,83 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
             (status, lost.failure.name(), after, Instant::now())
         }
     };
-    let ending = Ending {
-        status,
-        reason,
-        revision,
+    let outcome = Outcome {
+        route: route.map(|route| &**route),
+        path,
+        request_id,
+        at,
+        ending: Ending {
+            status,
+            reason,
+            revision,
+        },
     };
-    let route = route.map(|route| &**route);
-    if let Some(route) = route {
-        record.count(route, status, at);
-    }
-    let line = worker.shared.access_log.as_ref().map(|log| {
-        let from = record::client_of(&exchange.request, client.peer, &client.listener);
-        let mut line = record.access(from, &exchange.request, request_id, route, path, ending);
-        if log.format() == Format::Combined {
-            record::add_agent(&mut line, &exchange.request);
-        }
-        (log, line)
-    });
-    let traced = trace::ended(&mut record, client, exchange, request_id, route, ending);
+    let told = tell(client, exchange, &mut record, outcome);
     match (switched, route) {
         (Some(switched), Some(route)) => After::Tunnel(Box::new(Tunnel {
             switched,
             ahead: exchange.take_inbound(),
             started: record.started,
             metrics: route.metrics.clone(),
-            line: line.map(|(_, line)| line),
-            traced,
+            line: told.line,
+            traced: told.traced,
         })),
         _ => {
-            if let (Some(tracer), Some(traced)) = (&worker.shared.tracer, traced) {
-                tracer.record(traced);
-            }
-            if let Some((log, line)) = line {
-                log.record(line);
-            }
+            told.send(&worker);
             after
         }
     }
+}
+
+/// What became of a request.
+struct Outcome<'a> {
+    route: Option<&'a RouteEntry>,
+    path: Path,
+    request_id: &'a str,
+    at: Instant,
+    ending: Ending,
+}
+
+/// What the access log and the collector of traces are to be told of a request.
+struct Told {
+    line: Option<Box<Access>>,
+    traced: Option<Box<Sampled>>,
+}
+
+impl Told {
+    fn send(self, worker: &Worker) {
+        if let (Some(tracer), Some(traced)) = (&worker.shared.tracer, self.traced) {
+            tracer.record(traced);
+        }
+        if let (Some(log), Some(line)) = (&worker.shared.access_log, self.line) {
+            log.record(line);
+        }
+    }
+}
+
+/// Counts what became of the request, and words it for others.
+fn tell(client: &Client, exchange: &Exchange, record: &mut Record, outcome: Outcome<'_>) -> Told {
+    let Outcome {
+        route,
+        path,
+        request_id,
+        at,
+        ending,
+    } = outcome;
+    if let Some(route) = route {
+        record.count(route, ending.status, at);
+    }
+    let log = client.worker.shared.access_log.as_ref();
+    let line = log.map(|log| {
+        let from = record::client_of(&exchange.request, client.peer, &client.listener);
+        let mut line = record.access(from, &exchange.request, request_id, route, path, ending);
+        if log.format() == Format::Combined {
+            record::add_agent(&mut line, &exchange.request);
+        }
+        line
+    });
+    let traced = trace::ended(record, client, exchange, request_id, route, ending);
+    Told { line, traced }
 }
 
 async fn forward<'a>(
@@ -377,17 +409,24 @@ async fn fail(
     (status, after)
 }
 
+/// Why it goes to no route, whichever there are.
+fn unroutable(request: &mut RequestHead) -> Option<Failure> {
+    let ends = count_forwards(request);
+    let unknown = upgrade::is_of_unknown_protocol(request);
+    ends.or(unknown.then_some(Failure::UnknownProtocol))
+}
+
 /// Counts this forwarding where Max-Forwards bounds them (RFC 9110, 7.6.2); the answer, if none is left.
-fn count_forwards(request: &mut RequestHead) -> Option<Unanswered> {
+fn count_forwards(request: &mut RequestHead) -> Option<Failure> {
     let left = request.max_forwards()?;
     if let Some(left) = left.checked_sub(1) {
         request.set_max_forwards(left);
         return None;
     }
-    Some(Unanswered::unasked(match request.method() {
+    Some(match request.method() {
         "TRACE" => Failure::TraceEndsHere,
         _ => Failure::OptionsEndHere,
-    }))
+    })
 }
 
 /// RFC 9110, 9.2.2. A method nobody knows is none.
