@@ -142,16 +142,21 @@ impl Handle {
         answer
     }
 
-    /// Waits a little, or for a change of the standing. False once the deadline has passed.
+    /// Waits a little, or for a change of the standing; for none where the replica has failed, for it was its last one,
+    /// and who waited for an attempt has seen it. False once the deadline has passed.
     pub(super) async fn pause(
         &self,
         standing: &mut watch::Receiver<Standing>,
         deadline: Instant,
     ) -> bool {
         let again = Instant::now() + AGAIN;
-        if standing.borrow().asks().is_some() {
+        let (asks, failed) = {
+            let now = standing.borrow();
+            (now.asks().is_some(), now.state.failure().is_some())
+        };
+        if asks {
             sleep_until(again.min(deadline)).await;
-        } else {
+        } else if !failed {
             let _ = timeout_at(deadline, standing.changed()).await;
         }
         Instant::now() < deadline
@@ -200,5 +205,38 @@ impl Shared {
         let (reply, receiver) = oneshot::channel();
         self.offer(Event::Read { reply }).ok()?;
         receiver.await.ok().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::group::Group;
+    use super::super::reports::Reports;
+    use super::super::running::standing;
+    use super::super::tests::harness::LONG;
+    use super::*;
+    use crate::paxos::{Ballot, Epoch, Recovered};
+    use tokio::time::timeout;
+
+    #[tokio::test]
+    async fn a_replica_that_has_failed_is_not_waited_for() {
+        let group = Group::alone("a", [1; 16], [2; 16]);
+        let recovered = Recovered::empty(Ballot::initial(Epoch(1)));
+        let shared = Shared::new(group, standing(&recovered), Reports::new(None));
+        let handle = Handle(Arc::new(shared));
+        let mut watched = handle.0.standing.subscribe();
+        let soon = Instant::now() + AGAIN;
+        let (_reply, waits) = oneshot::channel();
+        let reason = "the log failed".to_owned();
+        handle.0.stand(|now| now.state = State::Failed { reason });
+        // It has looked at the failure by the time that its attempt ends.
+        let attempt = handle.attempt(NodeId(1), waits, &mut watched, soon);
+        assert!(matches!(attempt.await, Attempt::Unknown(_)));
+        let in_an_age = soon + 100 * LONG;
+        let pause = timeout(LONG, handle.pause(&mut watched, in_an_age));
+        assert_eq!(pause.await, Ok(true));
+        assert!(handle.leader(&mut watched).is_err());
     }
 }
