@@ -21,7 +21,7 @@ use super::keeper;
 use super::shared::{Event, Fetched, Shared};
 use super::transport::{Ended, within};
 use super::{Handle, ProposeError};
-use crate::paxos::{NodeId, Slot};
+use crate::paxos::{Ballot, NodeId, Slot};
 use crate::state::{Machine, Proposal, SessionId};
 
 /// Between two beats: a follower takes a voter for lost after a few of them.
@@ -282,12 +282,16 @@ fn epoch(shared: &Shared) -> u32 {
 
 fn beat(shared: &Shared) -> Beat {
     let (slot, digest) = shared.inspect(|machine: &Machine| (machine.applied(), machine.digest()));
-    let leader = shared.standing.borrow().leader;
+    // Of one moment: a leader is one of its epoch.
+    let (leader, Ballot { epoch, .. }) = {
+        let standing = shared.standing.borrow();
+        (standing.leader, standing.ballot)
+    };
     let age = leader.and_then(|leader| shared.reports.last_heard(shared, leader));
     Beat {
         slot,
         digest,
-        epoch: epoch(shared),
+        epoch: epoch.0,
         leader: leader.map_or(0, |NodeId(leader)| leader),
         age: age.map_or(0, |at: Instant| at.elapsed().as_millis() as u64),
     }

@@ -81,13 +81,13 @@ impl Following {
         }
     }
 
-    /// Returns once those that vote in place of this node, which did until now, have decided something, or at the stop.
-    /// Until then a voter that has missed the end of the epoch may have nobody else to learn of it.
+    /// Returns once those that vote in place of this node, which did until now, have a leader, or at the stop. Until then
+    /// a voter that has missed the end of the epoch may have nobody else to learn of it.
     async fn wait_for_successors(&self) {
         let mut backoff = FIRST_BACKOFF;
         while !self.stop.is_cancelled() {
             for address in self.addresses(None) {
-                let asked = self.stop.run_until_cancelled(self.has_decided(&address));
+                let asked = self.stop.run_until_cancelled(self.has_successors(&address));
                 match asked.await {
                     Some(Ok(false)) => {}
                     Some(Ok(true)) | None => return,
@@ -105,18 +105,23 @@ impl Following {
         }
     }
 
-    /// Whether the voter at `address` feeds what this node, removed as of its last slot, has not.
-    async fn has_decided(&self, address: &str) -> Result<bool, Ended> {
+    /// Whether the voter at `address` has a leader in a later epoch, in which this node has no vote: then a majority has
+    /// entered that epoch, and hands over all that was decided before. What is fed says less: this node may not have
+    /// applied all of its own epoch. (`one_that_waits_for_an_upgrade_hands_over_as_all_do`)
+    pub(super) async fn has_successors(&self, address: &str) -> Result<bool, Ended> {
         let slot = *self.shared.decided.borrow();
-        let (_, mut reader, _writer) = self.call(address, slot).await?;
+        let (mut welcome, mut reader, _writer) = self.call(address, slot).await?;
         reader.trust();
-        let began = Instant::now();
+        let (began, number) = (Instant::now(), self.shared.group().me);
         while began.elapsed() < SILENCE
             && let Some(body) = within(SILENCE, reader.next()).await?
         {
             match body {
-                // It is not asked for anything before, and feeds nothing that is not decided.
-                Body::Entries(_) | Body::Fetch(_) => return Ok(true),
+                Body::Welcome(news) => welcome = news,
+                // It knows no earlier epoch than this node's: else it would not be followed.
+                Body::Beat(beat) if beat.leader > 0 && beat.epoch == welcome.epoch => {
+                    return Ok(welcome.voters.iter().all(|voter| voter.id != number));
+                }
                 Body::Refusal(refusal) => return Err(Ended::Refused(refusal.reason)),
                 _ => {}
             }

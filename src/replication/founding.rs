@@ -211,22 +211,40 @@ impl Founding {
         act()
     }
 
-    /// A peer refuses this node. One that knows this directory lost what it promised is believed.
+    /// A peer refuses this node. One that knows this directory lost what it promised is believed. It may wait for the
+    /// disk.
     pub(super) fn refused(&self, refusal: &Refusal) {
         let own = self.shared.group().cluster.clone();
         if refusal.wiped && (own.is_empty() || own == refusal.cluster) {
             let _ = self.shared.inbox.push(Event::Fail(refusal.reason.clone()));
         }
-        let group = self.shared.group();
-        if group.me > 0 && own == refusal.cluster && Epoch(refusal.moved) > group.membership().epoch
-        {
-            let epoch = refusal.moved;
-            tracing::warn!(
-                epoch,
-                "this node was removed from the cluster while it was away"
-            );
-            let _ = self.shared.inbox.push(Event::Demoted);
+        if own == refusal.cluster {
+            self.moved(Epoch(refusal.moved));
         }
+    }
+
+    /// A peer has entered `epoch`, in which this node has no vote. Beside that peer it may be the only one to hold the
+    /// Seal of its own epoch, not knowing it decided: so it votes on, and hands over what it knows, as one that was there
+    /// when it was removed does. What it is told is not written down: it is told again after a start.
+    /// (`one_that_is_told_that_it_was_removed_keeps_its_vote_until_its_successors_have_a_leader`)
+    fn moved(&self, epoch: Epoch) {
+        let _keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut group = Group::clone(&self.shared.group());
+        if group.follower.is_some() || epoch <= group.membership().epoch {
+            return;
+        }
+        let epoch = epoch.0;
+        tracing::warn!(
+            epoch,
+            "this node was removed from the cluster while it was away"
+        );
+        self.shared.stand(|standing| {
+            if standing.state == State::Running {
+                standing.state = State::Removed;
+            }
+        });
+        group.follower = group.own().cloned();
+        self.shared.regroup(group);
     }
 }
 

@@ -78,7 +78,7 @@ impl Transport {
             Some(Body::Refusal(_)) => {
                 return Err(Ended::Refused("it does not begin with a hello".to_owned()));
             }
-            body => self.hello_in(body)?,
+            body => self.hello_in(body).await?,
         };
         // One that was removed still hands over what it knows, by the number it had.
         let group = self.shared.group();
@@ -100,25 +100,29 @@ impl Transport {
 
     /// What the other end says first.
     async fn hello(&self, reader: &mut Reader) -> Result<Hello, Ended> {
-        self.hello_in(within(HANDSHAKE, reader.next()).await?)
+        self.hello_in(within(HANDSHAKE, reader.next()).await?).await
     }
 
-    fn hello_in(&self, first: Option<Body>) -> Result<Hello, Ended> {
+    async fn hello_in(&self, first: Option<Body>) -> Result<Hello, Ended> {
         match first {
             Some(Body::Hello(hello)) => Ok(hello),
-            Some(Body::Refusal(refusal)) => Err(self.refused(&refusal)),
+            Some(Body::Refusal(refusal)) => Err(self.refused(refusal).await?),
             Some(_) => Err(Ended::Refused("it does not begin with a hello".to_owned())),
             None => Err(Ended::Broken(io::ErrorKind::UnexpectedEof.into())),
         }
     }
 
-    pub(super) fn refused(&self, refusal: &Refusal) -> Ended {
+    /// What a refusal comes to. Off the runtime's threads, for it may wait for the disk.
+    pub(super) async fn refused(&self, refusal: Refusal) -> io::Result<Ended> {
+        let reason = refusal.reason.clone();
         if !refusal.follower.is_empty() {
             // It is about to learn that it votes: no reason to leave it alone for long.
-            return Ended::Broken(io::Error::other(refusal.reason.clone()));
+            return Err(io::Error::other(reason));
         }
-        self.founding.refused(refusal);
-        Ended::Refused(format!("it refuses this node: {}", refusal.reason))
+        let founding = self.founding.clone();
+        let taken = tokio::task::spawn_blocking(move || founding.refused(&refusal));
+        taken.await.map_err(io::Error::other)?;
+        Ok(Ended::Refused(format!("it refuses this node: {reason}")))
     }
 
     /// Accepts a hello, or tells the other end why not.

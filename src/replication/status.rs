@@ -37,7 +37,7 @@ pub enum State {
         level: u32,
     },
     /// It has no vote any more: it serves what it has, and hands over what it knows, until those that vote in its place
-    /// have decided something; then it follows them.
+    /// have a leader; then it follows them.
     Removed,
     /// It takes no part until this process is started again; traffic goes on.
     Failed {

@@ -274,7 +274,7 @@ impl Transport {
                         return Err(Ended::Refused(reason));
                     }
                 },
-                Body::Refusal(refusal) => return Err(self.refused(&refusal)),
+                Body::Refusal(refusal) => return Err(self.refused(refusal).await?),
                 body => server.take(body)?,
             }
         }

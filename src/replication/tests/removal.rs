@@ -1,13 +1,58 @@
 //! A voter that is removed follows from then on, without a start in between.
 
-use super::harness::{LONG, Nodes, pools, put, until};
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::harness::{LONG, Nodes, pools, put, put_pool, until};
+use crate::replication::following::Following;
+use crate::replication::founding::Founding;
+use crate::replication::membership::Newcomer;
+use crate::replication::shared::Event;
+use crate::replication::storage::Memory;
 use crate::replication::{Handle, State};
+use crate::state::{Command, LEVEL};
 
 /// Whether it has no vote and a voter feeds it.
 fn follows(handle: &Handle) -> bool {
     let status = handle.status();
     let fed = status.following.is_some_and(|it| it.voter.is_some());
     fed && status.state == State::Running
+}
+
+/// Whether it still has the number it had as a voter, and has been told that others vote in its place.
+fn hands_over(handle: &Handle) -> bool {
+    let group = handle.0.group();
+    group.me > 0 && group.follower.is_some()
+}
+
+/// Has the leader end the epoch, whoever of the next voters is away.
+async fn seal(leader: &Handle, add: &[Newcomer], remove: &str) {
+    let (shared, remove) = (&leader.0, [remove.to_owned()]);
+    let details = shared.group().change(add, &remove);
+    let (reply, done) = oneshot::channel();
+    let event = Event::Seal {
+        epoch: shared.standing.borrow().ballot.epoch,
+        seal: details.expect("it makes sense").seal(),
+        reply,
+    };
+    assert!(shared.offer(event).is_ok(), "its replica runs");
+    assert_eq!(done.await, Ok(Ok(())));
+}
+
+/// Whether `asked` shows `handle` that those who vote in its place have a leader.
+async fn is_succeeded(handle: &Handle, asked: std::net::SocketAddr) -> bool {
+    let disk = Memory::new(1).boot().expect("a disk");
+    let following = Following {
+        founding: Arc::new(Founding::new(disk, handle.0.clone())),
+        shared: handle.0.clone(),
+        join: Vec::new(),
+        peer: None,
+        stop: CancellationToken::new(),
+    };
+    let asked = following.has_successors(&asked.to_string()).await;
+    asked.unwrap_or_else(|_| panic!("it is not answered"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -109,4 +154,66 @@ async fn one_that_lost_its_vote_has_none_after_its_next_start() {
         .await;
         nodes.drop("c").await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_is_told_that_it_was_removed_keeps_its_vote_until_its_successors_have_a_leader() {
+    let mut nodes = Nodes::started(&["a", "b", "c"]).await;
+    let a = nodes.handle("a");
+    put(&a, "first").await;
+    nodes.drop("c").await;
+    put(&a, "second").await;
+    let removed = a.change_members(Vec::new(), vec!["c".to_owned()], LONG);
+    removed.await.expect("two are left");
+    nodes.drop("b").await;
+    until("nobody to lead", || a.status().leader.is_none()).await;
+
+    nodes.start("c").await.expect("it has its directory");
+    let c = nodes.handle("c");
+    until("it to be told", || c.0.group().follower.is_some()).await;
+    assert!(hands_over(&c), "it may alone hold the end of the epoch");
+    assert_eq!(c.status().state, State::Removed);
+    assert!(!is_succeeded(&c, nodes.address("a")).await);
+    assert!(hands_over(&c));
+    nodes.start("b").await.expect("it has its directory");
+    until("it to follow", || follows(&c)).await;
+    assert_eq!(pools(&c), ["first", "second"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_waits_for_an_upgrade_hands_over_as_all_do() {
+    let mut nodes = Nodes::new(&["a", "b", "c"]);
+    nodes.level = LEVEL + 1;
+    for name in ["a", "b", "c"] {
+        nodes.start(name).await.expect("a new node starts");
+    }
+    let a = nodes.handle("a");
+    put(&a, "known").await;
+    nodes.drop("c").await;
+    let newer = Command {
+        level: LEVEL + 1,
+        ..put_pool("newer")
+    };
+    a.propose(newer, LONG).await.expect("all have known it");
+    nodes.level = LEVEL;
+    nodes.start("c").await.expect("it has its directory");
+    let c = nodes.handle("c");
+    let level = LEVEL + 1;
+    let upgrade = State::Upgrade { level };
+    until("it to say so", || c.status().state == upgrade).await;
+
+    nodes.drop("b").await;
+    put(&a, "without").await;
+    let leader = nodes.handle(&nodes.leader().await);
+    seal(&leader, &[], "c").await;
+    until("both to know", || {
+        a.0.group().epoch == 2 && hands_over(&c)
+    })
+    .await;
+    // It has not applied what it is fed of the epoch that it voted in.
+    assert!(!is_succeeded(&c, nodes.address("a")).await);
+    assert!(hands_over(&c));
+    nodes.level = LEVEL + 1;
+    nodes.start("b").await.expect("it has its directory");
+    until("it to follow", || c.0.group().me == 0).await;
 }
