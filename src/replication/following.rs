@@ -160,11 +160,14 @@ impl Following {
     }
 
     /// Whom to call, in order: the voters it knows as luck has them, so that followers spread, but last the one it
-    /// has just lost; then those it was started with.
+    /// has just lost; then those it was started with. Never itself, which may not know yet that it is one of them.
     fn addresses(&self, lost: Option<&str>) -> Vec<String> {
         let group = self.shared.group();
-        let known = group.members.iter().map(|member| member.address.clone());
-        let mut addresses: Vec<String> = known.filter(|address| !address.is_empty()).collect();
+        let others = group.members.iter().filter(|member| member.id != group.me);
+        let own = self.peer.as_ref().map(ToString::to_string);
+        let known = others.map(|member| member.address.clone());
+        let known = known.filter(|at| !at.is_empty() && Some(at) != own.as_ref());
+        let mut addresses: Vec<String> = known.collect();
         addresses.shuffle(&mut rand::rng());
         addresses.sort_by_key(|address| Some(address.as_str()) == lost);
         for told in self.join.iter().map(ToString::to_string) {
@@ -234,9 +237,8 @@ impl Following {
         writer.send(Body::Follow(follow)).await?;
         match within(HANDSHAKE, reader.next()).await? {
             Some(Body::Welcome(welcome)) => {
-                let name = welcome.voters.iter().find(|voter| voter.id == welcome.me);
-                let name = name.map_or("", |voter| &voter.name);
-                reader.vouches(name).map_err(Ended::Refused)?;
+                let speaker = welcome.speaker().unwrap_or_default();
+                reader.vouches(speaker).map_err(Ended::Refused)?;
                 self.welcomed(welcome.clone()).await?;
                 Ok((welcome, reader, writer))
             }

@@ -329,6 +329,18 @@ pub(super) struct Welcome {
     /// The number of the voter that speaks.
     #[prost(uint32, tag = "4")]
     pub(super) me: u32,
+    /// Its name: one that was removed is none of the voters, and still hands over what it knows.
+    #[prost(string, tag = "5")]
+    pub(super) name: String,
+}
+
+impl Welcome {
+    /// The name of who speaks, if it says who that is.
+    pub(super) fn speaker(&self) -> Option<&str> {
+        let listed = self.voters.iter().find(|voter| voter.id == self.me);
+        let name = listed.map_or(&self.name, |voter| &voter.name);
+        Some(name.as_str()).filter(|name| !name.is_empty())
+    }
 }
 
 /// One voter, as followers know it.

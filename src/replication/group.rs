@@ -203,6 +203,7 @@ impl Group {
             epoch,
             voters: self.members.iter().map(voter).collect(),
             me: self.me,
+            name: self.own().map(|own| own.name.clone()).unwrap_or_default(),
         }
     }
 
@@ -212,7 +213,7 @@ impl Group {
         if self.follower.is_none() {
             return Err("this node has been given a vote meanwhile".to_owned());
         }
-        if welcome.cluster.len() != 16 || !welcome.voters.iter().any(|v| v.id == welcome.me) {
+        if welcome.cluster.len() != 16 || welcome.speaker().is_none() {
             return Err("it does not say which cluster it is of".to_owned());
         }
         if !self.cluster.is_empty() && self.cluster != welcome.cluster {

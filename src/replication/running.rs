@@ -137,9 +137,9 @@ pub(super) async fn start_on<D: Disk + Sync>(
     };
     let (ready, applied) = oneshot::channel();
     let log = ground.start_log(wal, recovered)?;
-    let part = match shared.group().follower.is_some() {
-        true => Part::Follower(ground.follower(log, Some(ready))),
-        false => Part::Voter(ground.voter(log, Some(ready))),
+    let part = match shared.group().me > 0 {
+        true => Part::Voter(ground.voter(log, Some(ready))),
+        false => Part::Follower(ground.follower(log, Some(ready))),
     };
     let driver = std::thread::Builder::new().name("synod-replica".to_owned());
     let driver = driver.spawn(move || lifecycle::run(&ground.shared, part, &ground));
@@ -212,16 +212,16 @@ fn connect(shared: &Arc<Shared>, peers: Peers, options: &Options, tasks: &TaskTr
     Arc::new(transport).start(peers.listener, tasks);
 }
 
-/// What a voter does for others, whenever it is one.
+/// What a voter does for others, whenever it is one, and until it is demoted.
 async fn vote(shared: Arc<Shared>) {
     let (mut group, mut changed) = (shared.group_changes(), shared.group_changes());
     while group
-        .wait_for(|group| group.follower.is_none())
+        .wait_for(|group| group.me > 0)
         .await
         .is_ok()
     {
         tokio::select! {
-            _ = changed.wait_for(|group| group.follower.is_some() && group.me == 0) => {}
+            _ = changed.wait_for(|group| group.me == 0) => {}
             _ = async { tokio::join!(feeding::pump(shared.clone()), keeper::run(shared.clone())) } => {}
         }
     }
@@ -426,7 +426,8 @@ fn open<D: Disk>(disk: D, options: Options) -> Result<Opened<D>, StartError> {
 /// crash may have come between the two, and damage may have cut the log.
 fn go_on_from(group: &mut Group, recovered: &mut Recovered) {
     let promised = recovered.promised.epoch;
-    let follows = group.follower.is_some();
+    // One that was removed keeps its number until it may follow. (`a_removed_voter_hands_over_after_a_start_too`)
+    let follows = group.me == 0;
     // A follower's checkpoint may be of an epoch that it has not entered. The one it has entered may have given it the
     // vote that it lost since. (`one_that_lost_its_vote_has_none_after_its_next_start`)
     if let Some(Succession { epoch, seal }) = recovered.entered_by()
@@ -438,10 +439,7 @@ fn go_on_from(group: &mut Group, recovered: &mut Recovered) {
     {
         group.enter(epoch, &details);
     }
-    if group.follower.is_some() {
-        // What voted once and was removed is a follower like all others.
-        group.me = 0;
-    } else {
+    if group.me > 0 {
         let initial = Ballot::initial(group.membership().epoch);
         recovered.promised = recovered.promised.max(initial);
     }
@@ -454,7 +452,7 @@ fn share(group: Group, recovered: &Recovered, options: &Options) -> Arc<Shared> 
         .with_tls(options.tls.clone())
         .knowing(options.level);
     let group = shared.group();
-    if group.follower.is_some() {
+    if group.me == 0 {
         let known = !group.cluster.is_empty();
         tracing::info!(node = %options.name, known, "this node has no vote: it follows a cluster");
         let why = "it has not reached a voter yet".to_owned();
@@ -464,6 +462,9 @@ fn share(group: Group, recovered: &Recovered, options: &Options) -> Arc<Shared> 
                 false => State::Joining { why },
             };
         });
+    } else if group.follower.is_some() {
+        tracing::info!(node = %options.name, "this node was removed: it hands over what it knows");
+        shared.stand(|standing| standing.state = State::Removed);
     } else if group.complete {
         let cluster = super::group::hex(&group.cluster);
         tracing::info!(node = %options.name, %cluster, "the replica starts");

@@ -217,3 +217,39 @@ async fn one_that_waits_for_an_upgrade_hands_over_as_all_do() {
     nodes.start("b").await.expect("it has its directory");
     until("it to follow", || c.0.group().me == 0).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_voter_hands_over_after_a_start_too() {
+    let mut nodes = Nodes::started(&["a"]).await;
+    let at = successor_of("a", &mut nodes).await;
+    nodes.drop("a").await;
+    nodes.start("a").await.expect("it has its directory");
+    let a = nodes.handle("a");
+    assert!(hands_over(&a));
+    assert_eq!(a.status().state, State::Removed);
+    nodes.join("d", "a", at).await.expect("its own port");
+    put(&nodes.handle("d"), "second").await;
+    until("it to follow", || follows(&a)).await;
+    until("it to have all", || pools(&a) == ["first", "second"]).await;
+}
+
+/// Has `d` vote in place of the lone voter `of`, and not know: gives where it is to be started again.
+async fn successor_of(of: &str, nodes: &mut Nodes) -> std::net::SocketAddr {
+    let a = nodes.handle(of);
+    put(&a, "first").await;
+    let anywhere = ([127, 0, 0, 1], 0).into();
+    let at = nodes.join("d", of, anywhere).await.expect("it starts");
+    until("it to follow", || follows(&nodes.handle("d"))).await;
+    let known = a.0.reports.followers.all();
+    let [(instance, follower)] = &known[..] else {
+        panic!("one follows");
+    };
+    let newcomer = Newcomer {
+        name: follower.name.clone(),
+        instance: instance.clone(),
+        address: follower.peer.clone(),
+    };
+    nodes.drop("d").await;
+    seal(&a, &[newcomer], of).await;
+    at
+}
