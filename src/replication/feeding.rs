@@ -54,7 +54,11 @@ impl Feeding {
             cluster: group.cluster.clone(),
             ..Refusal::default()
         };
-        group.admits(&follow).map_err(refuse)?;
+        let known = |reason| Refusal {
+            known: group.has_no_vote("").and_then(|it| it.known),
+            ..refuse(reason)
+        };
+        group.admits(&follow).map_err(known)?;
         if follow.epoch > epoch(shared) {
             return Err(refuse("this voter knows an older membership".to_owned()));
         }

@@ -160,17 +160,19 @@ impl Following {
     }
 
     /// Whom to call, in order: the voters it knows as luck has them, so that followers spread, but last the one it
-    /// has just lost; then those it was started with. Never itself, which may not know yet that it is one of them.
+    /// has just lost; then those that followers told it of, and those it was started with. Never itself, which may not
+    /// know yet that it is one of them.
     fn addresses(&self, lost: Option<&str>) -> Vec<String> {
         let group = self.shared.group();
-        let others = group.members.iter().filter(|member| member.id != group.me);
         let own = self.peer.as_ref().map(ToString::to_string);
+        let callable = |at: &String| !at.is_empty() && Some(at) != own.as_ref();
+        let others = group.members.iter().filter(|member| member.id != group.me);
         let known = others.map(|member| member.address.clone());
-        let known = known.filter(|at| !at.is_empty() && Some(at) != own.as_ref());
-        let mut addresses: Vec<String> = known.collect();
+        let mut addresses: Vec<String> = known.filter(callable).collect();
         addresses.shuffle(&mut rand::rng());
         addresses.sort_by_key(|address| Some(address.as_str()) == lost);
-        for told in self.join.iter().map(ToString::to_string) {
+        let told = self.founding.told_of().into_iter().filter(callable);
+        for told in told.chain(self.join.iter().map(ToString::to_string)) {
             if !addresses.contains(&told) {
                 addresses.push(told);
             }
@@ -242,7 +244,10 @@ impl Following {
                 self.welcomed(welcome.clone()).await?;
                 Ok((welcome, reader, writer))
             }
-            Some(Body::Refusal(refusal)) => Err(Ended::Refused(refusal.reason)),
+            Some(Body::Refusal(refusal)) => {
+                self.founding.hears_of(&refusal);
+                Err(Ended::Refused(refusal.reason))
+            }
             Some(_) => Err(Ended::Refused("it does not answer as a voter".to_owned())),
             None => Err(Ended::Broken(io::ErrorKind::UnexpectedEof.into())),
         }

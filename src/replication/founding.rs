@@ -18,7 +18,7 @@ use super::shared::{Event, Shared};
 use super::status::State;
 use super::storage::{Disk, Error, document};
 use super::{Options, StartError};
-use crate::paxos::{Epoch, NodeId};
+use crate::paxos::{Epoch, MAX_VOTERS, NodeId};
 
 /// The file of the record, and its format.
 pub(super) const FILE: &str = "group";
@@ -91,6 +91,8 @@ pub(super) fn store<D: Disk>(disk: &D, group: &Group) -> Result<(), Error> {
 pub(super) struct Founding {
     shared: Arc<Shared>,
     keeper: Mutex<Keeper>,
+    /// Who votes, as the followers that this node took for voters know it: so far as it is news, and never written down.
+    told: Mutex<Option<Box<Welcome>>>,
 }
 
 /// Makes the record durable on whatever disk there is.
@@ -127,7 +129,11 @@ impl Founding {
             store,
             said: BTreeMap::new(),
         });
-        Self { shared, keeper }
+        Self {
+            shared,
+            keeper,
+            told: Mutex::default(),
+        }
     }
 
     /// Judges a hello. What must be remembered of it is durable when this returns: it may wait for the disk.
@@ -218,9 +224,29 @@ impl Founding {
         if refusal.wiped && (own.is_empty() || own == refusal.cluster) {
             let _ = self.shared.inbox.push(Event::Fail(refusal.reason.clone()));
         }
+        self.hears_of(refusal);
         if own == refusal.cluster {
             self.moved(Epoch(refusal.moved));
         }
+    }
+
+    /// Remembers who votes, where a refusal tells it: only to call them, for they judge and are judged like all others.
+    pub(super) fn hears_of(&self, refusal: &Refusal) {
+        let group = self.shared.group();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = told.as_ref().map_or(0, |told| told.epoch).max(group.epoch);
+        let ours = group.cluster.is_empty() || group.cluster == refusal.cluster;
+        let known = refusal.known.as_ref();
+        if let Some(known) = known.filter(|known| ours && known.epoch >= newest) {
+            *told = Some(known.clone());
+        }
+    }
+
+    /// Where those are that this node was told of by a follower.
+    pub(super) fn told_of(&self) -> Vec<String> {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let voters = told.iter().flat_map(|told| &told.voters).take(MAX_VOTERS);
+        voters.map(|voter| voter.address.clone()).collect()
     }
 
     /// A peer has entered `epoch`, in which this node has no vote. Beside that peer it may be the only one to hold the

@@ -146,6 +146,9 @@ pub(super) struct Refusal {
     /// To one that has no vote: the membership that says so; else 0.
     #[prost(uint32, tag = "5")]
     pub(super) moved: u32,
+    /// Of one that has no vote: who has, as far as it knows.
+    #[prost(message, optional, boxed, tag = "6")]
+    pub(super) known: Option<Box<Welcome>>,
 }
 
 impl Refusal {

@@ -279,6 +279,22 @@ impl Group {
         Ok(())
     }
 
+    /// What a node without a vote answers to one that takes it for a voter: nothing, where it has one. Who votes, as far
+    /// as it knows, may be news to the other, which may have no vote any more. (`one_whose_voters_all_follow_by_now_is_told_who_votes`)
+    pub(super) fn has_no_vote(&self, caller: &str) -> Option<Refusal> {
+        let own = self.follower.as_ref().filter(|_| self.me == 0)?;
+        let known = !self.cluster.is_empty();
+        let votes = self.members.iter().any(|member| member.name == caller);
+        Some(Refusal {
+            reason: format!("`{}` is a follower, and has no vote", own.name),
+            cluster: self.cluster.clone(),
+            follower: own.instance.clone(),
+            moved: if known && !votes { self.epoch } else { 0 },
+            known: known.then(|| Box::new(self.welcome(self.epoch))),
+            ..Refusal::default()
+        })
+    }
+
     /// Accepts who calls, or says why not. Where the record changed, it must be durable before anything is answered.
     pub(super) fn meet(&mut self, hello: &Hello) -> Result<NodeId, Refusal> {
         let refuse = |wiped, reason| Refusal {

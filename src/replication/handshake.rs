@@ -81,14 +81,7 @@ impl Transport {
             body => self.hello_in(body).await?,
         };
         // One that was removed still hands over what it knows, by the number it had.
-        let group = self.shared.group();
-        if let Some(own) = group.follower.as_ref().filter(|_| group.me == 0) {
-            let reason = format!("`{}` is a follower, and has no vote", own.name);
-            let refusal = Refusal {
-                reason,
-                follower: own.instance.clone(),
-                ..Refusal::default()
-            };
+        if let Some(refusal) = self.shared.group().has_no_vote(&hello.name) {
             return Err(refuse(refusal, &mut writer).await);
         }
         let accepted = self.judge(hello, &reader, &mut writer).await?;
@@ -115,13 +108,14 @@ impl Transport {
     /// What a refusal comes to. Off the runtime's threads, for it may wait for the disk.
     pub(super) async fn refused(&self, refusal: Refusal) -> io::Result<Ended> {
         let reason = refusal.reason.clone();
-        if !refusal.follower.is_empty() {
-            // It is about to learn that it votes: no reason to leave it alone for long.
-            return Err(io::Error::other(reason));
-        }
+        let follows = !refusal.follower.is_empty();
         let founding = self.founding.clone();
         let taken = tokio::task::spawn_blocking(move || founding.refused(&refusal));
         taken.await.map_err(io::Error::other)?;
+        if follows {
+            // It may be about to learn that it votes: no reason to leave it alone for long.
+            return Err(io::Error::other(reason));
+        }
         Ok(Ended::Refused(format!("it refuses this node: {reason}")))
     }
 

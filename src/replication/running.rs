@@ -215,11 +215,7 @@ fn connect(shared: &Arc<Shared>, peers: Peers, options: &Options, tasks: &TaskTr
 /// What a voter does for others, whenever it is one, and until it is demoted.
 async fn vote(shared: Arc<Shared>) {
     let (mut group, mut changed) = (shared.group_changes(), shared.group_changes());
-    while group
-        .wait_for(|group| group.me > 0)
-        .await
-        .is_ok()
-    {
+    while group.wait_for(|group| group.me > 0).await.is_ok() {
         tokio::select! {
             _ = changed.wait_for(|group| group.me == 0) => {}
             _ = async { tokio::join!(feeding::pump(shared.clone()), keeper::run(shared.clone())) } => {}

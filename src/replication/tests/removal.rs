@@ -206,10 +206,7 @@ async fn one_that_waits_for_an_upgrade_hands_over_as_all_do() {
     put(&a, "without").await;
     let leader = nodes.handle(&nodes.leader().await);
     seal(&leader, &[], "c").await;
-    until("both to know", || {
-        a.0.group().epoch == 2 && hands_over(&c)
-    })
-    .await;
+    until("both to know", || a.0.group().epoch == 2 && hands_over(&c)).await;
     // It has not applied what it is fed of the epoch that it voted in.
     assert!(!is_succeeded(&c, nodes.address("a")).await);
     assert!(hands_over(&c));
@@ -252,4 +249,33 @@ async fn successor_of(of: &str, nodes: &mut Nodes) -> std::net::SocketAddr {
     nodes.drop("d").await;
     seal(&a, &[newcomer], of).await;
     at
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_whose_voters_all_follow_by_now_is_told_who_votes() {
+    let mut nodes = Nodes::started(&["a", "b", "c"]).await;
+    let a = nodes.handle("a");
+    put(&a, "first").await;
+    let (anywhere, before, after) = (([127, 0, 0, 1], 0).into(), ["a", "b", "c"], ["d", "e", "f"]);
+    for name in after {
+        nodes.join(name, "a", anywhere).await.expect("it starts");
+    }
+    nodes.follow("x", "a").await.expect("it starts");
+    until("it to follow", || follows(&nodes.handle("x"))).await;
+    for away in ["c", "x"] {
+        nodes.drop(away).await;
+    }
+    let [add, remove] = [after, before].map(|names| names.map(str::to_owned).to_vec());
+    let replaced = a.change_members(add, remove, LONG).await;
+    replaced.expect("all that come are well");
+    for name in ["a", "b"] {
+        until("it to follow", || follows(&nodes.handle(name))).await;
+    }
+    put(&nodes.handle("d"), "second").await;
+    nodes.start("c").await.expect("it has its directory");
+    nodes.follow("x", "a").await.expect("it has its directory");
+    for name in ["c", "x"] {
+        let back = nodes.handle(name);
+        until("it to follow", || follows(&back) && pools(&back).len() == 2).await;
+    }
 }
