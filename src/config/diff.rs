@@ -119,7 +119,6 @@ fn route(path: &str, old: &Route, new: &Route, changes: &mut Vec<Change>) {
         matches,
         to,
         policies,
-        fence,
         policy: own,
     } = old;
     field(path, "match", matches, &new.matches, changes);
@@ -132,7 +131,6 @@ fn route(path: &str, old: &Route, new: &Route, changes: &mut Vec<Change>) {
         &list(&new.policies),
         changes,
     );
-    optional(path, "fence", fence, &new.fence, changes);
     let or_none = |policy: &Option<Arc<Policy>>| policy.clone().unwrap_or_default();
     policy(path, &or_none(own), &or_none(&new.policy), changes);
 }
@@ -142,6 +140,7 @@ fn policy(path: &str, before: &Policy, after: &Policy, changes: &mut Vec<Change>
         timeouts,
         retries,
         rate_limit,
+        fence,
         basic_auth,
         clients,
         redirect,
@@ -157,6 +156,7 @@ fn policy(path: &str, before: &Policy, after: &Policy, changes: &mut Vec<Change>
     } = before;
     optional(path, "timeouts", timeouts, &after.timeouts, changes);
     optional(path, "retries", retries, &after.retries, changes);
+    optional(path, "fence", fence, &after.fence, changes);
     optional(path, "basic_auth", basic_auth, &after.basic_auth, changes);
     optional(
         path,

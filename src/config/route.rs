@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::resource::Spec;
-use super::{Fence, HostPattern, KeyMatch, Name, Pattern, Policies, Policy, Wanted};
+use super::{HostPattern, KeyMatch, Name, Pattern, Policies, Policy, Wanted};
 
 /// What a request must look like, and which pools it goes to. Two routes may ask for the same; the oldest wins,
 /// then the name.
@@ -21,9 +21,6 @@ pub struct Route {
     /// The policies that it shares with other routes; each is there, in every config that was applied.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<Name>,
-    /// Which lock's tokens its requests must show.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fence: Option<Fence>,
     /// What it says itself of what it does besides, if anything.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Arc<Policy>>,

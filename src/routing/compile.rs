@@ -336,6 +336,10 @@ fn route_entry(
         .map(|target| target.weight)
         .filter(|weight| *weight > 0)
         .collect();
+    let fence = policy.as_ref().and_then(|policy| policy.fence.as_ref());
+    let rate = policy
+        .as_ref()
+        .and_then(|policy| policy.rate_limit.as_ref());
     RouteEntry {
         name: route.name.clone(),
         metrics: registry.route_metrics(&route.name),
@@ -345,13 +349,11 @@ fn route_entry(
         auth,
         split: Sequence::new(&weights),
         cursor: registry.split(&route.name),
-        fence: route.fence.as_ref().map(|fence| RouteFence {
+        fence: fence.map(|fence| RouteFence {
             header: fence.header.as_str().into(),
             gate: registry.fences().of(&fence.lock),
         }),
-        meter: (policy.as_ref())
-            .is_some_and(|policy| policy.rate_limit.is_some())
-            .then(|| registry.meter(&route.name)),
+        meter: rate.map(|_| registry.meter(&route.name)),
         policy,
     }
 }

@@ -6,6 +6,7 @@ mod clients;
 mod compress;
 mod cors;
 mod error_pages;
+mod fence;
 mod forward_auth;
 mod header_edits;
 mod injection;
@@ -26,6 +27,7 @@ pub use clients::Clients;
 pub use compress::{Coding, Compress};
 pub use cors::{Cors, Origin};
 pub use error_pages::ErrorPage;
+pub use fence::Fence;
 pub use forward_auth::ForwardAuth;
 pub use header_edits::{Edits, HeaderEdits};
 pub use injection::{Abort, Delay, FaultInjection};
@@ -50,6 +52,9 @@ pub struct Policy {
     /// The rate a route takes, each counting by itself; without limit unless said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
+    /// Which lock's tokens requests must show. A route's own alone: whoever grants the lock asks who has a fence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fence: Option<Fence>,
     /// Who may use it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clients: Option<Clients>,
@@ -107,6 +112,7 @@ impl Policy {
             timeouts,
             retries,
             rate_limit,
+            fence,
             clients,
             basic_auth,
             forward_auth,
@@ -123,6 +129,7 @@ impl Policy {
         take(&mut self.timeouts, timeouts);
         take(&mut self.retries, retries);
         take(&mut self.rate_limit, rate_limit);
+        take(&mut self.fence, fence);
         take(&mut self.clients, clients);
         take(&mut self.basic_auth, basic_auth);
         take(&mut self.forward_auth, forward_auth);

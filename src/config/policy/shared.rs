@@ -7,7 +7,7 @@ use crate::config::Name;
 use crate::config::resource::Spec;
 
 /// What several routes do besides sending their requests somewhere. It may have all that a route's own may, but for
-/// `redirect` and `rewrite`, which go by the route's path.
+/// `redirect` and `rewrite`, which go by the route's path, and `fence`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SharedPolicy {
     /// Its name, unique among policies.

@@ -6,7 +6,6 @@
 
 mod balance;
 mod capacity;
-mod fence;
 mod health;
 mod matches;
 mod nearest;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::fence::read_fence;
 use super::matches::read_match;
 use super::object::{Object, shown};
 use super::policy::read_own;
@@ -49,14 +48,12 @@ pub(in crate::config) fn read_route(
     });
     let to = read_targets(&object, &at.field("to"), faults);
     let policies = read_policies(&object, &at.field("policies"), faults);
-    let fence = read_fence(&object, &at.field("fence"), faults);
     let policy = read_own(&object, &matches.path, at, faults);
     Some(Route {
         name: name?,
         matches,
         to,
         policies,
-        fence,
         policy,
     })
 }

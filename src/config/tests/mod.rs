@@ -469,3 +469,32 @@ fn a_diff_leads_back_to_the_order_of_backends_that_went() {
         .for_each(|change| undo.take_back(change));
     assert!(undo.finish(before.revision).same_content(&before));
 }
+
+/// Checkpoints keep it, and nodes of different builds compare theirs: what a config had before a field was thought of may
+/// not change with it.
+#[test]
+fn a_digest_outlives_the_build_that_made_it() {
+    let whole = json!([{"op": "put", "path": "/config", "value": {
+        "pools": [{
+            "name": "web", "balance": "ewma", "slow_start": "30s", "protocol": "http2",
+            "backends": [{"id": "a", "address": "10.0.0.1:80", "weight": 3, "backup": 1}],
+            "health": {"http": {"path": "/ok", "host": "a.example", "body": "ok", "status": [204]}},
+            "outlier": {"max_percent": 20}, "limits": {"requests": 9}, "sticky": {"max_age": "1h"},
+        }],
+        "routes": [{
+            "name": "shop", "to": [{"pool": "web"}],
+            "match": {"hosts": ["*.example"], "path": {"prefix": "/y"}, "methods": ["GET"]},
+            "timeouts": {"try": "1s", "total": "1m"}, "retries": {"statuses": [503]},
+            "rate_limit": {"requests": 5, "by": {"header": "X-User"}},
+            "fence": {"lock": "deploy"}, "clients": {"allow": ["10.0.0.0/8"]},
+            "basic_auth": {"users": [{"name": "ann", "password_sha256": "0a".repeat(32)}]},
+            "forward_auth": {"pool": "web"}, "rewrite": {"host": "b.example"},
+            "cors": {"origins": ["*"]}, "max_body_bytes": 9, "compress": {},
+            "headers": {"request": {"set": {"A": "b"}}},
+            "fault_injection": {"abort": {"status": 500}},
+            "mirror": {"pool": "web"}, "error_pages": [{"status": "502-504", "body": "sorry"}],
+        }, {"name": "old", "match": {"path": {"exact": "/"}}, "redirect": {"host": "a.example"}}],
+    }}]);
+    let config = apply(&Config::default(), 7, whole).unwrap().config;
+    assert_eq!(config.digest(), 11_912_099_224_613_478_598);
+}

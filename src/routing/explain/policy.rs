@@ -7,8 +7,8 @@ use crate::config::policy::{
     Redirect, Rewrite,
 };
 use crate::config::{
-    HashOn, Name, Network, PathMatch, Policy, RateLimit, RouteRetries, RouteTimeouts, Statuses,
-    friendly,
+    Fence, HashOn, Name, Network, PathMatch, Policy, RateLimit, RouteRetries, RouteTimeouts,
+    Statuses, friendly,
 };
 use crate::routing::asked::Asked;
 use crate::routing::snapshot::{RouteEntry, Snapshot};
@@ -28,6 +28,7 @@ pub(super) fn does(snapshot: &Snapshot, route: &RouteEntry, asked: &Asked<'_>) -
         timeouts,
         retries,
         rate_limit,
+        fence,
         basic_auth,
         clients,
         redirect,
@@ -45,6 +46,10 @@ pub(super) fn does(snapshot: &Snapshot, route: &RouteEntry, asked: &Asked<'_>) -
     does.extend(rate_limit.iter().map(limits));
     does.extend(timeouts.iter().flat_map(hurries));
     does.extend(retries.iter().flat_map(repeats));
+    does.extend(fence.iter().map(|fence| {
+        let Fence { lock, header } = fence;
+        format!("takes only requests with a good token of lock {lock} in header {header}")
+    }));
     does.extend(max_body_bytes.map(|most| format!("takes bodies of at most {most} bytes")));
     does.extend(cors.iter().map(shares));
     does.extend(basic_auth.iter().map(|auth| {

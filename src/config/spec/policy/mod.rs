@@ -6,6 +6,7 @@ mod clients;
 mod compress;
 mod cors;
 mod error_pages;
+mod fence;
 mod forward_auth;
 mod header_edits;
 mod injection;
@@ -34,6 +35,7 @@ pub(super) fn read_own(
     faults: &mut Faults,
 ) -> Option<Arc<Policy>> {
     let mut policy = read_common(object, at, faults);
+    policy.fence = fence::read(object, &at.field("fence"), faults);
     if let Some(value) = object.get("redirect") {
         policy.redirect = redirect::read(value, path, &at.field("redirect"), faults);
     }

@@ -1,8 +1,8 @@
 //! Reads what a route demands of the holder of a lock.
 
-use super::matches::is_token;
-use super::object::{Object, shown};
 use crate::config::fault::{Faults, Pointer};
+use crate::config::spec::matches::is_token;
+use crate::config::spec::object::{Object, shown};
 use crate::config::{Fence, limits};
 
 const FENCE: &[&str] = &["lock", "header"];
@@ -10,11 +10,7 @@ const FENCE: &[&str] = &["lock", "header"];
 const HEADER: &str = "synod-lock-token";
 
 /// The fence of a route, if it has one.
-pub(super) fn read_fence(
-    route: &Object<'_>,
-    at: &Pointer<'_>,
-    faults: &mut Faults,
-) -> Option<Fence> {
+pub(super) fn read(route: &Object<'_>, at: &Pointer<'_>, faults: &mut Faults) -> Option<Fence> {
     let object = Object::read(route.get("fence")?, at, FENCE, faults)?;
     let lock = object.name("lock", faults);
     let header = match object.get("header") {

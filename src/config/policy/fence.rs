@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Name;
+use crate::config::Name;
 
 /// A request must show, in a header, a token of the lock that is still good.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
