@@ -284,9 +284,12 @@ impl<D: Disk + Sync> Ground<D> {
 
     /// Opens the log in place of who had it, to go on from the state that is here.
     fn reopen(&self) -> Result<OpenLog, StartError> {
-        let options = WalOptions::new(Ballot::initial(FIRST_EPOCH), false);
+        let options = WalOptions {
+            again: true,
+            ..WalOptions::new(Ballot::initial(FIRST_EPOCH), false)
+        };
         let open = || Wal::open(self.disk.clone(), options, |_| Ok(()));
-        // A start takes what is half written for left over.
+        // It takes a record that is half written for left over.
         let (wal, mut recovered, _) = self.founding.still(open)?;
         recovered.go_on_from(Slot(self.shared.inspect(Machine::applied)));
         self.start_log(wal, recovered)

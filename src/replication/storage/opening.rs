@@ -35,7 +35,7 @@ pub(super) fn open<D: Disk, T>(
     restore: impl FnMut(Bytes) -> Result<T, String>,
 ) -> Result<Opened<D::File, T>, Error> {
     let mut syncs = 1;
-    clear(disk)?;
+    clear(disk, options.again)?;
     let known = promise::load(disk)?;
     let known_synced = known.map_or(Position::default(), |promise| promise.log);
     let base = known.map_or(0, |promise| promise.base);
@@ -120,12 +120,15 @@ fn join<T>(
     Ok(joining.map(checkpoint::Meta::base))
 }
 
-/// Removes what was never given its name, and makes the names that are there durable.
-fn clear<D: Disk>(disk: &D) -> Result<(), Error> {
+/// Removes what was never given its name, but `again` nothing that is being fetched, and makes the names that are there
+/// durable. (`a_log_opened_again_leaves_what_is_being_fetched`)
+fn clear<D: Disk>(disk: &D, again: bool) -> Result<(), Error> {
     let names = disk
         .list()
         .map_err(Error::io("list", "the data directory"))?;
-    for name in names.iter().filter(|name| name.ends_with(TEMPORARY)) {
+    let fetched = |name: &&String| again && checkpoint::fetched_slot(name).is_some();
+    let unnamed = names.iter().filter(|name| name.ends_with(TEMPORARY));
+    for name in unnamed.filter(|name| !fetched(name)) {
         disk.remove(name).map_err(Error::io("remove", name))?;
     }
     disk.sync_directory()

@@ -299,38 +299,67 @@ fn a_state_that_no_checkpoint_holds_any_more_is_a_clear_refusal() {
     );
 }
 
+/// What a peer says of its checkpoint of slot 100.
+fn of_a_peer(content: &[u8]) -> checkpoint::Meta {
+    checkpoint::Meta {
+        slot: Slot(100),
+        ballot: ballot(3, 3),
+        size: content.len() as u64,
+        sum: crc32c::crc32c(content),
+        head: 0,
+    }
+}
+
+/// Goes on behind it.
+fn adopting(meta: checkpoint::Meta) -> Batch {
+    let log = LogChange::Adopt {
+        base: Some(meta.base()),
+        first: Slot(101),
+        entries: vec![entry(4, "next")],
+        synced: ballot(4, 2),
+    };
+    Batch {
+        promised: Some(ballot(4, 2)),
+        log: Some(log),
+        decided: Some(Slot(100)),
+    }
+}
+
+#[test]
+fn a_log_opened_again_leaves_what_is_being_fetched() {
+    let (memory, disk, wal) = compacted();
+    let content = content(100);
+    let (meta, half) = (of_a_peer(&content), 500);
+    disk.receive(&meta, 0, &content[..half])
+        .expect("a good disk");
+    disk.create("group.tmp").expect("a good disk");
+    drop(wal);
+    let again = WalOptions {
+        again: true,
+        ..options(false)
+    };
+    let (mut wal, ..) = Wal::open(disk.clone(), again, Ok).expect("it opens");
+    let left: Vec<String> = memory.names();
+    assert_eq!(left.iter().filter(|name| name.ends_with(".tmp")).count(), 1);
+    let rest = disk.receive(&meta, half as u64, &content[half..]);
+    rest.expect("a good disk");
+    disk.received(&meta).expect("it is whole");
+    wal.write(&[adopting(meta)]).expect("a good disk");
+}
+
 #[test]
 fn a_peers_checkpoint_counts_with_the_batch_that_adopts_it_or_not_at_all() {
     for step in 0..14 {
         let (memory, disk, mut wal) = compacted();
         let content = content(100);
-        let meta = checkpoint::Meta {
-            slot: Slot(100),
-            ballot: ballot(3, 3),
-            size: content.len() as u64,
-            sum: crc32c::crc32c(&content),
-            head: 0,
-        };
+        let meta = of_a_peer(&content);
         disk.receive(&meta, 0, &content[..500])
             .expect("a good disk");
         disk.receive(&meta, 500, &content[500..])
             .expect("a good disk");
         let whole = disk.received(&meta).expect("it is whole");
         assert_eq!((&whole.content[..], whole.succession), (&content[..], None));
-        let log = LogChange::Adopt {
-            base: Some(crate::paxos::Base {
-                slot: meta.slot,
-                ballot: meta.ballot,
-            }),
-            first: Slot(101),
-            entries: vec![entry(4, "next")],
-            synced: ballot(4, 2),
-        };
-        let batch = Batch {
-            promised: Some(ballot(4, 2)),
-            log: Some(log),
-            decided: Some(Slot(100)),
-        };
+        let batch = adopting(meta);
         memory.fail_sync_after(step);
         let written = wal.write(&[batch]).is_ok();
         drop((wal, disk));
