@@ -18,7 +18,7 @@ use super::shared::{Event, Shared};
 use super::status::State;
 use super::storage::{Disk, Error, document};
 use super::{Options, StartError};
-use crate::paxos::{Epoch, MAX_VOTERS, NodeId};
+use crate::paxos::{Epoch, MAX_VOTERS, NodeId, Role};
 
 /// The file of the record, and its format.
 pub(super) const FILE: &str = "group";
@@ -202,11 +202,17 @@ impl Founding {
 
     /// This node has no vote any more, which is durable when this returns: it follows from here on, and from its next
     /// start.
-    pub(super) fn demoted(&self) -> Result<(), String> {
+    pub(super) fn demoted(&self) -> Result<(), Error> {
         let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
         let mut group = Group::clone(&self.shared.group());
         group.demoted();
-        keeper.keep(&group)?;
+        (keeper.store)(&group)?;
+        // Before it is known without: from then on it may be fed.
+        self.shared.stand(|standing| {
+            let why = "it has not reached a voter yet".to_owned();
+            standing.state = State::Alone { why };
+            (standing.role, standing.leader) = (Role::Follower, None);
+        });
         self.shared.regroup(group);
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! leaving anybody waiting. A panic, of the core or in applying, ends the replica and not the process.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,8 +13,9 @@ use super::checkpoints::Checkpoints;
 use super::driver::Driver;
 use super::follower;
 use super::founding::Founding;
-use super::log::Log;
+use super::log::{FULL_PAUSE, Log, chain};
 use super::proposals::Proposals;
+use super::running::StartError;
 use super::shared::{Event, Shared};
 use super::status::State;
 use crate::paxos::{NodeId, Options, Recovered, Role};
@@ -48,16 +50,18 @@ pub(super) fn run(shared: &Shared, mut part: Part, changes: &dyn Changes) {
         };
         // The log's thread has ended with the part that had it.
         let next = match end {
-            End::Promoted => caught(|| changes.promote().map(Part::Voter)).flatten(),
-            End::Demoted => match step_down(shared, &mut proposals) {
-                Ok(()) => caught(|| changes.demote().map(Part::Follower)).flatten(),
-                Err(end) => return finish(shared, end, &mut proposals),
-            },
-            end => return finish(shared, end, &mut proposals),
+            End::Promoted => changed(|| changes.promote())
+                .map(Part::Voter)
+                .map_err(End::from),
+            End::Demoted => {
+                proposals.lose("this node has no vote any more");
+                step_down(shared, changes).map(Part::Follower)
+            }
+            end => Err(end),
         };
         part = match next {
             Ok(part) => part,
-            Err(why) => return finish(shared, End::Failed(why), &mut proposals),
+            Err(end) => return finish(shared, end, &mut proposals),
         };
     }
 }
@@ -66,9 +70,39 @@ pub(super) fn run(shared: &Shared, mut part: Part, changes: &dyn Changes) {
 /// from the state that it has. Or why it cannot.
 pub(super) trait Changes {
     /// A follower has been given a vote.
-    fn promote(&self) -> Result<Start, String>;
-    /// A voter has none any more.
-    fn demote(&self) -> Result<follower::Start, String>;
+    fn promote(&self) -> Result<Start, Hindrance>;
+    /// A voter has none any more. It may be tried again.
+    fn demote(&self) -> Result<follower::Start, Hindrance>;
+}
+
+/// Why a node does not come to its other part, and what is to be done.
+#[derive(Debug)]
+pub(super) enum Hindrance {
+    /// The disk is full.
+    Full(String),
+    /// Anything else.
+    Broken(String),
+}
+
+impl Hindrance {
+    /// What `error` says of the data directory, after a change that it hinders.
+    pub(super) fn of(change: &str, data: &Path, error: &StartError) -> Self {
+        let (data, cause) = (data.display(), chain(error));
+        let why = format!("{change} with what {data} holds: {cause}");
+        match error {
+            StartError::Storage(error) if error.is_for_want_of_space() => {
+                Self::Full(format!("{why}; free some space there"))
+            }
+            _ => Self::Broken(format!("{why}; mend that")),
+        }
+    }
+}
+
+impl From<Hindrance> for End {
+    fn from(hindrance: Hindrance) -> Self {
+        let (Hindrance::Full(why) | Hindrance::Broken(why)) = hindrance;
+        Self::Failed(format!("{why}, then start this node again"))
+    }
 }
 
 fn run_voter(mut start: Start, proposals: &mut Proposals) -> End {
@@ -85,13 +119,33 @@ fn run_voter(mut start: Start, proposals: &mut Proposals) -> End {
     guard(|| Driver::new(start, proposals).serve(connected, ready))
 }
 
-/// What waits was meant for a voter, or told by its log: a follower numbers its batches anew.
-fn step_down(shared: &Shared, proposals: &mut Proposals) -> Result<(), End> {
-    proposals.lose("this node has no vote any more");
-    let waiting = shared.inbox.take(Some(Instant::now()));
-    match End::Demoted.unless_ended_by(waiting) {
-        End::Demoted => Ok(()),
-        end => Err(end),
+/// Comes to follow. A full disk is waited for: what is here is served meanwhile, and nobody waits for a vote of it.
+fn step_down(shared: &Shared, changes: &dyn Changes) -> Result<follower::Start, End> {
+    let (mut until, mut told) = (Instant::now(), false);
+    loop {
+        pass_over(shared, until)?;
+        match changed(|| changes.demote()) {
+            Err(Hindrance::Full(why)) => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::error!("{why}, then this node follows");
+                }
+                shared.stand(|standing| standing.state = State::Full);
+            }
+            changed => return Ok(changed?),
+        }
+        until = Instant::now() + FULL_PAUSE;
+    }
+}
+
+/// What comes until then was meant for a voter, or told by its log: a follower numbers its batches anew.
+fn pass_over(shared: &Shared, until: Instant) -> Result<(), End> {
+    loop {
+        let waiting = shared.inbox.take(Some(until));
+        match End::Demoted.unless_ended_by(waiting) {
+            End::Demoted if Instant::now() >= until => return Ok(()),
+            End::Demoted => {}
+            end => return Err(end),
+        }
     }
 }
 
@@ -116,6 +170,11 @@ impl End {
 /// Runs what ends for a reason or by a panic.
 pub(super) fn guard(run: impl FnOnce() -> End) -> End {
     caught(run).unwrap_or_else(End::Failed)
+}
+
+/// Comes from one part to the other; a panic on the way is a hindrance like others.
+fn changed<T>(change: impl FnOnce() -> Result<T, Hindrance>) -> Result<T, Hindrance> {
+    caught(change).map_err(Hindrance::Broken).flatten()
 }
 
 /// Makes a reason of a panic: what is shared is left as after the last whole step.

@@ -16,7 +16,7 @@ use super::storage::{Error, Storage, checkpoint};
 use crate::paxos::{Batch, PersistId};
 
 /// How long a full disk is left alone before the same write is tried again.
-const FULL_PAUSE: Duration = Duration::from_millis(500);
+pub(super) const FULL_PAUSE: Duration = Duration::from_millis(500);
 
 /// What is decided waits so long for a batch to ride along with: no commit waits for it, only the report that a
 /// revision would survive a restart. Else the next commit of a lone client would wait behind a sync of its own.

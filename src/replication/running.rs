@@ -1,6 +1,7 @@
 //! Starting a node's replication and ending it: what is opened, in which order, and who runs.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
@@ -17,7 +18,7 @@ use super::fetching::Fetching;
 use super::following::Following;
 use super::founding::{self, Founding, waiting};
 use super::group::Group;
-use super::lifecycle::{self, Changes, Part, Start};
+use super::lifecycle::{self, Changes, Hindrance, Part, Start};
 use super::log::{Log, chain};
 use super::membership::{Details, FIRST_EPOCH};
 use super::offering::Offering;
@@ -133,6 +134,7 @@ pub(super) async fn start_on<D: Disk + Sync>(
         shared: shared.clone(),
         founding: founding.clone(),
         disk,
+        data: options.data.clone(),
         timing: Timing::of(&options),
     };
     let (ready, applied) = oneshot::channel();
@@ -246,6 +248,8 @@ struct Ground<D> {
     shared: Arc<Shared>,
     founding: Arc<Founding>,
     disk: D,
+    /// Where that disk is, for people.
+    data: PathBuf,
     timing: Timing,
 }
 
@@ -309,25 +313,22 @@ impl<D: Disk + Sync> Ground<D> {
 }
 
 impl<D: Disk + Sync> Changes for Ground<D> {
-    fn promote(&self) -> Result<Start, String> {
+    fn promote(&self) -> Result<Start, Hindrance> {
+        let change = "it has been given a vote, and cannot vote";
         let log = self.reopen();
-        let log = log.map_err(|error| format!("it cannot vote: {}", chain(&error)))?;
+        let log = log.map_err(|error| Hindrance::of(change, &self.data, &error))?;
         Ok(self.voter(log, None))
     }
 
-    fn demote(&self) -> Result<follower::Start, String> {
-        // Before it is known without: from then on it may be fed.
-        self.shared.stand(|standing| {
-            let why = "it has not reached a voter yet".to_owned();
-            standing.state = State::Alone { why };
-            (standing.role, standing.leader) = (Role::Follower, None);
-        });
+    fn demote(&self) -> Result<follower::Start, Hindrance> {
+        let change = "it has no vote any more, and cannot follow";
+        let hindered = |error| Hindrance::of(change, &self.data, &error);
         // What was decided beyond, and not applied, may not be in the log as decided: it comes again.
         let applied = Slot(self.shared.inspect(Machine::applied));
         self.shared.decided.send_replace(applied);
-        self.founding.demoted()?;
-        let log = self.reopen();
-        let log = log.map_err(|error| format!("it cannot follow: {}", chain(&error)))?;
+        let demoted = self.founding.demoted();
+        demoted.map_err(|error| hindered(error.into()))?;
+        let log = self.reopen().map_err(hindered)?;
         tracing::info!("this node has no vote any more: it follows those that have");
         Ok(self.follower(log, None))
     }

@@ -11,7 +11,7 @@ use crate::replication::checkpoints::{Checkpoints, Pace};
 use crate::replication::follower;
 use crate::replication::founding::Founding;
 use crate::replication::group::Group;
-use crate::replication::lifecycle::{self, Changes, Part, Start};
+use crate::replication::lifecycle::{self, Changes, Hindrance, Part, Start};
 use crate::replication::log::Log;
 use crate::replication::reports::Reports;
 use crate::replication::running::{standing, start_on};
@@ -141,11 +141,11 @@ impl Storage for NoDisk {
 struct Never;
 
 impl Changes for Never {
-    fn promote(&self) -> Result<Start, String> {
+    fn promote(&self) -> Result<Start, Hindrance> {
         unreachable!("it is a voter")
     }
 
-    fn demote(&self) -> Result<follower::Start, String> {
+    fn demote(&self) -> Result<follower::Start, Hindrance> {
         unreachable!("it is not removed")
     }
 }

@@ -12,6 +12,8 @@ use tokio::time::Instant;
 
 use crate::config::{Address, Revision, Transaction};
 use crate::paxos::Role;
+use crate::replication::running::start_on;
+use crate::replication::storage::Memory;
 use crate::replication::{Handle, Options, Pace, ProposeError, Running, StartError, State, start};
 use crate::state::{Body, Command, Key, LEVEL, Outcome, Stamp};
 use crate::tls::testing::Authority;
@@ -167,6 +169,14 @@ impl Nodes {
 
     pub(in crate::replication) async fn start(&mut self, name: &str) -> Result<(), StartError> {
         let started = start(self.options(name)).await?;
+        self.running.insert(name.to_owned(), started);
+        Ok(())
+    }
+
+    /// The same in memory.
+    pub(super) async fn start_on(&mut self, memory: &Memory, name: &str) -> Result<(), StartError> {
+        let (medium, options) = (memory.clone(), self.options(name));
+        let started = start_on(move |_| medium.boot(), options).await?;
         self.running.insert(name.to_owned(), started);
         Ok(())
     }

@@ -1,11 +1,12 @@
 //! A voter that is removed follows from then on, without a start in between.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::harness::{LONG, Nodes, pools, put, put_pool, until};
+use super::harness::{LONG, Nodes, not_proposed, pools, put, put_pool, until};
 use crate::replication::following::Following;
 use crate::replication::founding::Founding;
 use crate::replication::membership::Newcomer;
@@ -249,6 +250,27 @@ async fn successor_of(of: &str, nodes: &mut Nodes) -> std::net::SocketAddr {
     nodes.drop("d").await;
     seal(&a, &[newcomer], of).await;
     at
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_only_delays_that_a_removed_voter_follows() {
+    let (mut nodes, memory) = (Nodes::new(&["a"]), Memory::new(1));
+    nodes.start_on(&memory, "a").await.expect("a new node");
+    let at = successor_of("a", &mut nodes).await;
+    let files = memory.names().into_iter();
+    let used = files.filter_map(|name| memory.content(&name));
+    memory.limit(Some(used.map(|content| content.len() as u64).sum()));
+    nodes.join("d", "a", at).await.expect("its own port");
+    let (a, d) = (nodes.handle("a"), nodes.handle("d"));
+    put(&d, "second").await;
+    until("it to say so", || a.status().state == State::Full).await;
+    assert_eq!(pools(&a), ["first"], "it serves what it has");
+    let refused = a.propose(put_pool("third"), Duration::from_millis(300));
+    assert!(not_proposed(&refused.await));
+    memory.limit(None);
+    until("it to follow", || follows(&a)).await;
+    until("it to have all", || pools(&a) == ["first", "second"]).await;
+    put(&a, "third").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
