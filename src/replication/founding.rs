@@ -190,7 +190,8 @@ impl Founding {
         let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
         let mut group = Group::clone(&self.shared.group());
         group.enter(epoch, details);
-        keeper.keep(&group)?;
+        let kept = keeper.keep(&group);
+        kept.map_err(|why| format!("{why}; mend that, then start this node again"))?;
         self.shared.regroup(group);
         // Whoever votes is no longer waited for as the follower that it was.
         for member in &details.members {

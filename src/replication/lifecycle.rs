@@ -260,6 +260,7 @@ mod tests {
     use super::super::group::Group;
     use super::super::reports::Reports;
     use super::super::running::standing;
+    use super::super::storage;
     use super::*;
     use crate::paxos::{Ballot, Epoch};
 
@@ -281,5 +282,27 @@ mod tests {
         let _ = shared.inbox.push(Event::Stop);
         let ended = found(&shared, &mut connected);
         assert!(matches!(ended, Err(End::Stopped)));
+    }
+    #[test]
+    fn what_hinders_a_change_says_where_and_what_to_do() {
+        let failed = |kind: std::io::ErrorKind| {
+            let error = storage::Error::io("write", "group.tmp")(kind.into());
+            Hindrance::of("it cannot follow", Path::new("/data"), &error.into())
+        };
+        let full = failed(std::io::ErrorKind::StorageFull);
+        let Hindrance::Full(why) = &full else {
+            panic!("{full:?}");
+        };
+        assert!(why.contains("/data") && why.contains("cannot write group.tmp"));
+        assert!(why.ends_with("free some space there"), "{why}");
+        let broken = failed(std::io::ErrorKind::PermissionDenied);
+        assert!(matches!(broken, Hindrance::Broken(_)));
+        let End::Failed(why) = End::from(broken) else {
+            panic!("it ends the replica");
+        };
+        assert!(
+            why.ends_with("mend that, then start this node again"),
+            "{why}"
+        );
     }
 }
