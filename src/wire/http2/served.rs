@@ -49,18 +49,18 @@ pub struct Served {
 }
 
 impl Served {
-    /// Takes over what the client asked; none if that was malformed, and its stream is reset. `fragment` tells that its
-    /// path had one, of which nothing is left in the request.
+    /// Takes over what the client asked; none if that was malformed, and its stream is reset. `unseen` tells that it was
+    /// so in a way of which nothing is left in the request.
     pub fn new(
         request: Request<RecvStream>,
         mut respond: SendResponse<Bytes>,
         ends: &Arc<Ends>,
-        fragment: bool,
+        unseen: bool,
     ) -> Option<Self> {
         let (parts, body) = request.into_parts();
         let mut head = Vec::with_capacity(512);
-        let shape = match fragment {
-            true => Err(Malformed::Fragment),
+        let shape = match unseen {
+            true => Err(Malformed::Unseen),
             false => write_head(&parts, body.is_end_stream(), &mut head),
         };
         match shape {

@@ -27,7 +27,9 @@ impl Blocks {
     }
 
     /// Takes the next bytes of the frame, which may be its last. Tells what a block holds that has ended so.
-    pub(super) fn take(&mut self, piece: &[u8], last: bool) -> Option<Found> {
+    ///
+    /// What is invalid in a block is mended, if it came at once.
+    pub(super) fn take(&mut self, piece: &mut [u8], last: bool) -> Option<Found> {
         let (kind, flags) = self.frame?;
         if !last || !self.payload.is_empty() {
             self.payload.extend_from_slice(piece);
@@ -35,11 +37,10 @@ impl Blocks {
         if !last {
             return None;
         }
-        let gathered = std::mem::take(&mut self.payload);
-        let payload = if gathered.is_empty() {
-            piece
-        } else {
-            &gathered
+        let mut gathered = std::mem::take(&mut self.payload);
+        let payload = match gathered.is_empty() {
+            true => piece,
+            false => &mut gathered,
         };
         let Some(piece) = unframed(kind, flags, payload) else {
             return self.give_up();
@@ -51,15 +52,15 @@ impl Blocks {
         self.block.extend_from_slice(piece);
         match ended {
             true => {
-                let block = std::mem::take(&mut self.block);
-                self.read(&block)
+                let mut block = std::mem::take(&mut self.block);
+                self.read(&mut block)
             }
             false if self.block.len() > MOST => self.give_up(),
             false => None,
         }
     }
 
-    fn read(&mut self, block: &[u8]) -> Option<Found> {
+    fn read(&mut self, block: &mut [u8]) -> Option<Found> {
         let found = self.fields.read(block);
         found.map_or_else(|_| self.give_up(), Some)
     }
@@ -74,17 +75,17 @@ impl Blocks {
 }
 
 /// The payload of a frame without padding and priority; none if these are not as they must be.
-fn unframed(kind: u8, flags: u8, mut payload: &[u8]) -> Option<&[u8]> {
+fn unframed(kind: u8, flags: u8, mut payload: &mut [u8]) -> Option<&mut [u8]> {
     if kind == CONTINUATION {
         return Some(payload);
     }
     if flags & PADDED != 0 {
-        let (padding, rest) = payload.split_first()?;
+        let (padding, rest) = payload.split_first_mut()?;
         let end = rest.len().checked_sub(usize::from(*padding))?;
-        payload = &rest[..end];
+        payload = &mut rest[..end];
     }
     if flags & PRIORITY_FLAG != 0 {
-        payload = payload.get(5..)?;
+        payload = payload.get_mut(5..)?;
     }
     Some(payload)
 }

@@ -182,7 +182,7 @@ impl Meter {
             if self.skip > 0 {
                 let n = self.skip.min(bytes.len() - at);
                 self.skip -= n;
-                found = self.blocks.take(&bytes[at..at + n], self.skip == 0);
+                found = self.blocks.take(&mut bytes[at..at + n], self.skip == 0);
                 at += n;
             } else {
                 let n = (FRAME_HEAD - self.has).min(bytes.len() - at);
@@ -202,21 +202,25 @@ impl Meter {
                         flags_at = at.checked_sub(FRAME_HEAD - FLAGS);
                     }
                     if self.skip == 0 {
-                        found = self.blocks.take(&[], true);
+                        found = self.blocks.take(&mut [], true);
                     }
                 }
             }
             match found {
-                Some(found) if found.fragment && self.place == Place::Start => {
+                Some(found) if (found.fragment || found.invalid) && self.place == Place::Start => {
                     self.malformed.push(self.stream)
                 }
-                Some(found) if found.pseudo && self.place == Place::End => match flags_at {
-                    Some(flags) => {
-                        bytes[flags] &= !END_STREAM;
-                        self.reset(1);
+                Some(found) if (found.pseudo || found.invalid) && self.place == Place::End => {
+                    match flags_at {
+                        Some(flags) => {
+                            bytes[flags] &= !END_STREAM;
+                            self.reset(1);
+                        }
+                        None => return Some(Offence::Malformed),
                     }
-                    None => return Some(Offence::Malformed),
-                },
+                }
+                // What was mended passes nowhere unnoticed.
+                Some(found) if found.invalid => return Some(Offence::Malformed),
                 _ => {}
             }
         }

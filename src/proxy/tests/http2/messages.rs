@@ -27,13 +27,17 @@ fn fields_are_held_to_their_form() {
     let fields = block(&[(":method", "POST"), (":scheme", "http"), (":authority", "x")]);
     let told = frame(HEADERS, END_HEADERS, 1, joined(&[fields, remembered(":path", "/a")]));
     check(&[
-        ("8.2.1 names are lower case", with(&[("Accept", "a")]), Ended),
-        ("8.2.1 names are tokens", with(&[("a b", "a")]), Ended),
-        ("8.2.1 names hold no colon", with(&[("a:b", "a")]), Ended),
+        ("8.2.1 names are lower case", with(&[("Accept", "a")]), malformed),
+        ("8.2.1 in a code too", request(joined(&[get_block(), vec![0, 0x81, 0xBB, 1, b'b']])), malformed),
+        ("8.2.1 names are tokens", with(&[("a b", "a")]), malformed),
+        ("8.2.1 names hold no colon", with(&[("a:b", "a")]), malformed),
         ("8.2.1 names are not empty", with(&[("", "a")]), Ended),
-        ("8.2.1 values hold no CR", with(&[("a", "b\rc")]), Ended),
-        ("8.2.1 no LF", with(&[("a", "b\nc")]), Ended),
-        ("8.2.1 no NUL", with(&[("a", "b\0c")]), Ended),
+        ("8.2.1 values hold no CR", with(&[("a", "b\rc")]), malformed),
+        ("8.2.1 nor in a code", request(joined(&[get_block(), vec![0, 1, b'a', 0x84, 0xFF, 0xFF, 0xFF, 0xF7]])), Ended),
+        ("8.2.1 no LF", with(&[("a", "b\nc")]), malformed),
+        ("8.2.1 no NUL", with(&[("a", "b\0c")]), malformed),
+        ("8.2.1 nor in a code", request(joined(&[get_block(), vec![0, 1, b'a', 0x82, 0xFF, 0xC7]])), malformed),
+        ("8.2.1 trailers neither", joined(&[post(1), frame(HEADERS, 5, 1, block(&[("a", "b\0")]))]), malformed),
         ("8.2.1 values do not start with a blank", with(&[("a", " b")]), malformed),
         ("8.2.1 nor end with one", with(&[("a", "b\t")]), malformed),
         ("8.2.1 values may be empty", with(&[("a", "")]), Status(200)),
@@ -45,7 +49,7 @@ fn fields_are_held_to_their_form() {
         ("8.2.2 TE is trailers or nothing", with(&[("te", "gzip")]), malformed),
         ("8.2.2 TE may be trailers", with(&[("te", "trailers")]), Status(200)),
         ("8.3 pseudo fields come first", request(joined(&[block(&[("a", "b")]), get_block()])), malformed),
-        ("8.3 there is none but the known", with(&[(":test", "a")]), Ended),
+        ("8.3 there is none but the known", with(&[(":test", "a")]), malformed),
         ("8.3 none of an answer", request(joined(&[block(&[(":status", "200")]), get_block()])), malformed),
         ("8.1 none behind the body", joined(&[post(1), frame(HEADERS, 5, 1, block(&[(":path", "/")]))]), malformed),
         ("8.1 nor among others there", joined(&[post(1), frame(HEADERS, 5, 1, block(&[("a", "b"), (":status", "200")]))]), malformed),
@@ -53,6 +57,30 @@ fn fields_are_held_to_their_form() {
         ("8.1 nor from the dynamic one", joined(&[told, frame(HEADERS, 5, 1, [0xBE])]), malformed),
         ("8.1 trailers may have any other", joined(&[post(1), frame(HEADERS, 5, 1, block(&[("path", ":")]))]), Status(200)),
     ]);
+}
+
+#[test]
+fn what_no_field_has_is_the_end_of_its_stream_alone() {
+    let backend = Scripted::new(|peer, _| {
+        while peer.try_until("\r\n\r\n").is_some() {
+            peer.send(ok("hello"));
+        }
+    });
+    let proxy = Harness::to(&[backend.address]);
+    let mut raw = Raw::connect(&proxy);
+    let asked = |stream, more: &[u8]| {
+        let block = [&get_block(), more].concat();
+        frame(HEADERS, END_STREAM | END_HEADERS, stream, block)
+    };
+    raw.send(asked(1, &remembered("X-Name", "a")));
+    assert_eq!(raw.outcome(), Reset(PROTOCOL_ERROR));
+    raw.send(asked(3, &[0xBE]));
+    assert_eq!(raw.outcome(), Reset(PROTOCOL_ERROR), "by its place");
+    raw.send(asked(5, &[0x0F, 0x2F, 1, b'b']));
+    assert_eq!(raw.outcome(), Reset(PROTOCOL_ERROR), "its name alone");
+    raw.send(asked(7, &[&remembered("x-a", "a")[..], &[0xBE]].concat()));
+    assert_eq!(raw.outcome(), Status(200));
+    assert_eq!(proxy.metrics.listener().refusals("http2_malformed"), 3);
 }
 
 #[test]
@@ -113,7 +141,7 @@ fn requests_say_what_they_must_and_once() {
         ("8.5 CONNECT has no path", of(&[(":method", "CONNECT"), scheme, path, authority]), malformed),
         ("8.5 CONNECT is refused", of(&[(":method", "CONNECT"), authority]), Status(405)),
         ("RFC 8441 :protocol is for CONNECT", of(&[method, scheme, path, authority, (":protocol", "websocket")]), malformed),
-        ("9110 9.1 methods are tokens", of(&[(":method", "G T"), scheme, path, authority]), Ended),
+        ("9110 9.1 methods are tokens", of(&[(":method", "G T"), scheme, path, authority]), malformed),
         ("9110 5.1 a target has no blank", of(&[method, scheme, (":path", "/a b"), authority]), malformed),
         ("8.2.3 cookies come in crumbs", with(&[("cookie", "a=1"), ("cookie", "b=2")]), Status(200)),
     ]);
