@@ -366,7 +366,7 @@ fn after(answered: &Answered, request: &RequestHead, whole: bool) -> After {
     match answered.close {
         false => After::Idle,
         // It was the client's own wish, and nothing is left to read.
-        true if whole && !request.keep_alive() => After::Close,
+        true if whole && !request.keep_alive() && !request.has_unexpected_content() => After::Close,
         true => After::Linger,
     }
 }

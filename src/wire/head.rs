@@ -178,9 +178,13 @@ impl RequestHead {
             && matches!(self.method(), "GET" | "HEAD" | "DELETE")
     }
 
-    /// Whether the client means to send another request on this connection.
+    /// Whether another request may come on this connection: the client means to send one, and nobody before this proxy
+    /// can have taken the content of this one for it, as of a GET or HEAD over HTTP/1 (RFC 9110, 9.3.1).
     pub fn keep_alive(&self) -> bool {
-        self.keep_alive
+        let blurred = self.version != Version::Http2
+            && self.method() != "DELETE"
+            && self.has_unexpected_content();
+        self.keep_alive && !blurred
     }
 
     /// Whether the client waits for a 100 before it sends the body. Never so in HTTP/1.0 (RFC 9110, 10.1.1).

@@ -45,22 +45,31 @@ fn max_forwards_counts_down_for_options_and_trace() {
 fn content_without_meaning_is_never_taken_for_another_request() {
     let (backend, heads) = recording();
     let harness = Harness::to(&[backend.address]);
-    let mut client = harness.client();
-    let mut ask = |method: &str, more: &str| {
+    let of_two = "Content-Length: 2\r\n\r\nab";
+    let empty = "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    for (method, more, kept, connections) in [
+        ("POST", of_two, true, 1),
+        ("GET", "Content-Length: 0\r\n\r\n", true, 1),
+        ("GET", of_two, false, 1),
+        ("DELETE", of_two, true, 2),
+        ("HEAD", of_two, false, 3),
+        ("GET", empty, false, 4),
+        // What came before may lie there.
+        ("GET", "\r\n", true, 5),
+        ("GET", "\r\n", true, 5),
+    ] {
+        let mut client = harness.client();
         client.send(format!("{method} / HTTP/1.1\r\nHost: x\r\n{more}"));
-        let (head, _) = client.response();
+        let head = client.head();
         assert_eq!(status(&head), 200, "{method}");
         heads.recv().unwrap();
-        backend.connections()
-    };
-    let of_two = "Content-Length: 2\r\n\r\nab";
-    assert_eq!(ask("POST", of_two), 1);
-    assert_eq!(ask("GET", "Content-Length: 0\r\n\r\n"), 1);
-    assert_eq!(ask("GET", of_two), 1);
-    assert_eq!(ask("DELETE", of_two), 2);
-    assert_eq!(ask("GET", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), 3);
-    assert_eq!(ask("GET", "\r\n"), 4, "what came before may lie there");
-    assert_eq!(ask("GET", "\r\n"), 4);
+        assert_eq!(backend.connections(), connections, "{method} {more}");
+        let closes = field(&head, "connection") == Some("close");
+        assert_eq!(closes, !kept, "{method} {more}: {head}");
+        if closes {
+            client.rest();
+        }
+    }
 }
 
 #[test]
