@@ -6,13 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use prost::Message;
 
 use super::frame::{Hello, Refusal, Welcome};
 use super::group::Group;
-use super::log::chain;
+use super::log::{FULL_PAUSE, chain};
 use super::membership::Details;
 use super::shared::{Event, Shared};
 use super::status::State;
@@ -185,13 +186,41 @@ impl Founding {
     }
 
     /// This node has entered an epoch: what it knows of its members is durable when this returns. Members that are met
-    /// in it are judged by it.
+    /// in it are judged by it. A full disk is waited for until the replica is to end: what is here is served meanwhile.
     pub(super) fn entered(&self, epoch: Epoch, details: &Details) -> Result<(), String> {
+        let shared = &self.shared;
+        let before = shared.standing.borrow().state.clone();
+        while let Err(error) = self.enter(epoch, details) {
+            let why = chain(&error);
+            let ends = shared.inbox.holds(Event::ends) || shared.inbox.finished();
+            if ends || !error.is_for_want_of_space() {
+                return Err(format!(
+                    "who votes has changed, and cannot be written down: {why}; mend that, then start this node again"
+                ));
+            }
+            if shared.standing.borrow().state != State::Full {
+                tracing::error!(
+                    "who votes has changed, and cannot be written down: {why}; \
+                     free some space in the data directory, then this node goes on"
+                );
+            }
+            shared.stand(|standing| standing.state = State::Full);
+            let again = Instant::now() + FULL_PAUSE;
+            shared.inbox.pause_unless_finished(again);
+        }
+        shared.stand(|standing| {
+            if standing.state == State::Full {
+                standing.state = before;
+            }
+        });
+        Ok(())
+    }
+
+    fn enter(&self, epoch: Epoch, details: &Details) -> Result<(), Error> {
         let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
         let mut group = Group::clone(&self.shared.group());
         group.enter(epoch, details);
-        let kept = keeper.keep(&group);
-        kept.map_err(|why| format!("{why}; mend that, then start this node again"))?;
+        (keeper.store)(&group)?;
         self.shared.regroup(group);
         // Whoever votes is no longer waited for as the follower that it was.
         for member in &details.members {
@@ -306,7 +335,6 @@ pub(super) fn waiting(group: &Group, said: &BTreeMap<NodeId, Bytes>) -> Vec<Stri
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
-    use std::time::Instant;
 
     use super::super::reports::Reports;
     use super::super::running::standing;

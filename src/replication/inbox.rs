@@ -194,6 +194,11 @@ impl<T> Inbox<T> {
         }
     }
 
+    /// Whether something like this waits, however long the taker takes.
+    pub(super) fn holds(&self, wanted: impl Fn(&T) -> bool) -> bool {
+        self.lock().items.iter().any(wanted)
+    }
+
     fn wait<'a>(
         &self,
         queue: MutexGuard<'a, Queue<T>>,

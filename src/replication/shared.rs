@@ -329,6 +329,11 @@ impl Shared {
 }
 
 impl Event {
+    /// Whether the replica is to end.
+    pub(super) fn ends(&self) -> bool {
+        matches!(self, Self::Stop | Self::Fail(_))
+    }
+
     /// The bytes it keeps in memory.
     fn bytes(&self) -> usize {
         match self {

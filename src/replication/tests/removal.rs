@@ -233,6 +233,13 @@ async fn a_removed_voter_hands_over_after_a_start_too() {
 
 /// Has `d` vote in place of the lone voter `of`, and not know: gives where it is to be started again.
 async fn successor_of(of: &str, nodes: &mut Nodes) -> std::net::SocketAddr {
+    let (newcomer, at) = newcomer_to(of, nodes).await;
+    seal(&nodes.handle(of), &[newcomer], of).await;
+    at
+}
+
+/// `d`, which follows the lone voter `of` and is away now, and where it is to be started again.
+async fn newcomer_to(of: &str, nodes: &mut Nodes) -> (Newcomer, std::net::SocketAddr) {
     let a = nodes.handle(of);
     put(&a, "first").await;
     let anywhere = ([127, 0, 0, 1], 0).into();
@@ -248,8 +255,34 @@ async fn successor_of(of: &str, nodes: &mut Nodes) -> std::net::SocketAddr {
         address: follower.peer.clone(),
     };
     nodes.drop("d").await;
-    seal(&a, &[newcomer], of).await;
-    at
+    (newcomer, at)
+}
+
+/// Leaves no space for anything new.
+fn fill(memory: &Memory) {
+    let files = memory.names().into_iter();
+    let used = files.filter_map(|name| memory.content(&name));
+    memory.limit(Some(used.map(|content| content.len() as u64).sum()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_only_delays_that_who_votes_changes() {
+    let (mut nodes, memory) = (Nodes::new(&["a"]), Memory::new(1));
+    nodes.start_on(&memory, "a").await.expect("a new node");
+    let (newcomer, at) = newcomer_to("a", &mut nodes).await;
+    fill(&memory);
+    let (a, newcomers) = (nodes.handle("a"), [newcomer]);
+    let freed = async {
+        until("it to say so", || a.status().state == State::Full).await;
+        assert_eq!(pools(&a), ["first"], "it serves what it has");
+        memory.limit(None);
+    };
+    tokio::join!(seal(&a, &newcomers, "a"), freed);
+    assert!(hands_over(&a));
+    assert_eq!(a.status().state, State::Removed);
+    nodes.join("d", "a", at).await.expect("its own port");
+    put(&nodes.handle("d"), "second").await;
+    until("it to follow", || follows(&a)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -257,9 +290,7 @@ async fn a_full_disk_only_delays_that_a_removed_voter_follows() {
     let (mut nodes, memory) = (Nodes::new(&["a"]), Memory::new(1));
     nodes.start_on(&memory, "a").await.expect("a new node");
     let at = successor_of("a", &mut nodes).await;
-    let files = memory.names().into_iter();
-    let used = files.filter_map(|name| memory.content(&name));
-    memory.limit(Some(used.map(|content| content.len() as u64).sum()));
+    fill(&memory);
     nodes.join("d", "a", at).await.expect("its own port");
     let (a, d) = (nodes.handle("a"), nodes.handle("d"));
     put(&d, "second").await;
