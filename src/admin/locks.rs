@@ -21,8 +21,8 @@ use super::sessions::millis;
 use super::{AdminState, fencing, lists, outcome, read};
 use crate::config::{Fault, Faults, Name, limits};
 use crate::state::{
-    Acquire, Answer, Body, Check, Claim, Command, Holder, LEVEL, Lock, Locks, Mode, Operation,
-    Outcome, Refusal, SessionId, Stamp, Standing, Token,
+    Acquire, Answer, Body, Check, Claim, Command, Holder, Lock, Locks, Mode, Operation, Outcome,
+    Refusal, SessionId, Stamp, Standing, Token,
 };
 
 /// 200 with the token; 202 if the session still waits when the call's time is up; 409 if it does not want to wait;
@@ -135,14 +135,15 @@ pub(super) async fn ask(
     options: &LockOptions,
     operation: Operation,
 ) -> Result<Answer, Problem> {
+    let body = Body::Locks(operation);
     let command = Command {
         key: options.key.clone(),
         stamp: Stamp(0),
-        level: LEVEL,
+        level: body.level(),
         sticky_key: None,
         author: options.author.clone(),
         comment: String::new(),
-        body: Body::Locks(operation),
+        body,
     };
     let outcome = state.replication.propose(command, read::QUORUM_WITHIN);
     let outcome = outcome.await;

@@ -19,7 +19,7 @@ use super::outcome::{self, Done};
 use super::problem::{Kind, Problem};
 use super::{AdminState, preflight, read, wait};
 use crate::config::{Effect, Expected, Operation, ResourcePath, Revision, Transaction, limits};
-use crate::state::{Body, Command, LEVEL, Proposal, Stamp};
+use crate::state::{Body, Command, Proposal, Stamp};
 
 /// A change of one resource.
 pub(super) async fn single(
@@ -81,14 +81,15 @@ async fn run(state: &AdminState, options: WriteOptions, write: Write) -> Result<
         return preflight::dry_run(state, &write, quorum_by).await;
     }
     preflight::check(state, &write, &options, quorum_by).await?;
+    let body = Body::Config(write.transaction);
     let command = Proposal::from(Command {
         key: options.key.clone(),
         stamp: Stamp(0),
-        level: LEVEL,
+        level: body.level(),
         sticky_key: None,
         author: options.author.clone(),
         comment: options.comment.clone(),
-        body: Body::Config(write.transaction),
+        body,
     });
     if command.length() > limits::COMMAND_BYTES {
         let detail = format!(

@@ -16,6 +16,7 @@ mod health;
 mod host;
 mod key;
 mod layer;
+pub mod level;
 mod network;
 mod outlier;
 mod pattern;
@@ -114,8 +115,8 @@ impl Config {
         }
     }
 
-    /// `{"pools": [spec, ...], "routes": [spec, ...]}`, by name: what a put of the whole config takes. `policies` are there
-    /// if there are any.
+    /// `{"pools": [spec, ...], "routes": [spec, ...]}`, by name: what a put of the whole config takes. `policies` are
+    /// there if there are any.
     pub fn to_json(&self) -> Value {
         fn specs<T: Serialize>(resources: &Resources<T>) -> Vec<Value> {
             resources

@@ -5,13 +5,11 @@ use prost::Message;
 use sha2::{Digest as _, Sha256};
 
 use super::{Expiry, Key, Operation};
+use crate::config::level::{self, FIRST_LEVEL};
 use crate::config::{Faults, StickyKey, Transaction};
 
 /// The feature level this build knows. A command of a higher one stops the machine, which says so.
-pub const LEVEL: u32 = 1;
-
-/// What every build knows.
-pub(super) const FIRST_LEVEL: u32 = 1;
+pub const LEVEL: u32 = level::POLICIES;
 
 /// Milliseconds since 1970 as a leader's clock had them; the machine has no other time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,6 +44,16 @@ pub enum Body {
     /// Ends what has not been kept alive. Only a leader proposes it, for itself; it is void after that leadership, so it
     /// is applied at most once without its key being remembered.
     Expiry(Expiry),
+}
+
+impl Body {
+    /// The feature level it needs.
+    pub fn level(&self) -> u32 {
+        match self {
+            Self::Config(transaction) => transaction.level(),
+            Self::Locks(_) | Self::Expiry(_) => FIRST_LEVEL,
+        }
+    }
 }
 
 /// The bytes are no command that this build knows.

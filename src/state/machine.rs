@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use twox_hash::XxHash3_64;
 
-use super::command::{Envelope, FIRST_LEVEL, LEVEL};
+use super::command::{Envelope, LEVEL};
 use super::keys::Keys;
 use super::{Body, DecodeError, History, Key, Locks, Outcome, Stamp, Term};
 use crate::bugs::{Bug, broken};
+use crate::config::level::FIRST_LEVEL;
 use crate::config::{Config, Rejection, Revision, Transaction};
 
 /// What applying one entry of the log came to.
