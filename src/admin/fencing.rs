@@ -49,6 +49,6 @@ fn is_named(state: &AdminState, lock: &Name) -> bool {
     config
         .routes
         .values()
-        .filter_map(|route| route.spec.own_policy()?.fence.as_ref())
+        .filter_map(|route| route.spec.policy.as_ref()?.fence.as_ref())
         .any(|fence| fence.lock == *lock)
 }

@@ -27,7 +27,8 @@ pub(super) async fn pools(
         .pools
         .keys()
         .map(|name| (name, ResourcePath::Pool(name.clone())));
-    Ok(answer(&state, &view, &page, view.revision, paths))
+    let status = |path: &ResourcePath| status::of(&state, &view.config, path);
+    Ok(answer(&view, &page, view.revision, paths, status))
 }
 
 pub(super) async fn routes(
@@ -40,7 +41,8 @@ pub(super) async fn routes(
         .routes
         .keys()
         .map(|name| (name, ResourcePath::Route(name.clone())));
-    Ok(answer(&state, &view, &page, view.revision, paths))
+    let status = |path: &ResourcePath| status::of(&state, &view.config, path);
+    Ok(answer(&view, &page, view.revision, paths, status))
 }
 
 pub(super) async fn policies(
@@ -53,7 +55,9 @@ pub(super) async fn policies(
         .policies
         .keys()
         .map(|name| (name, ResourcePath::Policy(name.clone())));
-    Ok(answer(&state, &view, &page, view.revision, paths))
+    let shared = status::Shared::count(&state.cell.load());
+    let status = |path: &ResourcePath| shared.status(path);
+    Ok(answer(&view, &page, view.revision, paths, status))
 }
 
 pub(super) async fn backends(
@@ -80,22 +84,23 @@ pub(super) async fn backends(
     let paths = ids
         .into_iter()
         .map(|id| (id, ResourcePath::Backend(name.clone(), id.clone())));
-    Ok(answer(&state, &view, &page, pool.revision, paths))
+    let status = |path: &ResourcePath| status::of(&state, &view.config, path);
+    Ok(answer(&view, &page, pool.revision, paths, status))
 }
 
 fn answer<'a>(
-    state: &AdminState,
     view: &read::View,
     page: &PageOptions,
     changed: Revision,
     paths: impl Iterator<Item = (&'a Name, ResourcePath)>,
+    status: impl Fn(&ResourcePath) -> Value,
 ) -> Response {
     let after = page.after.as_deref().unwrap_or("");
     let paths = paths.filter(|(name, _)| name.as_str() > after);
     let (paths, next) = cut(page.limit, paths, |(name, _)| name.to_string());
     let items = paths.into_iter().filter_map(|(_, path)| {
         let (spec, revision) = resource::find(&view.config, view.revision, &path)?;
-        Some(json!({"spec": spec, "status": status::of(state, &view.config, &path), "revision": revision}))
+        Some(json!({"spec": spec, "status": status(&path), "revision": revision}))
     });
     let head = [
         (ETAG, etag(changed)),

@@ -3,13 +3,12 @@
 //! Counters are since this process began, and go on over config changes.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::AdminState;
 use crate::config::{Config, Name, ResourcePath};
-use crate::routing::{PoolMember, RouteEntry, Snapshot};
+use crate::routing::{PoolMember, Snapshot};
 use crate::telemetry::Totals;
 use crate::telemetry::metrics::{BackendError, BackendMetrics};
 
@@ -20,7 +19,7 @@ pub(super) fn of(state: &AdminState, config: &Config, path: &ResourcePath) -> Va
         ResourcePath::Config => json!({"serves": snapshot.revision}),
         ResourcePath::Pool(name) => pool(config, &snapshot, name),
         ResourcePath::Route(name) => route(&snapshot, name),
-        ResourcePath::Policy(name) => policy(&snapshot, name),
+        ResourcePath::Policy(_) => Shared::count(&snapshot).status(path),
         ResourcePath::Backend(pool, id) => {
             let members = snapshot
                 .pool(pool.as_str())
@@ -99,12 +98,27 @@ fn route(snapshot: &Snapshot, name: &Name) -> Value {
     })
 }
 
-fn policy(snapshot: &Snapshot, name: &Name) -> Value {
-    if !snapshot.config().policies.contains_key(name) {
-        return Value::Null;
+/// How many routes share each policy that is served.
+pub(super) struct Shared(HashMap<Name, usize>);
+
+impl Shared {
+    pub(super) fn count(snapshot: &Snapshot) -> Self {
+        let served = snapshot.config().policies.keys();
+        let mut counts: HashMap<Name, usize> = served.map(|name| (name.clone(), 0)).collect();
+        let named = snapshot.routes().flat_map(|route| &route.spec().policies);
+        for name in named {
+            *counts.entry(name.clone()).or_default() += 1;
+        }
+        Self(counts)
     }
-    let shares = |route: &&Arc<RouteEntry>| route.spec().policies.contains(name);
-    json!({"routes": snapshot.routes().filter(shares).count()})
+
+    pub(super) fn status(&self, path: &ResourcePath) -> Value {
+        let count = match path {
+            ResourcePath::Policy(name) => self.0.get(name),
+            _ => None,
+        };
+        count.map_or(Value::Null, |count| json!({"routes": count}))
+    }
 }
 
 fn member(member: &PoolMember) -> Value {

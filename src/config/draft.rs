@@ -118,7 +118,7 @@ impl<'a> Draft<'a> {
             mut faults,
             ..
         } = self;
-        let (no_pools, no_policies) = (self.pools.removed(), self.policies.removed());
+        let (gone_pools, gone_policies) = (self.pools.removed(), self.policies.removed());
         let fullest = self.pools.written().map(|(pool, _)| pool.backends.len());
         let fullest = fullest.max().unwrap_or(0);
         let pools = build::pools(&base.pools, self.pools.into_specs(), revision);
@@ -141,7 +141,7 @@ impl<'a> Draft<'a> {
         if !faults.is_empty() {
             return Err(Rejection::Invalid(faults));
         }
-        references::check_removed(&no_pools, &no_policies, &next)?;
+        references::check_removed(&gone_pools, &gone_policies, &next)?;
         let same = next.pools.is_same(&base.pools)
             && next.routes.is_same(&base.routes)
             && next.policies.is_same(&base.policies);

@@ -24,7 +24,7 @@ impl<'a, T> Layer<'a, T> {
         Self { base, written }
     }
 
-    /// How many there are, old and written.
+    /// How many are looked at to look at all: old ones and written ones.
     pub(super) fn len(&self) -> usize {
         self.base.len() + self.written.len()
     }

@@ -27,11 +27,6 @@ pub struct Route {
 }
 
 impl Route {
-    /// What it says itself of what it does besides.
-    pub fn own_policy(&self) -> Option<&Policy> {
-        self.policy.as_deref()
-    }
-
     /// All pools that it names itself.
     pub fn pools(&self) -> impl Iterator<Item = &Name> {
         let aside = self.policy.iter().flat_map(|policy| policy.pools());
@@ -40,16 +35,16 @@ impl Route {
     }
 
     /// What it does besides sending its requests somewhere: all that it says itself, and of what it does not, what the
-    /// first of its policies says that does.
-    pub fn policy_among(&self, policies: &Policies) -> Option<Arc<Policy>> {
-        let mut shared = self.policies.iter().filter_map(|name| policies.get(name));
-        let Some(first) = shared.next() else {
-            return self.policy.clone();
-        };
+    /// first of its policies says that does. An error is the name of one that is not there.
+    pub fn policy_among(&self, policies: &Policies) -> Result<Option<Arc<Policy>>, &Name> {
+        if self.policies.is_empty() {
+            return Ok(self.policy.clone());
+        }
         let mut whole = self.policy.as_deref().cloned().unwrap_or_default();
-        whole.take(&first.spec.policy);
-        shared.for_each(|next| whole.take(&next.spec.policy));
-        (whole != Policy::default()).then(|| Arc::new(whole))
+        for name in &self.policies {
+            whole.take(&policies.get(name).ok_or(name)?.spec.policy);
+        }
+        Ok((whole != Policy::default()).then(|| Arc::new(whole)))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Puts and patches of the whole config, `{"pools": [...], "routes": [...], "policies": [...]}`. A put replaces all
-//! lists; one left out is empty. A patch leaves alone what it does not name; it names either a list, which replaces as RFC 7396 has it, or
-//! an object from names to patches, in which `null` removes and a new name makes the resource from the patch alone.
+//! lists; one left out is empty. A patch leaves alone what it does not name; it names either a list, which replaces as
+//! RFC 7396 has it, or an object from names to patches, in which `null` removes and a new name makes the resource from
+//! the patch alone.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -176,7 +177,7 @@ fn put_listed(
         }
         Member::Routes => {
             let old = named.and_then(|name| base.routes.get(&name));
-            let old = old.and_then(|old| old.spec.own_policy());
+            let old = old.and_then(|old| old.spec.policy.as_deref());
             let spec = with_secrets(Cow::Borrowed(spec), old);
             let route = read_route(&spec, at, None, faults)?;
             let name = route.name.clone();

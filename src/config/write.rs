@@ -12,7 +12,7 @@ use super::merge::merge;
 use super::policy::fill;
 use super::spec::{read_backend, read_policy, read_pool, read_route, to_json};
 use super::whole::write_config;
-use super::{Name, Pointer, Policy, Pool, Rejection, ResourcePath, Route, SharedPolicy};
+use super::{Name, Pointer, Policy, Pool, Rejection, ResourcePath, SharedPolicy};
 
 /// How a value is meant.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -82,7 +82,7 @@ pub(super) fn write_route(
 ) -> Effect {
     let mut faults = mem::take(&mut draft.faults);
     let old = draft.routes.get(name);
-    let known = old.and_then(Route::own_policy);
+    let known = old.and_then(|old| old.policy.as_deref());
     let value = with_secrets(mode.resolve(old, value), known);
     let route = read_route(&value, at, Some(name), &mut faults);
     let effect = effect(old, route.as_ref());
@@ -116,7 +116,7 @@ pub(super) fn write_policy(
 
 /// The spec of a route or policy, with the secrets of `old` where it leaves them as they are.
 pub(super) fn with_secrets<'v>(mut spec: Cow<'v, Value>, old: Option<&Policy>) -> Cow<'v, Value> {
-    let auth = old.and_then(|old| old.basic_auth.as_ref());
+    let auth = old.and_then(|old| old.basic_auth.as_deref());
     if let Some(auth) = auth
         && spec.get("basic_auth").is_some()
     {

@@ -23,12 +23,20 @@ const MOST_MEMBERS: usize = 65_536;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CompileError {
     /// A route, or a policy that it shares, names a pool that is not there.
-    #[error("route {route} goes to pool {pool}, which does not exist")]
+    #[error("route {route} names pool {pool}, which does not exist")]
     UnknownPool {
         /// The route.
         route: Name,
         /// What it names.
         pool: Name,
+    },
+    /// A route names a policy that is not there.
+    #[error("route {route} shares policy {policy}, which does not exist")]
+    UnknownPolicy {
+        /// The route.
+        route: Name,
+        /// What it names.
+        policy: Name,
     },
     /// More members than a rotation can hold.
     #[error("pool {pool} has {members} backends; at most {MOST_MEMBERS} can be served")]
@@ -62,7 +70,7 @@ impl CompileError {
     /// The pool that cannot be served, and which field of it.
     pub fn place(&self) -> Option<(&Name, &'static str)> {
         match self {
-            Self::UnknownPool { .. } => None,
+            Self::UnknownPool { .. } | Self::UnknownPolicy { .. } => None,
             Self::TooManyMembers { pool, .. } => Some((pool, "backends")),
             Self::Tls { pool, .. } | Self::TlsOverUnix { pool, .. } => Some((pool, "tls")),
         }
@@ -139,6 +147,10 @@ fn routes(
         let change = match after {
             Some(resource) => {
                 let policy = resource.spec.policy_among(&config.policies);
+                let policy = policy.map_err(|policy| CompileError::UnknownPolicy {
+                    route: name.clone(),
+                    policy: policy.clone(),
+                })?;
                 let targets = targets(&resource.spec, policy.as_deref(), snapshot)?;
                 let route = Arc::new(route_entry(resource, policy, targets, registry));
                 let known = snapshot.routes.insert(name.clone(), route.clone());

@@ -215,7 +215,7 @@ pub struct PoolEntry {
     pub proxy_protocol: Option<ProxyProtocol>,
     /// What they go on with, if they are encrypted.
     pub tls: Option<Arc<ClientTls>>,
-    /// The same of checks, which speak HTTP/2 where they are gRPC's.
+    /// The same of checks, which speak what the pool does, but HTTP/2 where they are gRPC's.
     pub check_tls: Option<Arc<ClientTls>>,
     /// What is spoken on them.
     pub protocol: Protocol,

@@ -40,7 +40,7 @@ pub use tries::{RouteRetries, RouteTimeouts};
 
 use super::Name;
 
-/// What a route does besides sending its requests somewhere.
+/// What a route does besides sending its requests somewhere. What may be large is shared with the policies it is of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Policy {
     /// How long a request may take; without limit unless said.
@@ -57,13 +57,13 @@ pub struct Policy {
     pub fence: Option<Fence>,
     /// Who may use it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub clients: Option<Clients>,
+    pub clients: Option<Arc<Clients>>,
     /// Who may use it by name and password.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub basic_auth: Option<BasicAuth>,
+    pub basic_auth: Option<Arc<BasicAuth>>,
     /// Which service says who may use it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub forward_auth: Option<ForwardAuth>,
+    pub forward_auth: Option<Arc<ForwardAuth>>,
     /// Where the client is sent instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redirect: Option<Redirect>,
@@ -72,13 +72,13 @@ pub struct Policy {
     pub rewrite: Option<Rewrite>,
     /// Which scripts of other origins may use it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cors: Option<Cors>,
+    pub cors: Option<Arc<Cors>>,
     /// Longest body of a request, without its framing; a longer one is answered with 413.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_body_bytes: Option<u64>,
     /// What becomes of header fields.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub headers: Option<HeaderEdits>,
+    pub headers: Option<Arc<HeaderEdits>>,
     /// What goes wrong with requests on purpose.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault_injection: Option<FaultInjection>,
@@ -87,7 +87,7 @@ pub struct Policy {
     pub mirror: Option<Mirror>,
     /// Which answers are compressed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub compress: Option<Compress>,
+    pub compress: Option<Arc<Compress>>,
     /// What clients read when the proxy itself answers that something failed: the first that is for the status.
     #[serde(skip_serializing_if = "<[ErrorPage]>::is_empty")]
     pub error_pages: Arc<[ErrorPage]>,

@@ -226,7 +226,7 @@ fn a_route_takes_of_its_policies_whole_what_it_does_not_say_itself() {
     }}]);
     let config = apply(&Config::default(), 1, config).unwrap().config;
     let shop = &config.routes.get("shop").unwrap().spec;
-    let policy = shop.policy_among(&config.policies).unwrap();
+    let policy = shop.policy_among(&config.policies).unwrap().unwrap();
     let timeouts = policy.timeouts.clone().unwrap();
     assert_eq!(
         (timeouts.one_try, timeouts.total),
@@ -235,7 +235,7 @@ fn a_route_takes_of_its_policies_whole_what_it_does_not_say_itself() {
     assert_eq!(policy.rate_limit.as_ref().unwrap().requests, 1);
     assert_eq!(policy.max_body_bytes, Some(9));
     let bare = &config.routes.get("bare").unwrap().spec;
-    assert_eq!(bare.policy_among(&config.policies), None);
+    assert_eq!(bare.policy_among(&config.policies), Ok(None));
 }
 
 #[test]

@@ -169,7 +169,7 @@ async fn a_revision_that_cannot_be_built_leaves_the_one_before_in_force() {
         ..(*first).clone()
     };
     desired.send(Arc::new(broken)).unwrap();
-    let reason = "route shop goes to pool web, which does not exist".to_owned();
+    let reason = "route shop names pool web, which does not exist".to_owned();
     assert_eq!(
         reports.recv().await,
         Some(Published::Rejected {

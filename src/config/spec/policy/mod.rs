@@ -58,23 +58,24 @@ fn read_common(object: &Object<'_>, at: &Pointer<'_>, faults: &mut Faults) -> Po
         policy.rate_limit = rate_limit::read(value, &at.field("rate_limit"), faults);
     }
     if let Some(value) = object.get("clients") {
-        policy.clients = clients::read(value, &at.field("clients"), faults);
+        policy.clients = clients::read(value, &at.field("clients"), faults).map(Arc::new);
     }
     if let Some(value) = object.get("basic_auth") {
-        policy.basic_auth = basic_auth::read(value, &at.field("basic_auth"), faults);
+        policy.basic_auth = basic_auth::read(value, &at.field("basic_auth"), faults).map(Arc::new);
     }
     if let Some(value) = object.get("forward_auth") {
-        policy.forward_auth = forward_auth::read(value, &at.field("forward_auth"), faults);
+        policy.forward_auth =
+            forward_auth::read(value, &at.field("forward_auth"), faults).map(Arc::new);
     }
     if let Some(value) = object.get("cors") {
-        policy.cors = cors::read(value, &at.field("cors"), faults);
+        policy.cors = cors::read(value, &at.field("cors"), faults).map(Arc::new);
     }
     if object.get("max_body_bytes").is_some() {
         let most = object.integer("max_body_bytes", 0..=i64::MAX as u64, 0, faults);
         policy.max_body_bytes = Some(most);
     }
     if let Some(value) = object.get("headers") {
-        policy.headers = header_edits::read(value, &at.field("headers"), faults);
+        policy.headers = header_edits::read(value, &at.field("headers"), faults).map(Arc::new);
     }
     if let Some(value) = object.get("fault_injection") {
         policy.fault_injection = injection::read(value, &at.field("fault_injection"), faults);
@@ -83,7 +84,7 @@ fn read_common(object: &Object<'_>, at: &Pointer<'_>, faults: &mut Faults) -> Po
         policy.mirror = mirror::read(value, &at.field("mirror"), faults);
     }
     if let Some(value) = object.get("compress") {
-        policy.compress = compress::read(value, &at.field("compress"), faults);
+        policy.compress = compress::read(value, &at.field("compress"), faults).map(Arc::new);
     }
     policy.error_pages = error_pages::read(object, &at.field("error_pages"), faults);
     policy
