@@ -172,9 +172,9 @@ fn poll_event(
         return Poll::Ready(match connection.poll_accept(cx) {
             Poll::Ready(Some(Ok((request, mut respond)))) => {
                 match respond.poll_reset(&mut Context::from_waker(Waker::noop())) {
-                    Poll::Pending => shared.answer(request, respond),
                     // Whoever is asked for it would work for nobody.
-                    Poll::Ready(_) => shared.worker.shared.listener.refused("http2_taken_back"),
+                    Poll::Ready(Ok(_)) => shared.worker.shared.listener.refused("http2_taken_back"),
+                    Poll::Pending | Poll::Ready(Err(_)) => shared.answer(request, respond),
                 }
                 match shared.worker.is_draining() {
                     true => Event::Due,

@@ -4,11 +4,14 @@
 //! request, and takes the bytes of its answer; so whatever HTTP/2 lets into a field, a path or a trailer is held to
 //! the rules of [`http1`](super::http1) before anything acts on it, and no backend sees what that codec would refuse.
 //! Framing, flow control and HPACK are the h2 crate's. What RFC 9113 asks of a message, and neither of the two
-//! checks, is checked here, and by who reads blocks of fields along ([`hpack`]): RFC 9113 asks for a stream error (8.1.1).
+//! checks, is checked here, and by who reads blocks of fields along ([`hpack`]): RFC 9113 asks for a stream error
+//! (8.1.1).
 //!
-//! What the crate does in another way than that, and stays so: a field that it cannot make one of ends the connection, as
-//! 5.4.1 allows, where that is not mended on the way to it: in a block of fields that comes in pieces, a value with CR or
-//! LF in the Huffman code, an empty name, a pseudo-header field that is not UTF-8; a head far beyond the limit is answered 431 without a word of why; in the trailers of a backend's answer pseudo-header fields are dropped.
+//! What the crate does in another way than that, and stays so: a field that it cannot make one of ends the connection,
+//! as 5.4.1 allows, where that is not mended on the way to it: in a block of fields that comes in pieces, a value with
+//! CR or LF in the Huffman code, an empty name, an empty `:method`, a `:status` that is no number, a pseudo-header field
+//! that is not UTF-8. A head far beyond the limit is answered 431 without a word of why. In the trailers of a backend's
+//! answer pseudo-header fields are dropped.
 //!
 //! On the other side [`Asked`] is a stream to a backend, which takes a request's bytes and reads as those of its answer.
 
