@@ -24,7 +24,7 @@
 //! | word | meaning |
 //! |---|---|
 //! | Settings | this node's own file: addresses, data directory. Never replicated |
-//! | Config | the replicated value: pools, routes and the policies that they share, at one revision |
+//! | Config | the replicated value: pools, routes and the policies that routes share, at one revision |
 //! | Pool, Backend, weight | a named set of backends; one address in it, with a stable id; its share |
 //! | Route | what a request must look like, and which pools it goes to |
 //! | Command | one entry of the log |

@@ -16,7 +16,7 @@ use super::serve::Caller;
 pub enum Role {
     /// Look at everything, metrics too, and try what would be.
     Viewer,
-    /// Change pools, routes and locks.
+    /// Change the config and locks.
     Operator,
     /// Change the membership.
     Admin,

@@ -23,7 +23,7 @@ use crate::replication::Unavailable;
 use crate::routing::{self, CompileError};
 use crate::state::Glance;
 
-/// Above this many pools and routes that differ from those in force compiling is work for a thread of its own.
+/// Above this many resources that differ from those in force compiling is work for a thread of its own.
 const INLINE: usize = 100;
 
 /// The config before and after.

@@ -1,5 +1,6 @@
 //! Which resource a path names: `/v1/config`, `/v1/pools/{pool}`, `/v1/pools/{pool}/backends/{backend}`,
-//! `/v1/routes/{route}`, `/v1/policies/{policy}`. One extractor, so that the handlers of [`super::resource`] serve all kinds alike.
+//! `/v1/routes/{route}`, `/v1/policies/{policy}`. One extractor, so that the handlers of [`super::resource`] serve all
+//! kinds alike.
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::Method;

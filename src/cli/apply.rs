@@ -75,9 +75,10 @@ pub(super) fn revision(answer: &Answer) -> String {
 /// A put of every resource the file names. What is not of that shape goes to the node as it is, which tells all faults.
 fn operations(config: &Value) -> Result<Value, Failure> {
     let Value::Object(fields) = config else {
-        return Err(
-            anyhow::anyhow!("a config file is {{\"pools\": [...], \"routes\": [...]}}").into(),
-        );
+        return Err(anyhow::anyhow!(
+            "a config file is {{\"pools\": [...], \"routes\": [...], \"policies\": [...]}}"
+        )
+        .into());
     };
     let mut operations = Vec::new();
     for (kind, items) in fields {

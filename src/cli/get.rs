@@ -87,24 +87,6 @@ fn text(args: &Args, answer: &Value) -> String {
     }
 }
 
-/// What each has beside its name, and how many routes share it.
-fn policies(items: &[Value]) -> String {
-    let row = |item: &Value| {
-        let fields = item["spec"].as_object().into_iter().flatten();
-        let fields = fields.map(|(name, _)| name.as_str());
-        let fields: Vec<&str> = fields.filter(|name| *name != "name").collect();
-        vec![
-            cell(&item["spec"]["name"]),
-            fields.join(" "),
-            cell(&item["status"]["routes"]),
-            cell(&item["revision"]),
-        ]
-    };
-    let rows = items.iter().map(row).collect();
-    let head = ["POLICY", "HAS", "ROUTES", "REVISION"];
-    table(&head, rows, "no policies")
-}
-
 fn items(answer: &Value) -> &[Value] {
     answer["items"].as_array().map_or(&[], Vec::as_slice)
 }
@@ -228,4 +210,22 @@ fn routes(items: &[Value]) -> String {
         rows,
         "no routes",
     )
+}
+
+/// What each has beside its name, and how many routes share it.
+fn policies(items: &[Value]) -> String {
+    let row = |item: &Value| {
+        let fields = item["spec"].as_object().into_iter().flatten();
+        let fields = fields.map(|(name, _)| name.as_str());
+        let fields: Vec<&str> = fields.filter(|name| *name != "name").collect();
+        vec![
+            cell(&item["spec"]["name"]),
+            fields.join(" "),
+            cell(&item["status"]["routes"]),
+            cell(&item["revision"]),
+        ]
+    };
+    let rows = items.iter().map(row).collect();
+    let head = ["POLICY", "HAS", "ROUTES", "REVISION"];
+    table(&head, rows, "no policies")
 }

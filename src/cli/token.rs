@@ -11,7 +11,7 @@ pub(super) struct Args {
     /// Who is to bear it, for the history
     #[arg(value_name = "NAME", value_parser = parse_name)]
     name: String,
-    /// What they may: look; change pools, routes and locks; change the membership
+    /// What they may: look; change the config and locks; change the membership
     #[arg(long, value_enum)]
     role: Role,
 }

@@ -1,4 +1,4 @@
-//! Names of pools and routes and ids of backends: one grammar, checked once, then only compared.
+//! Names of resources and ids of backends: one grammar, checked once, then only compared.
 
 use std::borrow::Borrow;
 use std::fmt;

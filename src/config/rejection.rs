@@ -25,7 +25,7 @@ pub enum Rejection {
     /// A resource to patch, delete or check, or the pool of a backend, is not there.
     #[error("{0} is not there")]
     NotFound(String),
-    /// A pool to delete is still named by routes that stay.
+    /// A pool or policy to delete is still named by routes or policies that stay.
     #[error("{path} is referred to by {}", by.join(", "))]
     Referred {
         /// `/pools/web`.

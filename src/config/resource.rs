@@ -29,7 +29,7 @@ pub(super) trait Spec: Serialize {
     fn patterns(&self) -> usize;
 }
 
-/// One pool or route of a config. Immutable once made: sizes and digests are taken then.
+/// One pool, route or policy of a config. Immutable once made: sizes and digests are taken then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource<T> {
     /// When it last changed.

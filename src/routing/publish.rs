@@ -20,7 +20,7 @@ use super::{Snapshot, SnapshotCell, compile, judge_panic};
 use crate::backend::{Health, Registry};
 use crate::config::{Config, Revision};
 
-/// So many pools and routes that differ are compiled at once: handing them to another thread would cost more.
+/// So many resources that differ are compiled at once: handing them to another thread would cost more.
 const INLINE: usize = 100;
 
 /// In a burst, when there is something newer as soon as a revision is in force, more is let come for so long: each

@@ -3,8 +3,7 @@
 use std::ops::ControlFlow;
 
 use crate::config::policy::{
-    Clients, Cors, Edits, ErrorPage, FaultInjection, ForwardAuth, HeaderEdits, Mirror, Origin,
-    Redirect, Rewrite,
+    Clients, Cors, Edits, ErrorPage, FaultInjection, HeaderEdits, Mirror, Origin, Redirect, Rewrite,
 };
 use crate::config::{
     Fence, HashOn, Name, Network, PathMatch, Policy, RateLimit, RouteRetries, RouteTimeouts,
@@ -16,7 +15,7 @@ use crate::routing::snapshot::{RouteEntry, Snapshot};
 /// More networks than this are not named.
 const LISTED: usize = 10;
 
-/// One sentence a policy, in the order they are applied.
+/// One sentence for each thing, in the order they are done.
 pub(super) fn does(snapshot: &Snapshot, route: &RouteEntry, asked: &Asked<'_>) -> Vec<String> {
     let mut does: Vec<String> = sticks(snapshot, route, asked).collect();
     does.extend(takes_part(route));
@@ -42,32 +41,32 @@ pub(super) fn does(snapshot: &Snapshot, route: &RouteEntry, asked: &Asked<'_>) -
         compress,
         forward_auth,
     } = policy;
-    does.extend(clients.iter().map(admits));
-    does.extend(rate_limit.iter().map(limits));
-    does.extend(timeouts.iter().flat_map(hurries));
-    does.extend(retries.iter().flat_map(repeats));
-    does.extend(fence.iter().map(|fence| {
-        let Fence { lock, header } = fence;
-        format!("takes only requests with a good token of lock {lock} in header {header}")
-    }));
+    does.extend(clients.as_deref().map(admits));
     does.extend(max_body_bytes.map(|most| format!("takes bodies of at most {most} bytes")));
-    does.extend(cors.iter().map(shares));
+    does.extend(cors.as_deref().map(shares));
     does.extend(basic_auth.iter().map(|auth| {
         let users: Vec<&str> = auth.users.iter().map(|user| &user.name[..]).collect();
         format!("asks for the name and password of {}", users.join(" or "))
     }));
-    does.extend(forward_auth.iter().map(|auth| {
-        let ForwardAuth { pool, path, .. } = auth;
-        format!("asks pool {pool} for {path} whether the request may go on")
-    }));
     does.extend(redirect.iter().map(|to| redirects(to, matched, asked)));
     does.extend(rewrite.iter().map(|to| rewrites(to, matched, asked)));
-    does.extend(headers.iter().flat_map(edits));
+    does.extend(headers.iter().flat_map(|headers| edits(headers)));
+    does.extend(rate_limit.iter().map(limits));
+    does.extend(fence.iter().map(|fence| {
+        let Fence { lock, header } = fence;
+        format!("takes only requests with a good token of lock {lock} in header {header}")
+    }));
     does.extend(fault_injection.iter().flat_map(injects));
+    does.extend(forward_auth.iter().map(|auth| {
+        let (pool, path) = (&auth.pool, &auth.path);
+        format!("asks pool {pool} for {path} whether the request may go on")
+    }));
     does.extend(mirror.iter().map(|mirror| {
         let Mirror { pool, percent } = mirror;
         format!("copies {percent} % of requests to pool {pool}, whose answers are dropped")
     }));
+    does.extend(timeouts.iter().flat_map(hurries));
+    does.extend(retries.iter().flat_map(repeats));
     does.extend(pages(error_pages));
     does.extend(compress.iter().map(|compress| {
         let codings: Vec<&str> = compress.codings.iter().map(|it| it.name()).collect();

@@ -197,12 +197,12 @@ fn an_explanation_tells_what_the_route_does_besides() {
         ask(&snapshot, "x", "/api/users").does,
         [
             "asks for the name and password of ann",
-            "asks pool web for /verify whether the request may go on",
             "asks the backend for host inner and path /v1/users",
             "of headers of requests removes X-A, sets X-B",
             "of headers of answers adds X-C",
             "holds 5 % of requests for 2s, on purpose",
             "answers 100 % of requests with 500, on purpose",
+            "asks pool web for /verify whether the request may go on",
             "copies 10 % of requests to pool web, whose answers are dropped",
             "has error pages of its own for 502, 503-504",
             "compresses answers by br or gzip",

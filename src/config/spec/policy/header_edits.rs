@@ -64,10 +64,9 @@ fn read_edits(value: &Value, own: &[&str], at: &Pointer<'_>, faults: &mut Faults
     let Some(object) = Object::read(value, at, EDITS, faults) else {
         return Edits::default();
     };
-    let host = "`rewrite` has a `host`";
     let mut reader = Reader {
         own,
-        host,
+        words: &OF_EDITS,
         seen: BTreeSet::new(),
         faults,
     };
@@ -86,17 +85,36 @@ pub(in crate::config::spec) fn read_check_headers(
 ) -> BTreeMap<String, String> {
     let mut reader = Reader {
         own: &[],
-        host: "the check has a `host`",
+        words: &OF_CHECKS,
         seen: BTreeSet::new(),
         faults,
     };
     reader.fields(object, "headers", at)
 }
 
-struct Reader<'a> {
-    own: &'a [&'a str],
+/// How faults are told.
+struct Words {
+    cannot: &'static str,
     /// What is used for the Host field instead.
     host: &'static str,
+    once: &'static str,
+}
+
+const OF_EDITS: Words = Words {
+    cannot: "cannot be edited",
+    host: "`rewrite` has a `host`",
+    once: "must be there once, over `remove`, `set` and `add`",
+};
+
+const OF_CHECKS: Words = Words {
+    cannot: "cannot be sent by a check",
+    host: "it has a `host`",
+    once: "must be there once, whatever the case of its letters",
+};
+
+struct Reader<'a> {
+    own: &'a [&'a str],
+    words: &'static Words,
     seen: BTreeSet<String>,
     faults: &'a mut Faults,
 }
@@ -169,18 +187,19 @@ impl Reader<'_> {
 
     fn check_name(&mut self, name: &str, at: &Pointer<'_>) {
         let lower = name.to_ascii_lowercase();
+        let Words { cannot, host, once } = self.words;
         let is = |known: &str| letters(known).eq(letters(&lower));
         let wrong = if !is_header_name(name) {
             Some("must be the name of a header, up to 256 bytes".to_owned())
         } else if FRAMING.iter().any(|known| is(known)) {
             let why = "it delimits the message or is for one hop only";
-            Some(format!("cannot be edited: {why}"))
+            Some(format!("{cannot}: {why}"))
         } else if lower == "host" {
-            Some(format!("cannot be edited: {}", self.host))
+            Some(format!("{cannot}: {host}"))
         } else if self.own.iter().any(|known| is(known)) {
-            Some("cannot be edited: the proxy writes it itself".to_owned())
+            Some(format!("{cannot}: the proxy writes it itself"))
         } else if !self.seen.insert(lower.clone()) {
-            Some("must be there once, over `remove`, `set` and `add`".to_owned())
+            Some((*once).to_owned())
         } else {
             None
         };
