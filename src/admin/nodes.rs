@@ -77,8 +77,7 @@ pub(super) fn condition(state: &replication::State) -> String {
         replication::State::Full => "disk full: writes are refused".to_owned(),
         replication::State::Upgrade { level } => format!("needs a newer build, of level {level}"),
         replication::State::Removed => {
-            "removed: it votes no more, and follows once the voters have decided something"
-                .to_owned()
+            "removed: it votes no more, and follows once the voters have a leader".to_owned()
         }
         replication::State::Failed { reason } => format!("failed: {reason}"),
     }
