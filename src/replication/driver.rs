@@ -56,6 +56,8 @@ pub(super) struct Driver<'a> {
     /// Clients that wait for a commit, at most, of late.
     crowd: usize,
     full: bool,
+    /// Whether it has tried to hand over, as it must.
+    aside: bool,
     damaged: bool,
     /// A peer's checkpoint, until the core adopts it.
     fetched: Option<Box<Image>>,
@@ -86,6 +88,7 @@ impl<'a> Driver<'a> {
             wake: None,
             crowd: 0,
             full: false,
+            aside: false,
             fetched: None,
             damaged,
         };
@@ -123,6 +126,7 @@ impl<'a> Driver<'a> {
             }
             let outputs = self.replica.handle_all(self.now(), inputs);
             self.perform(outputs);
+            self.step_aside();
             if self.damaged && self.replica.synced().is_some() {
                 tracing::info!("a leader has synced the damaged log: this node votes again");
                 self.damaged = false;
@@ -177,7 +181,7 @@ impl<'a> Driver<'a> {
             Event::Message { from, message } => Input::Message { from, message },
             Event::Connected(peer) => {
                 inputs.push(Input::Connected(peer));
-                inputs.extend(self.leaves_if_full());
+                self.aside = false;
                 return Ok(());
             }
             Event::Disconnected(peer) => Input::Disconnected(peer),
@@ -214,7 +218,6 @@ impl<'a> Driver<'a> {
             Event::DiskFull(full) => {
                 self.full = full;
                 self.show_state();
-                inputs.extend(self.leaves_if_full());
                 return Ok(());
             }
             Event::Seal { epoch, seal, reply } => {
@@ -255,10 +258,21 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// A leader whose disk is full hands over: it refuses writes, and another may take them.
-    fn leaves_if_full(&self) -> Option<Input> {
-        let leaves = self.full && self.replica.role() == Role::Leader;
+    /// A leader that refuses writes hands over: another may take them.
+    fn leaves_if_refusing(&self) -> Option<Input> {
+        let leaves = self.admits().is_err() && self.replica.role() == Role::Leader;
         leaves.then_some(Input::Transfer { to: None })
+    }
+
+    /// Hands over if it must, once: what has come to nothing is tried again when a peer has come, or `stays` says so.
+    /// (`one_that_must_be_upgraded_does_not_go_on_leading`)
+    fn step_aside(&mut self) {
+        let leaves = self.leaves_if_refusing();
+        let tried = std::mem::replace(&mut self.aside, leaves.is_some());
+        if !tried && leaves.is_some() {
+            let outputs = self.replica.handle_all(self.now(), leaves);
+            self.perform(outputs);
+        }
     }
 
     /// Whether it votes, as of now. The need of an upgrade, told when it was met, stays.
@@ -372,13 +386,13 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Leadership was not handed over. With a full disk that is tried again until it is, or until there is space.
+    /// Leadership was not handed over. Where it must be, that is tried again until it is.
     fn stays(&mut self, reason: TransferFailure) {
         if let Some(reply) = self.transfer.take() {
             let _ = reply.send(Err(orders::failure(reason).to_owned()));
         }
         if reason == TransferFailure::TimedOut {
-            let again = self.leaves_if_full();
+            let again = self.leaves_if_refusing();
             let again = self.replica.handle_all(self.now(), again);
             self.perform(again);
         }

@@ -86,3 +86,29 @@ async fn an_older_build_that_meets_what_is_new_serves_on_and_says_upgrade() {
     assert_eq!(pools(&handle), ["known"], "it serves what it had");
     assert_ne!(handle.status().role, Role::Leader);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_must_be_upgraded_does_not_go_on_leading() {
+    let mut nodes = Nodes::new(&["a", "b", "c"]);
+    nodes.level = LEVEL + 1;
+    for name in ["a", "b", "c"] {
+        nodes.start(name).await.expect("a new node starts");
+    }
+    let a = nodes.handle("a");
+    put(&a, "known").await;
+    nodes.stop("c").await;
+    let done = a.propose(newer("new"), LONG).await;
+    assert!(matches!(done, Ok(Outcome::Done { .. })), "{done:?}");
+    nodes.level = LEVEL;
+    nodes.start("c").await.expect("it has its directory");
+    let c = nodes.handle("c");
+    let level = LEVEL + 1;
+    let upgrade = State::Upgrade { level };
+    until("it to say so", || c.status().state == upgrade).await;
+    let leader = nodes.handle(&nodes.leader().await);
+    // What it is handed it hands on.
+    let _ = leader.transfer(Some("c".to_owned()), LONG).await;
+    put(&a, "later").await;
+    let leads = |handle: &Handle| handle.status().role == Role::Leader;
+    until("another to lead", || !leads(&c)).await;
+}

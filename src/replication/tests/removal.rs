@@ -178,7 +178,7 @@ async fn one_that_is_told_that_it_was_removed_keeps_its_vote_until_its_successor
     assert!(hands_over(&c));
     nodes.start("b").await.expect("it has its directory");
     until("it to follow", || follows(&c)).await;
-    assert_eq!(pools(&c), ["first", "second"]);
+    until("it to have all", || pools(&c) == ["first", "second"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
