@@ -230,12 +230,17 @@ impl Founding {
         Ok(())
     }
 
-    /// This node has no vote any more, which is durable when this returns: it follows from here on, and from its next
-    /// start.
+    /// From its next start this node has no vote: that is durable when this returns.
+    pub(super) fn keep_demoted(&self) -> Result<(), Error> {
+        let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        (keeper.store)(&self.without_vote())
+    }
+
+    /// This node has no vote from here on, nor from its next start: it may be fed. That is durable when this returns,
+    /// whoever was met since it was kept.
     pub(super) fn demoted(&self) -> Result<(), Error> {
         let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut group = Group::clone(&self.shared.group());
-        group.demoted();
+        let group = self.without_vote();
         (keeper.store)(&group)?;
         // Before it is known without: from then on it may be fed.
         self.shared.stand(|standing| {
@@ -245,6 +250,12 @@ impl Founding {
         });
         self.shared.regroup(group);
         Ok(())
+    }
+
+    fn without_vote(&self) -> Group {
+        let mut group = Group::clone(&self.shared.group());
+        group.demoted();
+        group
     }
 
     /// Does something while the record is not written.

@@ -326,9 +326,12 @@ impl<D: Disk + Sync> Changes for Ground<D> {
         // What was decided beyond, and not applied, may not be in the log as decided: it comes again.
         let applied = Slot(self.shared.inspect(Machine::applied));
         self.shared.decided.send_replace(applied);
+        let kept = self.founding.keep_demoted();
+        kept.map_err(|error| hindered(error.into()))?;
+        // Before it is fed: what came until there is a log would be lost, and never come again.
+        let log = self.reopen().map_err(hindered)?;
         let demoted = self.founding.demoted();
         demoted.map_err(|error| hindered(error.into()))?;
-        let log = self.reopen().map_err(hindered)?;
         tracing::info!("this node has no vote any more: it follows those that have");
         Ok(self.follower(log, None))
     }
