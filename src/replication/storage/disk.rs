@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -60,7 +60,7 @@ pub struct OsDisk {
 impl OsDisk {
     /// Makes the directory where it is missing, and takes its lock.
     pub fn open(directory: &Path) -> Result<Self, Error> {
-        make_directory(directory).map_err(Error::io(
+        make_directory(directory, OWNER).map_err(Error::io(
             "make the data directory",
             &directory.to_string_lossy(),
         ))?;
@@ -142,8 +142,13 @@ impl File for fs::File {
     }
 }
 
+/// Who may look into the data directory: what is in it holds hashes of passwords.
+const OWNER: u32 = 0o700;
+/// Who may look into those above it that had to be made, as far as the process's mask lets them.
+const ANYBODY: u32 = 0o777;
+
 /// Each new directory's name is durable only when its parent was synced.
-fn make_directory(directory: &Path) -> io::Result<()> {
+fn make_directory(directory: &Path, mode: u32) -> io::Result<()> {
     if directory.is_dir() {
         return Ok(());
     }
@@ -152,8 +157,8 @@ fn make_directory(directory: &Path) -> io::Result<()> {
         Some(parent) => parent,
         None => return Ok(()),
     };
-    make_directory(parent)?;
-    match fs::create_dir(directory) {
+    make_directory(parent, ANYBODY)?;
+    match fs::DirBuilder::new().mode(mode).create(directory) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
