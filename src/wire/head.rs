@@ -171,20 +171,25 @@ impl RequestHead {
         self.body
     }
 
-    /// Whether there is content where the method gives it no meaning (RFC 9110, 9.3.1, 9.3.2 and 9.3.5). A backend that
-    /// does not read it takes it for the next request.
+    /// Whether there is content where the method gives it no meaning (RFC 9110, 9.3.1, 9.3.2, 9.3.5, 9.3.7 and 9.3.8). A
+    /// backend that does not read it takes it for the next request.
     pub fn has_unexpected_content(&self) -> bool {
+        self.has_content()
+            && matches!(
+                self.method(),
+                "GET" | "HEAD" | "DELETE" | "OPTIONS" | "TRACE"
+            )
+    }
+
+    fn has_content(&self) -> bool {
         !matches!(self.body, BodyKind::None | BodyKind::Length(0))
-            && matches!(self.method(), "GET" | "HEAD" | "DELETE")
     }
 
     /// Whether another request may come on this connection: the client means to send one, and nobody before this proxy
     /// can have taken the content of this one for it, as of a GET or HEAD over HTTP/1 (RFC 9110, 9.3.1).
     pub fn keep_alive(&self) -> bool {
-        let blurred = self.version != Version::Http2
-            && self.method() != "DELETE"
-            && self.has_unexpected_content();
-        self.keep_alive && !blurred
+        let blurred = matches!(self.method(), "GET" | "HEAD") && self.has_content();
+        self.keep_alive && (!blurred || self.version == Version::Http2)
     }
 
     /// Whether the client waits for a 100 before it sends the body. Never so in HTTP/1.0 (RFC 9110, 10.1.1).
