@@ -1,5 +1,9 @@
 //! The config while a transaction writes it: what was written so far, over the old one.
 
+use std::io;
+
+use serde::Serialize;
+
 use super::layer::Layer;
 use super::{
     Config, Faults, Pool, Rejection, ResourcePath, Revision, Route, SharedPolicy, build, limits,
@@ -17,6 +21,25 @@ pub(super) struct Draft<'a> {
     pub(super) faults: Faults,
     /// What the operations so far cost, against [`limits::WORK`].
     work: usize,
+}
+
+/// How long a spec is as JSON.
+fn written_bytes<T: Serialize>(spec: &T) -> usize {
+    struct Count(usize);
+    impl io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // Neither counting nor a spec has a way to fail.
+    let _ = serde_json::to_writer(&mut count, spec);
+    count.0
 }
 
 impl<'a> Draft<'a> {
@@ -47,11 +70,14 @@ impl<'a> Draft<'a> {
     /// transaction has had all it may.
     pub(super) fn spend(&mut self, path: &ResourcePath, rereads: bool) -> Option<()> {
         let backends = |pool| self.pools.get(pool).map_or(0, |pool| pool.backends.len());
+        let (route, policy) = (|name| self.routes.get(name), |name| self.policies.get(name));
         self.work += match path {
             ResourcePath::Config if rereads => 10 * self.resources() + 100 * self.backends(),
             ResourcePath::Config => 10 * self.resources(),
             ResourcePath::Pool(pool) if rereads => 100 * backends(pool),
             ResourcePath::Backend(pool, _) => backends(pool),
+            ResourcePath::Route(name) if rereads => route(name).map_or(0, written_bytes),
+            ResourcePath::Policy(name) if rereads => policy(name).map_or(0, written_bytes),
             ResourcePath::Pool(_) | ResourcePath::Route(_) | ResourcePath::Policy(_) => 0,
         };
         (!self.is_spent()).then_some(())

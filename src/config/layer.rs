@@ -60,10 +60,12 @@ impl<'a, T> Layer<'a, T> {
         self.written.insert(name.clone(), None);
     }
 
-    /// Removes all.
-    pub(super) fn clear(&mut self) {
-        let names = self.base.keys();
-        self.written = names.map(|name| (name.clone(), None)).collect();
+    /// Removes all that are not among these.
+    pub(super) fn keep<V>(&mut self, kept: &BTreeMap<Name, V>) {
+        let is_kept = |name: &Name| kept.contains_key(name);
+        let old = self.base.keys().filter(|name| !is_kept(name)).cloned();
+        self.written.retain(|name, _| is_kept(name));
+        self.written.extend(old.map(|name| (name, None)));
     }
 
     /// What was written, each with its place.

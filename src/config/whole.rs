@@ -121,18 +121,9 @@ fn affords(draft: &mut Draft<'_>, at: &Pointer<'_>) -> bool {
 /// Makes the list exactly these.
 fn replace(draft: &mut Draft<'_>, member: Member, specs: &[Value], at: &Pointer<'_>) {
     let most = match member {
-        Member::Pools => {
-            draft.pools.clear();
-            limits::POOLS
-        }
-        Member::Routes => {
-            draft.routes.clear();
-            limits::ROUTES
-        }
-        Member::Policies => {
-            draft.policies.clear();
-            limits::POLICIES
-        }
+        Member::Pools => limits::POOLS,
+        Member::Routes => limits::ROUTES,
+        Member::Policies => limits::POLICIES,
     };
     if specs.len() > most {
         draft.faults.add(
@@ -144,6 +135,7 @@ fn replace(draft: &mut Draft<'_>, member: Member, specs: &[Value], at: &Pointer<
     for (i, spec) in specs.iter().enumerate().take(most) {
         let place = at.index(i);
         if !affords(draft, &place) {
+            // Nothing of it comes to pass.
             return;
         }
         let Some(name) = put_listed(draft, member, spec, &place) else {
@@ -156,6 +148,11 @@ fn replace(draft: &mut Draft<'_>, member: Member, specs: &[Value], at: &Pointer<
             first_of.insert(name, i);
         }
     }
+    match member {
+        Member::Pools => draft.pools.keep(&first_of),
+        Member::Routes => draft.routes.keep(&first_of),
+        Member::Policies => draft.policies.keep(&first_of),
+    }
 }
 
 /// Puts one element of a list, by the name in it.
@@ -165,7 +162,7 @@ fn put_listed(
     spec: &Value,
     at: &Pointer<'_>,
 ) -> Option<Name> {
-    let (base, faults) = (draft.base(), &mut draft.faults);
+    let faults = &mut draft.faults;
     let named = spec.get("name").and_then(Value::as_str);
     let named = named.and_then(|name| Name::new(name).ok());
     match member {
@@ -176,8 +173,8 @@ fn put_listed(
             Some(name)
         }
         Member::Routes => {
-            let old = named.and_then(|name| base.routes.get(&name));
-            let old = old.and_then(|old| old.spec.policy.as_deref());
+            let old = named.and_then(|name| draft.routes.get(&name));
+            let old = old.and_then(|old| old.policy.as_deref());
             let spec = with_secrets(Cow::Borrowed(spec), old);
             let route = read_route(&spec, at, None, faults)?;
             let name = route.name.clone();
@@ -185,8 +182,8 @@ fn put_listed(
             Some(name)
         }
         Member::Policies => {
-            let old = named.and_then(|name| base.policies.get(&name));
-            let spec = with_secrets(Cow::Borrowed(spec), old.map(|old| &old.spec.policy));
+            let old = named.and_then(|name| draft.policies.get(&name));
+            let spec = with_secrets(Cow::Borrowed(spec), old.map(|old| &old.policy));
             let policy = read_policy(&spec, at, None, faults)?;
             let name = policy.name.clone();
             draft.put_policy(policy, at.to_string());

@@ -239,6 +239,43 @@ fn a_route_takes_of_its_policies_whole_what_it_does_not_say_itself() {
 }
 
 #[test]
+fn a_list_sees_the_secrets_that_earlier_operations_wrote() {
+    let auth = |hash: &str| json!({"users": [{"name": "ann", "password_sha256": hash}]});
+    let (old, new) = ("0a".repeat(32), "0b".repeat(32));
+    let both = |hash: &str| {
+        let route = json!({"name": "shop", "to": [{"pool": "web"}], "basic_auth": auth(hash)});
+        let policy = json!({"name": "staff", "basic_auth": auth(hash)});
+        json!({"pools": [{"name": "web"}], "routes": [route], "policies": [policy]})
+    };
+    let put = |hash: &str| json!([{"op": "put", "path": "/config", "value": both(hash)}]);
+    let config = apply(&Config::default(), 1, put(&old)).unwrap().config;
+    let again = json!([
+        {"op": "patch", "path": "/policies/staff", "value": {"basic_auth": auth(&new)}},
+        {"op": "patch", "path": "/routes/shop", "value": {"basic_auth": auth(&new)}},
+        {"op": "put", "path": "/config", "value": both("(redacted)")},
+    ]);
+    let next = apply(&config, 2, again).unwrap().config;
+    assert!(next.same_content(&apply(&config, 2, put(&new)).unwrap().config));
+}
+
+#[test]
+fn what_is_read_again_and_again_is_too_much_work() {
+    let big: serde_json::Map<String, Value> = (0..32)
+        .map(|i| (format!("x-{i}"), json!("v".repeat(4_000))))
+        .collect();
+    let headers = json!({"request": {"set": big}});
+    let put = json!([{"op": "put", "path": "/policies/big", "value": {"headers": headers}}]);
+    let config = apply(&Config::default(), 1, put).unwrap().config;
+    let patch = Operation::patch(path("/policies/big"), json!({"max_body_bytes": 1}));
+    let patches = |count| Transaction {
+        operations: vec![patch.clone(); count],
+    };
+    assert!(config.apply(Revision(2), &patches(10)).is_ok());
+    let refused = config.apply(Revision(2), &patches(1_000));
+    assert!(matches!(refused, Err(Rejection::Invalid(_))), "{refused:?}");
+}
+
+#[test]
 fn a_fault_in_a_spec_does_not_hide_faults_of_references() {
     let file = json!({
         "pools": [
