@@ -14,7 +14,7 @@ use super::group::{Group, Member};
 use super::leader::Leader;
 use super::membership::{Details, Newcomer};
 use super::reports::{NodeReport, SILENT};
-use super::shared::{Event, Shared};
+use super::shared::{Event, Shared, Standing};
 use crate::paxos::{NodeId, Role, SealRefusal, TransferFailure};
 
 /// Why an order was not carried out.
@@ -177,8 +177,12 @@ impl Handle {
         });
         if let Some(stays) = stays.filter(|_| order.remove.contains(&own)) {
             self.0.transfer(Some(stays.name.clone()), deadline).await?;
-            let leader = self.0.standing.borrow().leader;
-            return match leader.filter(|leader| leader.0 != group.me) {
+            // It is told of the new leader a moment before all others here are.
+            let mut standing = self.0.standing.subscribe();
+            let another = |now: &Standing| now.leader.is_some_and(|it| it.0 != group.me);
+            let seen = timeout_at(deadline, standing.wait_for(another)).await;
+            let leader = seen.ok().and_then(|seen| seen.ok()?.leader);
+            return match leader {
                 Some(leader) => Box::pin(self.pass_on(leader, order, deadline)).await,
                 None => refused("it was to hand over first, and nobody leads yet"),
             };
