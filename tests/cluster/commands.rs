@@ -254,7 +254,7 @@ fn every_shell_gets_a_script_that_knows_all_commands() {
         .env("SYNOD", env!("CARGO_BIN_EXE_synod"))
         .output()
         .unwrap();
-    assert_eq!(text(&output).trim(), "pools");
+    assert_eq!(text(&output).trim(), "pools policies");
 }
 
 #[test]
