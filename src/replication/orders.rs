@@ -194,7 +194,7 @@ impl Handle {
         let newcomers = self.caught_up(&order, deadline).await?;
         let details = group.change(&newcomers, &order.remove);
         let details = details.or_else(refused)?;
-        self.is_safe(&details).or_else(refused)?;
+        self.becomes_safe(&details, deadline).await?;
         let (reply, receiver) = oneshot::channel();
         let seal = details.seal();
         let offered = self.0.offer(Event::Seal { epoch, seal, reply });
@@ -264,7 +264,19 @@ impl Handle {
         })
     }
 
-    /// A sealed epoch has no way back: a majority of the next voters must be well now.
+    /// A sealed epoch has no way back: a majority of the next voters must be well now. Of one that has just come to its
+    /// vote, or to this leader, the first report may still be on its way.
+    async fn becomes_safe(&self, details: &Details, deadline: Instant) -> Result<(), OrderError> {
+        let patience = deadline.min(Instant::now() + SILENT);
+        loop {
+            match self.is_safe(details) {
+                Ok(()) => return Ok(()),
+                Err(_) if Instant::now() + LOOK < patience => tokio::time::sleep(LOOK).await,
+                Err(why) => return refused(why),
+            }
+        }
+    }
+
     fn is_safe(&self, details: &Details) -> Result<(), String> {
         let nodes = self.nodes();
         let well = |member: &&Member| {
@@ -280,7 +292,8 @@ impl Handle {
             return Ok(());
         }
         Err(format!(
-            "only {well} of the {count} next voters can be reached, and no majority could undo it;              replace the dead ones in the same step"
+            "only {well} of the {count} next voters can be reached, and no majority could undo it; \
+             replace the dead ones in the same step"
         ))
     }
 }
