@@ -14,7 +14,7 @@ use super::borrowed::{self, Field, Value};
 use super::command::BodyDigest;
 use super::{Key, Outcome, Stamp};
 use crate::bugs::{Bug, broken};
-use crate::config::limits;
+use crate::config::{Rejection, limits};
 
 /// The table of keys.
 #[derive(Clone, Debug, Default)]
@@ -37,7 +37,13 @@ struct Remembered {
     at: Stamp,
     body: BodyDigest,
     outcome: Bytes,
+    /// Whether the outcome tells of faults, in words of this build's own.
+    worded: bool,
 }
+
+/// What an outcome in words counts for among the bytes of all. Others may find more of them for the same, and must not
+/// forget at another slot.
+const WORDED_BYTES: usize = 4 * 1024;
 
 impl Keys {
     /// The answer to a command that is not to be applied: it was before, or its key cannot be trusted to be new.
@@ -61,11 +67,12 @@ impl Keys {
             at,
             body,
             outcome: outcome.encode(),
+            worded: is_worded(outcome),
         });
     }
 
     fn push(&mut self, remembered: Remembered) {
-        self.bytes += remembered.outcome.len();
+        self.bytes += remembered.bytes();
         self.digest = self.digest.wrapping_add(remembered.digest());
         self.numbers.insert(
             remembered.key.clone(),
@@ -81,7 +88,7 @@ impl Keys {
                 || self.remembered.len() > limits::KEYS
                 || self.bytes > limits::KEYS_BYTES)
         {
-            self.bytes -= oldest.outcome.len();
+            self.bytes -= oldest.bytes();
             self.digest = self.digest.wrapping_sub(oldest.digest());
             self.numbers.remove(&oldest.key);
             self.remembered.pop_front();
@@ -118,7 +125,8 @@ impl Keys {
             let body = it.body.as_ref().try_into();
             let body = body.map_err(|_| "a key's digest is not 32 bytes")?;
             // A refusal to read it later would be one that no other node gives.
-            Outcome::decode(&it.outcome).map_err(|_| "a key's outcome cannot be read")?;
+            let outcome = Outcome::decode(&it.outcome);
+            let outcome = outcome.map_err(|_| "a key's outcome cannot be read")?;
             if keys.numbers.contains_key(&key) {
                 return Err("a key is there twice");
             }
@@ -127,6 +135,7 @@ impl Keys {
                 at: Stamp(it.at),
                 body,
                 outcome: it.outcome,
+                worded: is_worded(&outcome),
             });
         }
         Ok(keys)
@@ -165,14 +174,31 @@ impl Remembered {
         ]
     }
 
+    /// What it counts for among the bytes of all outcomes.
+    fn bytes(&self) -> usize {
+        match self.worded {
+            true => WORDED_BYTES,
+            false => self.outcome.len(),
+        }
+    }
+
+    /// Equal for what is equal to a client's eye: a build that words a fault otherwise has not diverged.
     fn digest(&self) -> u64 {
+        let outcome = match self.worded {
+            true => &b"invalid"[..],
+            false => &self.outcome,
+        };
         let mut hasher = XxHash3_64::with_seed(self.at.0);
         hasher.write(&self.body);
-        hasher.write(&(self.outcome.len() as u64).to_le_bytes());
-        hasher.write(&self.outcome);
+        hasher.write(&(outcome.len() as u64).to_le_bytes());
+        hasher.write(outcome);
         hasher.write(self.key.as_str().as_bytes());
         hasher.finish()
     }
+}
+
+fn is_worded(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Rejected(Rejection::Invalid(_)))
 }
 
 const MAX_AGE: u64 = limits::KEY_AGE.as_millis() as u64;
@@ -185,7 +211,7 @@ fn age(then: Stamp, now: Stamp) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Revision;
+    use crate::config::{Faults, Revision};
 
     fn done(revision: u64) -> Outcome {
         Outcome::Done {
@@ -216,6 +242,18 @@ mod tests {
             (0, 0, 0),
             "nothing is left of it"
         );
+    }
+
+    #[test]
+    fn builds_that_word_a_fault_otherwise_stay_of_one_state() {
+        let told = |detail| {
+            let mut keys = Keys::default();
+            let outcome = Outcome::Rejected(Rejection::Invalid(Faults::one("/0", detail)));
+            keys.remember(key(1), [1; 32], Stamp(1_000), &outcome);
+            assert_eq!(keys.answer(&key(1), &[1; 32], Stamp(1_000)), Some(outcome));
+            (keys.digest(), keys.bytes)
+        };
+        assert_eq!(told("is not there"), told("there is no such pool"));
     }
 
     #[test]
