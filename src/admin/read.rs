@@ -31,7 +31,8 @@ pub(super) async fn fresh(state: &AdminState, consistency: Consistency) -> Resul
         Consistency::Linearizable => state.replication.read_barrier(QUORUM_WITHIN).await.map_err(
             |unavailable| {
                 let detail = format!(
-                    "{unavailable}; ?consistency=local reads what this node knows without a quorum"
+                    "{unavailable}; ?consistency=local (of the command line: --local) reads what this node \
+                     knows without a quorum"
                 );
                 Problem::new(Kind::Unavailable, detail).retry_after(1)
             },

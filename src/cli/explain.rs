@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::Failure;
-use super::remote::Remote;
+use super::remote::{Read, Remote};
 use crate::client::Call;
 
 #[derive(clap::Args)]
@@ -16,6 +16,8 @@ pub(super) struct Args {
     /// A request header, `Name: value`; repeatable
     #[arg(short = 'H', long = "header", value_name = "HEADER", value_parser = header)]
     headers: Vec<(String, String)>,
+    #[command(flatten)]
+    read: Read,
 }
 
 pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
@@ -28,7 +30,7 @@ pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
     let path = args.url.path_and_query().map_or("/", |path| path.as_str());
     let body = json!({"method": args.method, "host": host.unwrap_or_default(), "path": path, "headers": headers});
     let answer = remote
-        .call(Call::new(Method::POST, "/v1/explain").json(body))?
+        .call(Call::new(Method::POST, args.read.path("/v1/explain")).json(body))?
         .body;
     remote
         .output

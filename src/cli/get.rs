@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Failure;
 use super::backend::name_of;
 use super::output::{cell, table};
-use super::remote::Remote;
+use super::remote::{Read, Remote};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -19,6 +19,8 @@ pub(super) struct Args {
     /// How many of a list [default: 1000]
     #[arg(long, value_name = "N", conflicts_with = "name")]
     limit: Option<u32>,
+    #[command(flatten)]
+    read: Read,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -51,13 +53,14 @@ pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
         Kind::Sessions => "/v1/sessions",
         Kind::Config => "/v1/config",
     };
-    let answer = match &args.name {
-        Some(name) => remote.get(&format!("{path}/{}", name_of(name)?))?,
+    let path = match &args.name {
+        Some(name) => format!("{path}/{}", name_of(name)?),
         None => {
             let limit = args.limit.map(|limit| format!("?limit={limit}"));
-            remote.get(&format!("{path}{}", limit.unwrap_or_default()))?
+            format!("{path}{}", limit.unwrap_or_default())
         }
     };
+    let answer = remote.get(&args.read.path(&path))?;
     remote.output.print(&answer, |answer| {
         let text = text(&args, answer);
         match answer["next"].is_null() {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::output::{cell, table};
-use super::remote::Remote;
+use super::remote::{Read, Remote};
 use super::{Failure, changes};
 
 #[derive(clap::Args)]
@@ -13,16 +13,20 @@ pub(super) struct Args {
     /// How many, newest first
     #[arg(long, default_value_t = 20)]
     limit: u32,
+    #[command(flatten)]
+    read: Read,
 }
 
 pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
     match args.revision {
         None => {
-            let answer = remote.get(&format!("/v1/revisions?limit={}", args.limit))?;
+            let path = format!("/v1/revisions?limit={}", args.limit);
+            let answer = remote.get(&args.read.path(&path))?;
             remote.output.print(&answer, text)
         }
         Some(revision) => {
-            let answer = remote.get(&format!("/v1/revisions/{revision}/diff"))?;
+            let path = format!("/v1/revisions/{revision}/diff");
+            let answer = remote.get(&args.read.path(&path))?;
             remote
                 .output
                 .print(&answer, |answer| changes::text(&answer["items"]))

@@ -49,6 +49,25 @@ pub(super) struct Write {
     pub(super) until: Until,
 }
 
+/// Flags of the commands that read what is agreed on.
+#[derive(clap::Args)]
+pub(super) struct Read {
+    /// What the node that is asked knows, which may be old, without asking a quorum
+    #[arg(long)]
+    local: bool,
+}
+
+impl Read {
+    /// The path, as fresh as the flag says.
+    pub(super) fn path(&self, path: &str) -> String {
+        let joint = if path.contains('?') { '&' } else { '?' };
+        match self.local {
+            true => format!("{path}{joint}consistency=local"),
+            false => path.to_owned(),
+        }
+    }
+}
+
 /// When a write answers.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Until {

@@ -54,6 +54,26 @@ fn fails(cluster: &Cluster, code: i32, args: &[&str]) -> String {
 }
 
 #[test]
+fn without_a_quorum_a_node_tells_what_it_knows_itself() {
+    let mut cluster = Cluster::start(3);
+    let backends = Backends::start(cluster.runtime(), &["b1"]);
+    cluster.serve_pool("web", &backends.addresses);
+    cluster.kill(0);
+    cluster.kill(2);
+    let refused = fails(&cluster, 1, &["get", "pools"]);
+    assert!(refused.contains("--local"), "{refused}");
+    for (args, told) in [
+        (&["get", "pool", "web", "--local"][..], "b1"),
+        (&["get", "pools", "--limit", "1", "--local"], "1/1"),
+        (&["history", "--local"], "anonymous@127.0.0.1"),
+        (&["explain", "GET", "http://x/", "--local"], "goes to web"),
+    ] {
+        let answer = succeeds(&cluster, args);
+        assert!(answer.contains(told), "{args:?}: {answer}");
+    }
+}
+
+#[test]
 fn an_operators_day_on_the_command_line() {
     let cluster = Cluster::start(3);
     let backends = Backends::start(cluster.runtime(), &["b1", "b2"]);
