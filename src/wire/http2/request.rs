@@ -43,9 +43,12 @@ pub(super) fn write_head(
     out: &mut Vec<u8>,
 ) -> Result<Shape, Malformed> {
     let fields = &request.headers;
-    let hosts = fields.get_all(header::HOST);
+    let mut hosts = fields.get_all(header::HOST).iter();
+    let (host, another) = (hosts.next(), hosts.next());
     let authority = request.uri.authority().map(|authority| authority.as_str());
-    let told_twice = authority.filter(|authority| hosts.iter().all(|host| host == authority));
+    // Several hosts are for the parser to refuse, whatever they say.
+    let told_twice = authority
+        .filter(|authority| another.is_none() && host.is_none_or(|host| host == authority));
     let tunnel = tunnel(request)?;
     let method = match tunnel {
         Some(_) => &Method::GET,
@@ -262,9 +265,17 @@ mod tests {
             (
                 "GET",
                 "ftp://x/",
-                &[("host", "x"), ("host", "x")],
+                &[("host", "x")],
                 true,
                 "GET / HTTP/1.1\r\nhost: x\r\n\r\n",
+                Shape::Empty,
+            ),
+            (
+                "GET",
+                "http://x/",
+                &[("host", "x"), ("host", "x")],
+                true,
+                "GET http://x/ HTTP/1.1\r\nhost: x\r\nhost: x\r\n\r\n",
                 Shape::Empty,
             ),
             (

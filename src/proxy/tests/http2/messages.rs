@@ -2,7 +2,7 @@
 //! them.
 
 use super::raw::*;
-use super::rules::{check, joined};
+use super::rules::{check, check_heads, joined};
 use crate::proxy::tests::harness::*;
 
 use Outcome::{Ended, GoAway, Reset, Status};
@@ -47,6 +47,8 @@ fn fields_are_held_to_their_form() {
         ("8.2.2 no Transfer-Encoding", with(&[("transfer-encoding", "chunked")]), malformed),
         ("8.2.2 no Upgrade", with(&[("upgrade", "h2c")]), malformed),
         ("8.2.2 TE is trailers or nothing", with(&[("te", "gzip")]), malformed),
+        ("8.2.2 TE is nothing beside it", with(&[("te", "trailers, gzip")]), malformed),
+        ("8.2.2 not among trailers", joined(&[post(1), frame(HEADERS, 5, 1, block(&[("transfer-encoding", "chunked")]))]), malformed),
         ("8.2.2 TE may be trailers", with(&[("te", "trailers")]), Status(200)),
         ("8.3 pseudo fields come first", request(joined(&[block(&[("a", "b")]), get_block()])), malformed),
         ("8.3 there is none but the known", with(&[(":test", "a")]), malformed),
@@ -55,6 +57,8 @@ fn fields_are_held_to_their_form() {
         ("8.1 nor among others there", joined(&[post(1), frame(HEADERS, 5, 1, block(&[("a", "b"), (":status", "200")]))]), malformed),
         ("8.1 nor from the static table", joined(&[post(1), frame(HEADERS, 5, 1, [0x82])]), malformed),
         ("8.1 nor from the dynamic one", joined(&[told, frame(HEADERS, 5, 1, [0xBE])]), malformed),
+        ("9110 6.5.1 nor a length", joined(&[post(1), frame(HEADERS, 5, 1, block(&[("content-length", "0")]))]), Status(400)),
+        ("9110 6.5.1 nor Host", joined(&[post(1), frame(HEADERS, 5, 1, block(&[("host", "x")]))]), Status(400)),
         ("8.1 trailers may have any other", joined(&[post(1), frame(HEADERS, 5, 1, block(&[("path", ":")]))]), Status(200)),
     ]);
 }
@@ -113,9 +117,13 @@ fn requests_say_what_they_must_and_once() {
         (":path", "/"),
         (":authority", "x"),
     );
-    check(&[
+    check_heads(&[
         ("8.3.1 no method", of(&[scheme, path, authority]), malformed),
         ("8.3.1 no scheme", of(&[method, path, authority]), malformed),
+        ("8.3.1 a scheme with more behind it", of(&[method, (":scheme", "http://y/a?"), path, authority]), malformed),
+        ("8.3.1 the other scheme of HTTP", of(&[method, (":scheme", "https"), path, authority]), Status(200)),
+        ("8.3.1 a method with a request behind it", of(&[(":method", "GET / HTTP/1.1\r\nhost: x\r\n\r\nGET"), scheme, path, authority]), malformed),
+        ("8.3.1 an empty authority", of(&[method, scheme, path, (":authority", "")]), malformed),
         ("8.3.1 no path", of(&[method, scheme, authority]), malformed),
         ("8.3.1 no path and no authority", of(&[method, scheme, ("host", "x")]), malformed),
         ("8.3.1 an empty path", of(&[method, scheme, (":path", ""), authority]), malformed),
@@ -137,12 +145,20 @@ fn requests_say_what_they_must_and_once() {
         ("8.3.1 but one of both there is", of(&[method, scheme, path]), Status(400)),
         ("8.3.1 Host is the authority", of(&[method, scheme, path, authority, ("host", "x")]), Status(200)),
         ("8.3.1 and no other", of(&[method, scheme, path, authority, ("host", "y")]), Status(400)),
+        ("9110 7.2 an empty Host", of(&[method, scheme, path, ("host", "")]), Status(400)),
+        ("9110 7.2 nor beside an authority", of(&[method, scheme, path, authority, ("host", "")]), Status(400)),
+        ("9110 7.2 Host comes once, if it says the same", of(&[method, scheme, path, ("host", "x"), ("host", "x")]), Status(400)),
+        ("9110 7.2 beside an authority too", of(&[method, scheme, path, authority, ("host", "x"), ("host", "x")]), Status(400)),
+        ("9110 7.2 a user in it", of(&[method, scheme, path, ("host", "u@x")]), Status(400)),
         ("9110 7.2 Host comes once", of(&[method, scheme, path, ("host", "x"), ("host", "y")]), Status(400)),
         ("8.5 CONNECT has no path", of(&[(":method", "CONNECT"), scheme, path, authority]), malformed),
         ("8.5 CONNECT is refused", of(&[(":method", "CONNECT"), authority]), Status(405)),
         ("RFC 8441 :protocol is for CONNECT", of(&[method, scheme, path, authority, (":protocol", "websocket")]), malformed),
         ("9110 9.1 methods are tokens", of(&[(":method", "G T"), scheme, path, authority]), malformed),
         ("9110 5.1 a target has no blank", of(&[method, scheme, (":path", "/a b"), authority]), malformed),
+        ("9110 5.1 nor a line", of(&[method, scheme, (":path", "/ HTTP/1.1\r\na: b"), authority]), malformed),
+        ("9110 5.1 nor NUL", of(&[method, scheme, (":path", "/\0"), authority]), malformed),
+        ("9110 10.1.1 there is one expectation", with(&[("expect", "200-ok")]), Status(417)),
         ("8.2.3 cookies come in crumbs", with(&[("cookie", "a=1"), ("cookie", "b=2")]), Status(200)),
     ]);
 }
@@ -163,7 +179,12 @@ fn bodies_have_the_length_they_declare() {
         ("8.1.1 none, but some declared", with(&[("content-length", "1")]), malformed),
         ("8.1.1 none, as declared", with(&[("content-length", "0")]), Status(200)),
         ("8.6 a length is a number", joined(&[declared("+4"), data(1, "milk")]), malformed),
+        ("8.6 and nothing else", with(&[("content-length", "0,0")]), malformed),
+        ("8.6 not even nothing", with(&[("content-length", "")]), Status(400)),
+        ("8.6 there is one, if they say the same", with(&[("content-length", "0"), ("content-length", "0")]), Status(400)),
         ("8.6 there is one", with(&[("content-length", "0"), ("content-length", "1")]), malformed),
+        ("8.1.1 too little before trailers", joined(&[declared("5"), data(0, "milk"), frame(HEADERS, 5, 1, block(&[("a", "b")]))]), malformed),
+        ("8.1.1 a body of none that has one", joined(&[declared("0"), data(1, "milk")]), malformed),
         ("an empty end", joined(&[post(1), data(1, "")]), Status(200)),
         ("padding is no body", joined(&[declared("1"), frame(DATA, END_STREAM | PADDED, 1, [2, b'x', 0, 0])]), Status(200)),
     ]);
@@ -199,6 +220,8 @@ fn limits_are_answered_or_end_the_connection() {
         ("CONTINUATION without end", endless, Ended),
         ("pings", frame(PING, 0, 0, [0; 8]).repeat(1_100), GoAway(ENHANCE_YOUR_CALM)),
         ("settings", frame(SETTINGS, 0, 0, []).repeat(1_100), GoAway(ENHANCE_YOUR_CALM)),
+        ("acknowledgements of none", frame(SETTINGS, 1, 0, []).repeat(1_100), Ended),
+        ("frames of no known kind", frame(0xFA, 0, 0, [0; 9]).repeat(1_100), GoAway(ENHANCE_YOUR_CALM)),
         ("priorities", frame(PRIORITY, 0, 3, [0, 0, 0, 0, 1]).repeat(1_100), GoAway(ENHANCE_YOUR_CALM)),
         ("window updates", frame(WINDOW_UPDATE, 0, 0, [0, 0, 0, 1]).repeat(1_100), GoAway(ENHANCE_YOUR_CALM)),
         ("empty data", joined(&[post(1), frame(DATA, 0, 1, []).repeat(1_100)]), GoAway(ENHANCE_YOUR_CALM)),
