@@ -1,13 +1,17 @@
 //! Watches the frames of a client for floods: those that cost the receiver more than the sender, and ask for nothing.
-//! In passing it keeps two rules that the h2 crate is lenient about: what comes first, and of what size frames are.
+//! In passing it keeps rules that the h2 crate is lenient about, or ends the connection for where a stream would do.
 //!
-//! The h2 crate bounds what it keeps (streams, header lists, CONTINUATION, small data, resets not yet taken); what a
-//! client makes it do again and again is counted here, on the bytes, before it sees them.
+//! The h2 crate bounds what it keeps (streams, header lists, small data, resets not yet taken); what a client makes it
+//! do again and again is counted here, on the bytes, before it sees them. A head, and what else is looked at as a whole,
+//! is held back until it is.
 
-mod blocks;
+mod frame;
+mod intake;
 mod meter;
+mod outgoing;
+mod streams;
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -19,10 +23,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::proxy::buffers::Buffer;
 use crate::wire::stream::Stream;
-use meter::Meter;
-
-/// Malformed requests of which the connection's task has not heard, because the h2 crate refused them at once.
-const UNSEEN: usize = 1_000;
+use intake::Intake;
+use outgoing::Outgoing;
 
 /// Why a connection is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +37,14 @@ pub(super) enum Offence {
     NoSettings,
     /// A frame of a kind that has one size has another (RFC 9113, 4.2).
     FrameSize,
-    /// Trailers with what no trailers have (RFC 9113, 8.1), noticed too late to reset their stream alone.
+    /// A setting says that windows are larger than any may be (RFC 9113, 6.5.2).
+    Window,
+    /// A block of fields that is not put together as one is (RFC 9113, 6.2 and 6.10).
     Malformed,
+    /// One that cannot be decoded (RFC 9113, 4.3).
+    Undecodable,
+    /// A frame of a stream that both sides have ended (RFC 9113, 5.1).
+    StreamClosed,
     /// A head, or what must come first, was begun and not ended in time.
     SlowHead,
 }
@@ -47,8 +55,8 @@ impl Offence {
         match self {
             Self::FrameFlood => "http2_frame_flood",
             Self::ResetFlood => "http2_reset_flood",
-            Self::NoSettings | Self::FrameSize | Self::Malformed => "http2_protocol_error",
             Self::SlowHead => "http2_head_timeout",
+            _ => "http2_protocol_error",
         }
     }
 
@@ -58,6 +66,9 @@ impl Offence {
             Self::FrameFlood | Self::ResetFlood | Self::SlowHead => Reason::ENHANCE_YOUR_CALM,
             Self::NoSettings | Self::Malformed => Reason::PROTOCOL_ERROR,
             Self::FrameSize => Reason::FRAME_SIZE_ERROR,
+            Self::Window => Reason::FLOW_CONTROL_ERROR,
+            Self::Undecodable => Reason::COMPRESSION_ERROR,
+            Self::StreamClosed => Reason::STREAM_CLOSED,
         }
     }
 }
@@ -69,22 +80,8 @@ pub(super) struct Watch {
     pub(super) offence: Cell<Option<Offence>>,
     /// What was begun and has to be ended in time, by the number of frames ahead of it.
     pub(super) begun: Cell<Option<u64>>,
-    /// Streams that the task has reset since the last read, for what their client sent.
+    /// Blocks of fields that no message has, whose streams are being reset.
     pub(super) malformed: Cell<u32>,
-    /// Streams that it is to reset when it hears of them, for what the h2 crate does not see in their heads.
-    unseen: RefCell<Vec<u32>>,
-}
-
-impl Watch {
-    /// Whether the head of `stream`, which is the last one that the task has heard of, is malformed in a way that the h2
-    /// crate does not see.
-    pub(super) fn is_malformed(&self, stream: u32) -> bool {
-        let mut unseen = self.unseen.borrow_mut();
-        let malformed = unseen.contains(&stream);
-        // What was refused before it has been heard of is among those that were opened earlier.
-        unseen.retain(|later| *later > stream);
-        malformed
-    }
 }
 
 /// A client's connection, and what it sent before it was known to speak HTTP/2.
@@ -92,7 +89,13 @@ impl Watch {
 pub(super) struct Guarded {
     stream: Stream,
     ahead: Buffer,
-    meter: Meter,
+    intake: Intake,
+    /// What came, and is not looked at yet, because it is not whole.
+    held: Vec<u8>,
+    /// What goes on in front of anything else, and how much of it has gone.
+    ready: Vec<u8>,
+    gone: usize,
+    outgoing: Outgoing,
     watch: Rc<Watch>,
     ended: bool,
 }
@@ -102,10 +105,109 @@ impl Guarded {
         Self {
             stream,
             ahead,
-            meter: Meter::new(Instant::now()),
+            intake: Intake::new(Instant::now()),
+            held: Vec::new(),
+            ready: Vec::new(),
+            gone: 0,
+            outgoing: Outgoing::default(),
             watch,
             ended: false,
         }
+    }
+
+    /// Reads what comes from the client. Nothing is the end.
+    fn poll_client(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+        }
+        let ahead = self.ahead.filled();
+        let n = ahead.len().min(buffer.remaining());
+        buffer.put_slice(&ahead[..n]);
+        self.ahead.consume(n);
+        if self.ahead.is_empty() {
+            self.ahead = Buffer::default();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Lets the intake read what is in `buffer` behind `before`, and leaves there what goes on as it is.
+    fn sift(&mut self, buffer: &mut ReadBuf<'_>, before: usize) -> Result<(), Offence> {
+        if self.held.is_empty() {
+            let bytes = &mut buffer.filled_mut()[before..];
+            let share = self.intake.read(bytes)?;
+            if share.passed == bytes.len() {
+                return Ok(());
+            }
+            self.held.extend_from_slice(&bytes[share.done..]);
+            buffer.set_filled(before + share.passed);
+            if share.passed == share.done {
+                return Ok(());
+            }
+            self.ready.append(&mut self.intake.instead);
+        } else {
+            self.held.extend_from_slice(&buffer.filled()[before..]);
+            buffer.set_filled(before);
+        }
+        self.sift_held()
+    }
+
+    fn sift_held(&mut self) -> Result<(), Offence> {
+        let mut at = 0;
+        loop {
+            let bytes = &mut self.held[at..];
+            let share = self.intake.read(bytes)?;
+            self.ready.extend_from_slice(&bytes[..share.passed]);
+            at += share.done;
+            if share.passed == share.done {
+                break;
+            }
+            self.ready.append(&mut self.intake.instead);
+        }
+        match at == self.held.len() {
+            true => self.held = Vec::new(),
+            false => drop(self.held.drain(..at)),
+        }
+        Ok(())
+    }
+
+    /// Gives out what is ready; whether there was anything.
+    fn give(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
+        if self.ready.is_empty() {
+            return false;
+        }
+        let ready = &self.ready[self.gone..];
+        let n = ready.len().min(buffer.remaining());
+        buffer.put_slice(&ready[..n]);
+        self.gone += n;
+        if self.gone == self.ready.len() {
+            (self.ready, self.gone) = (Vec::new(), 0);
+        }
+        n > 0
+    }
+
+    /// Writes the intake's frames for the client, where they do not part another one.
+    fn poll_own(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.intake.own.is_empty() && self.outgoing.is_between_frames() {
+            let stream = Pin::new(&mut self.stream);
+            let written = ready!(stream.poll_write(cx, &self.intake.own))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.intake.own.drain(..written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes note of bytes that were written.
+    fn wrote(&mut self, bytes: &[u8]) {
+        self.intake.wrote(bytes.len());
+        let intake = &mut self.intake;
+        self.outgoing
+            .wrote(bytes, |head, code| intake.sent(head, code));
     }
 }
 
@@ -116,40 +218,33 @@ impl AsyncRead for Guarded {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.ended {
-            // The connection's task looks after each turn; there is no other to come.
-            return Poll::Pending;
-        }
-        let before = buffer.filled().len();
-        if this.ahead.is_empty() {
-            ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
-        } else {
-            let ahead = this.ahead.filled();
-            let n = ahead.len().min(buffer.remaining());
-            buffer.put_slice(&ahead[..n]);
-            this.ahead.consume(n);
-            if this.ahead.is_empty() {
-                this.ahead = Buffer::default();
+        while !this.give(buffer) {
+            if this.ended {
+                // The connection's task looks after each turn; there is no other to come.
+                return Poll::Pending;
+            }
+            let before = buffer.filled().len();
+            ready!(this.poll_client(cx, buffer))?;
+            if buffer.filled().len() == before {
+                return Poll::Ready(Ok(()));
+            }
+            this.intake.tick(Instant::now());
+            if let Err(offence) = this.sift(buffer, before) {
+                buffer.set_filled(before);
+                this.ready.clear();
+                this.ended = true;
+                this.watch.begun.set(None);
+                this.watch.offence.set(Some(offence));
+                return Poll::Pending;
+            }
+            let begun = this.intake.begun(!this.held.is_empty());
+            this.watch.begun.set(begun);
+            let malformed = this.watch.malformed.get() + this.intake.malformed();
+            this.watch.malformed.set(malformed);
+            if buffer.filled().len() > before {
+                return Poll::Ready(Ok(()));
             }
         }
-        this.meter.tick(Instant::now());
-        this.meter.reset(this.watch.malformed.take());
-        if let Some(kind) = this.meter.read(&mut buffer.filled_mut()[before..]) {
-            buffer.set_filled(before);
-            this.ended = true;
-            this.watch.begun.set(None);
-            this.watch.offence.set(Some(kind));
-            return Poll::Pending;
-        }
-        let malformed = this.meter.malformed();
-        if !malformed.is_empty() {
-            this.watch.unseen.borrow_mut().append(malformed);
-        }
-        if this.watch.unseen.borrow().len() > UNSEEN {
-            this.ended = true;
-            this.watch.offence.set(Some(Offence::ResetFlood));
-        }
-        this.watch.begun.set(this.meter.begun());
         Poll::Ready(Ok(()))
     }
 }
@@ -161,8 +256,9 @@ impl AsyncWrite for Guarded {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        ready!(this.poll_own(cx))?;
         let written = ready!(Pin::new(&mut this.stream).poll_write(cx, bytes))?;
-        this.meter.wrote(written);
+        this.wrote(&bytes[..written]);
         Poll::Ready(Ok(written))
     }
 
@@ -172,8 +268,14 @@ impl AsyncWrite for Guarded {
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        ready!(this.poll_own(cx))?;
         let written = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, pieces))?;
-        this.meter.wrote(written);
+        let mut left = written;
+        for piece in pieces {
+            let n = left.min(piece.len());
+            this.wrote(&piece[..n]);
+            left -= n;
+        }
         Poll::Ready(Ok(written))
     }
 
@@ -182,7 +284,9 @@ impl AsyncWrite for Guarded {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        let this = self.get_mut();
+        ready!(this.poll_own(cx))?;
+        Pin::new(&mut this.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

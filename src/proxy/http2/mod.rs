@@ -169,7 +169,11 @@ fn poll_event(
     cx: &mut Context<'_>,
 ) -> Poll<Event> {
     loop {
-        return Poll::Ready(match connection.poll_accept(cx) {
+        let accepted = connection.poll_accept(cx);
+        for _ in 0..shared.watch.malformed.take() {
+            shared.worker.shared.listener.refused("http2_malformed");
+        }
+        return Poll::Ready(match accepted {
             Poll::Ready(Some(Ok((request, mut respond)))) => {
                 match respond.poll_reset(&mut Context::from_waker(Waker::noop())) {
                     // Whoever is asked for it would work for nobody.
@@ -218,11 +222,8 @@ impl Shared {
 
     /// Has a task of its own answer the request.
     fn answer(self: &Rc<Self>, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
-        let unseen = self.watch.is_malformed(respond.stream_id().as_u32());
-        let Some(served) = Served::new(request, respond, &self.ends, unseen) else {
+        let Some(served) = Served::new(request, respond, &self.ends) else {
             self.worker.shared.listener.refused("http2_malformed");
-            let malformed = &self.watch.malformed;
-            malformed.set(malformed.get().saturating_add(1));
             return;
         };
         let mut client = Client {

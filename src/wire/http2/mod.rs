@@ -7,11 +7,10 @@
 //! checks, is checked here, and by who reads blocks of fields along ([`hpack`]): RFC 9113 asks for a stream error
 //! (8.1.1).
 //!
-//! What the crate does in another way than that, and stays so: a field that it cannot make one of ends the connection,
-//! as 5.4.1 allows, where that is not mended on the way to it: in a block of fields that comes in pieces, a value with
-//! CR or LF in the Huffman code, an empty name, an empty `:method`, a `:status` that is no number, a pseudo-header field
-//! that is not UTF-8. A head far beyond the limit is answered 431 without a word of why. In the trailers of a backend's
-//! answer pseudo-header fields are dropped.
+//! What the crate does in another way than that, and stays so: it ends the connection for a field that it cannot make
+//! one of where that is remembered in a table and nothing of its size could be one, which is an empty name without a
+//! value, an empty `:method`, a `:status` of other than three bytes. A head far beyond the limit is answered 431 without
+//! a word of why. In the trailers of a backend's answer pseudo-header fields are dropped.
 //!
 //! On the other side [`Asked`] is a stream to a backend, which takes a request's bytes and reads as those of its answer.
 

@@ -18,9 +18,6 @@ pub(super) enum Malformed {
     /// No path, or one that is neither absolute nor the `*` of OPTIONS (8.3.1).
     #[error("no path that begins with a slash")]
     Path,
-    /// A fragment behind it (8.3.1), or a field whose name or value none has (8.2.1).
-    #[error("a fragment behind the path, or a field that cannot be one")]
-    Unseen,
     /// A value with white space at its start or end (8.2.1).
     #[error("a field with white space around its value")]
     Value,

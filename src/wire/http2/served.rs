@@ -17,7 +17,7 @@ use tokio::io::ReadBuf;
 
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
-use super::request::{Malformed, write_head};
+use super::request::write_head;
 use super::response::interpret;
 use super::start::Start;
 use crate::wire::body::BodyKind;
@@ -49,21 +49,15 @@ pub struct Served {
 }
 
 impl Served {
-    /// Takes over what the client asked; none if that was malformed, and its stream is reset. `unseen` tells that it was
-    /// so in a way of which nothing is left in the request.
+    /// Takes over what the client asked; none if that was malformed, and its stream is reset.
     pub fn new(
         request: Request<RecvStream>,
         mut respond: SendResponse<Bytes>,
         ends: &Arc<Ends>,
-        unseen: bool,
     ) -> Option<Self> {
         let (parts, body) = request.into_parts();
         let mut head = Vec::with_capacity(512);
-        let shape = match unseen {
-            true => Err(Malformed::Unseen),
-            false => write_head(&parts, body.is_end_stream(), &mut head),
-        };
-        match shape {
+        match write_head(&parts, body.is_end_stream(), &mut head) {
             Ok(shape) => Some(Self {
                 reading: RefCell::new(Incoming::new(head, shape, body)),
                 writing: RefCell::new(Writing {

@@ -30,6 +30,32 @@ fn requests_taken_back_are_a_flood_in_any_guise() {
     is_a_reset_flood("reset for its trailers", of_head);
 }
 
+#[test]
+fn resets_that_the_proxy_is_provoked_to_are_a_flood_like_the_clients() {
+    let update = |n, increment: u32| frame(WINDOW_UPDATE, 0, n, increment.to_be_bytes());
+    is_a_reset_flood("no increment", |n| joined(&[post(n), update(n, 0)]));
+    let too_much = |n| joined(&[get(n), update(n, (1 << 31) - 1)]);
+    is_a_reset_flood("too large a window", too_much);
+    let data = |n| joined(&[get(n), frame(DATA, 0, n, "x")]);
+    is_a_reset_flood("data behind the end", data);
+    is_a_reset_flood("a head behind the end", |n| joined(&[get(n), get(n)]));
+    let on_itself = |n: u32| frame(PRIORITY, 0, n, joined(&[n.to_be_bytes().into(), vec![0]]));
+    is_a_reset_flood("on itself", |n| joined(&[post(n), on_itself(n)]));
+    let longer = |n| {
+        let declared = joined(&[pseudo("POST"), block(&[("content-length", "1")])]);
+        let head = frame(HEADERS, END_HEADERS, n, declared);
+        joined(&[head, frame(DATA, 0, n, "xy")])
+    };
+    is_a_reset_flood("more than was declared", longer);
+    let endless = |n| {
+        joined(&[
+            post(n),
+            frame(HEADERS, END_HEADERS, n, block(&[("a", "b")])),
+        ])
+    };
+    is_a_reset_flood("trailers that end nothing", endless);
+}
+
 /// Whether many streams of these frames have the connection ended, though few come at a time.
 fn is_a_reset_flood(name: &str, frames: impl Fn(u32) -> Vec<u8>) {
     let backend = Scripted::named("hello");

@@ -31,9 +31,9 @@ fn fields_are_held_to_their_form() {
         ("8.2.1 in a code too", request(joined(&[get_block(), vec![0, 0x81, 0xBB, 1, b'b']])), malformed),
         ("8.2.1 names are tokens", with(&[("a b", "a")]), malformed),
         ("8.2.1 names hold no colon", with(&[("a:b", "a")]), malformed),
-        ("8.2.1 names are not empty", with(&[("", "a")]), Ended),
+        ("8.2.1 names are not empty", with(&[("", "a")]), malformed),
         ("8.2.1 values hold no CR", with(&[("a", "b\rc")]), malformed),
-        ("8.2.1 nor in a code", request(joined(&[get_block(), vec![0, 1, b'a', 0x84, 0xFF, 0xFF, 0xFF, 0xF7]])), Ended),
+        ("8.2.1 nor in a code", request(joined(&[get_block(), vec![0, 1, b'a', 0x84, 0xFF, 0xFF, 0xFF, 0xF7]])), malformed),
         ("8.2.1 no LF", with(&[("a", "b\nc")]), malformed),
         ("8.2.1 no NUL", with(&[("a", "b\0c")]), malformed),
         ("8.2.1 nor in a code", request(joined(&[get_block(), vec![0, 1, b'a', 0x82, 0xFF, 0xC7]])), malformed),
@@ -88,6 +88,91 @@ fn what_no_field_has_is_the_end_of_its_stream_alone() {
 }
 
 #[test]
+fn a_malformed_request_is_the_end_of_its_stream_alone_however_it_comes() {
+    let (backend, heads) = recording();
+    let proxy = Harness::to(&[backend.address]);
+    let (method, scheme, path) = ((":method", "GET"), (":scheme", "http"), (":path", "/bad"));
+    let bad = block(&[method, scheme, path, (":authority", "x")]);
+    let field = |bytes: &[u8]| [&bad[..], bytes].concat();
+    let coded = |value: &[u8]| field(&[&[0, 1, b'a', 0x80 | value.len() as u8], value].concat());
+    for (rule, block) in [
+        ("8.2.1 upper case", field(&block(&[("A", "b")]))),
+        ("8.2.1 a name of nothing", field(&block(&[("", "b")]))),
+        ("8.2.1 remembered too", field(&remembered("", "b"))),
+        ("8.2.1 nothing at all", field(&block(&[("", "")]))),
+        (
+            "8.2.1 a byte of no name",
+            field(&block(&[("a\u{e4}", "b")])),
+        ),
+        (
+            "8.2.1 in a code",
+            field(&[0, 0x83, 0xFF, 0xFE, 0x6F, 1, b'b']),
+        ),
+        ("8.2.1 CR in a code", coded(&[0xFF, 0xFF, 0xFF, 0xF7])),
+        ("8.2.1 LF in a code", coded(&[0xFF, 0xFF, 0xFF, 0xF3])),
+        ("8.2.1 NUL in a code", coded(&[0xFF, 0xC7])),
+        ("8.2.1 CR", field(&block(&[("a", "b\rc: d")]))),
+        ("8.2.1 blanks around", field(&block(&[("a", " b ")]))),
+        (
+            "8.2.2 of a connection",
+            field(&block(&[("connection", "a")])),
+        ),
+        ("8.3 no known pseudo field", field(&block(&[(":a", "b")]))),
+        (
+            "8.3 behind others",
+            field(&block(&[("a", "b"), (":protocol", "c")])),
+        ),
+        ("8.3 twice", field(&block(&[path]))),
+        (
+            "8.3.1 a path that is no UTF-8",
+            [&bad[..], &literal(":path", [0xFF])].concat(),
+        ),
+        (
+            "8.3.1 nor is a scheme",
+            [&bad[..], &literal(":scheme", [b'h', 0xC0])].concat(),
+        ),
+        (
+            "8.3.1 nor an authority",
+            [&bad[..], &literal(":authority", [0x80])].concat(),
+        ),
+        (
+            "8.3.1 nor a protocol",
+            [&bad[..], &literal(":protocol", [0x80])].concat(),
+        ),
+        (
+            "8.3.1 nor a method",
+            [&bad[..], &literal(":method", [0x80])].concat(),
+        ),
+        ("8.3.2 of an answer", field(&block(&[(":status", "none")]))),
+    ] {
+        let middle = block.len() / 2;
+        let whole = |stream| frame(HEADERS, END_STREAM | END_HEADERS, stream, &block);
+        let pieces = |stream| {
+            joined(&[
+                frame(HEADERS, END_STREAM, stream, &block[..middle]),
+                frame(CONTINUATION, 0, stream, &block[middle..block.len() - 1]),
+                frame(CONTINUATION, END_HEADERS, stream, &block[block.len() - 1..]),
+            ])
+        };
+        let trailers = |stream| joined(&[post(stream), whole(stream)]);
+        let mut raw = Raw::connect(&proxy);
+        raw.send(whole(1));
+        assert_eq!(raw.outcome(), Reset(PROTOCOL_ERROR), "{rule}");
+        raw.send(pieces(3));
+        assert_eq!(raw.outcome(), Reset(PROTOCOL_ERROR), "{rule}, in frames");
+        for byte in pieces(5) {
+            raw.send([byte]);
+        }
+        assert_eq!(raw.outcome(), Reset(PROTOCOL_ERROR), "{rule}, in bytes");
+        raw.send(trailers(7));
+        assert_eq!(raw.outcome(), Reset(PROTOCOL_ERROR), "{rule}, as trailers");
+        raw.send(get(9));
+        assert_eq!(raw.outcome(), Status(200), "{rule}: the others go on");
+    }
+    assert!(heads.try_iter().all(|head| !head.contains("/bad")));
+}
+
+#[test]
 fn malformed_trailers_leave_the_backends_request_without_an_end() {
     let (sender, received) = std::sync::mpsc::channel();
     let backend = Scripted::new(move |peer, _| {
@@ -122,6 +207,7 @@ fn requests_say_what_they_must_and_once() {
         ("8.3.1 no scheme", of(&[method, path, authority]), malformed),
         ("8.3.1 a scheme with more behind it", of(&[method, (":scheme", "http://y/a?"), path, authority]), malformed),
         ("8.3.1 the other scheme of HTTP", of(&[method, (":scheme", "https"), path, authority]), Status(200)),
+        ("8.3.1 an empty method", of(&[(":method", ""), scheme, path, authority]), malformed),
         ("8.3.1 a method with a request behind it", of(&[(":method", "GET / HTTP/1.1\r\nhost: x\r\n\r\nGET"), scheme, path, authority]), malformed),
         ("8.3.1 an empty authority", of(&[method, scheme, path, (":authority", "")]), malformed),
         ("8.3.1 no path", of(&[method, scheme, authority]), malformed),
@@ -158,6 +244,7 @@ fn requests_say_what_they_must_and_once() {
         ("9110 5.1 a target has no blank", of(&[method, scheme, (":path", "/a b"), authority]), malformed),
         ("9110 5.1 nor a line", of(&[method, scheme, (":path", "/ HTTP/1.1\r\na: b"), authority]), malformed),
         ("9110 5.1 nor NUL", of(&[method, scheme, (":path", "/\0"), authority]), malformed),
+        ("9110 5.1 it is ASCII", of(&[method, scheme, (":path", "/\u{e4}"), authority]), malformed),
         ("9110 10.1.1 there is one expectation", with(&[("expect", "200-ok")]), Status(417)),
         ("8.2.3 cookies come in crumbs", with(&[("cookie", "a=1"), ("cookie", "b=2")]), Status(200)),
     ]);

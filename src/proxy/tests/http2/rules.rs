@@ -1,7 +1,6 @@
 //! What RFC 9113 has a server do with frames that break its rules, and with odd ones that keep them.
 //!
-//! Where the code of an error is the h2 crate's own choice (it says PROTOCOL_ERROR for all that it cannot decode, and
-//! ends the connection where its stream would do), a table asks for the end only.
+//! Where the code of an error is the h2 crate's own choice, a table asks for the end only.
 
 use super::messages::request;
 use super::raw::*;
@@ -13,6 +12,7 @@ const PROTOCOL_ERROR: u32 = 1;
 const FLOW_CONTROL_ERROR: u32 = 3;
 const STREAM_CLOSED: u32 = 5;
 const FRAME_SIZE_ERROR: u32 = 6;
+const COMPRESSION_ERROR: u32 = 9;
 const ENHANCE_YOUR_CALM: u32 = 11;
 
 /// The rule, the bytes behind the preface and the settings, and what they come to.
@@ -93,7 +93,7 @@ fn frames_are_held_to_their_size_and_their_stream() {
         ("6.8 GOAWAY has no stream", frame(GOAWAY, 0, 1, [0; 8]), GoAway(PROTOCOL_ERROR)),
         ("6.9 WINDOW_UPDATE has four bytes", frame(WINDOW_UPDATE, 0, 0, [0; 3]), GoAway(FRAME_SIZE_ERROR)),
         ("6.9 an update adds something", frame(WINDOW_UPDATE, 0, 0, [0; 4]), GoAway(PROTOCOL_ERROR)),
-        ("6.9 to a stream too", joined(&[post(1), frame(WINDOW_UPDATE, 0, 1, [0; 4])]), Ended),
+        ("6.9 to a stream too", joined(&[post(1), frame(WINDOW_UPDATE, 0, 1, [0; 4])]), Reset(PROTOCOL_ERROR)),
         ("6.9.1 a window ends at 2^31-1", frame(WINDOW_UPDATE, 0, 0, [0x7F, 0xFF, 0xFF, 0xFF]), GoAway(FLOW_CONTROL_ERROR)),
         ("6.9.1 a stream's too", joined(&[post(1), frame(WINDOW_UPDATE, 0, 1, [0x7F, 0xFF, 0xFF, 0xFF])]), Reset(FLOW_CONTROL_ERROR)),
         ("6.10 CONTINUATION has a stream", joined(&[frame(HEADERS, 1, 1, get_block()), frame(CONTINUATION, 4, 0, [])]), GoAway(PROTOCOL_ERROR)),
@@ -112,10 +112,10 @@ fn frames_are_held_to_their_size_and_their_stream() {
 fn settings_are_held_to_their_range() {
     check(&[
         ("6.5 SETTINGS has no stream", frame(SETTINGS, 0, 1, []), GoAway(PROTOCOL_ERROR)),
-        ("6.5 an ACK is empty", frame(SETTINGS, 1, 0, [0; 6]), Ended),
-        ("6.5 settings have six bytes each", frame(SETTINGS, 0, 0, [0; 5]), Ended),
+        ("6.5 an ACK is empty", frame(SETTINGS, 1, 0, [0; 6]), GoAway(FRAME_SIZE_ERROR)),
+        ("6.5 settings have six bytes each", frame(SETTINGS, 0, 0, [0; 5]), GoAway(FRAME_SIZE_ERROR)),
         ("6.5.2 ENABLE_PUSH is 0 or 1", setting(2, 2), GoAway(PROTOCOL_ERROR)),
-        ("6.5.2 INITIAL_WINDOW_SIZE is below 2^31", setting(4, 1 << 31), Ended),
+        ("6.5.2 INITIAL_WINDOW_SIZE is below 2^31", setting(4, 1 << 31), GoAway(FLOW_CONTROL_ERROR)),
         ("6.5.2 MAX_FRAME_SIZE is not below 16,384", setting(5, 16_383), GoAway(PROTOCOL_ERROR)),
         ("6.5.2 MAX_FRAME_SIZE is below 2^24", setting(5, 1 << 24), GoAway(PROTOCOL_ERROR)),
         ("6.5.2 unknown settings are ignored", setting(0xFFFF, 7), Status(200)),
@@ -132,10 +132,10 @@ fn streams_follow_their_states() {
         ("5.1 no DATA on an idle stream", frame(DATA, 1, 1, "x"), GoAway(PROTOCOL_ERROR)),
         ("5.1 no RST_STREAM on an idle stream", reset(1), GoAway(PROTOCOL_ERROR)),
         ("5.1 no WINDOW_UPDATE on an idle stream", frame(WINDOW_UPDATE, 0, 1, [0, 0, 0, 1]), GoAway(PROTOCOL_ERROR)),
-        ("5.1 no DATA behind the end", joined(&[get(1), frame(DATA, 1, 1, "x")]), Ended),
-        ("5.1 no HEADERS behind the end", joined(&[get(1), get(1)]), Ended),
+        ("5.1 no DATA behind the end", joined(&[get(1), frame(DATA, 1, 1, "x")]), Reset(STREAM_CLOSED)),
+        ("5.1 no HEADERS behind the end", joined(&[get(1), get(1)]), Reset(STREAM_CLOSED)),
         ("5.1 DATA may cross a reset of a stream", joined(&[post(1), reset(1), frame(DATA, 1, 1, "x"), get(3)]), Reset(STREAM_CLOSED)),
-        ("5.1 no HEADERS behind a reset", joined(&[post(1), reset(1), get(1)]), Ended),
+        ("5.1 no HEADERS behind a reset", joined(&[post(1), reset(1), get(1)]), Reset(STREAM_CLOSED)),
         ("5.1 RST_STREAM may follow the end", joined(&[get(1), reset(1), get(3)]), Status(200)),
         ("5.1 WINDOW_UPDATE may follow the end", joined(&[get(1), frame(WINDOW_UPDATE, 0, 1, [0, 0, 0, 1])]), Status(200)),
         ("5.1.1 a client's streams are odd", get(2), GoAway(PROTOCOL_ERROR)),
@@ -150,18 +150,19 @@ fn streams_follow_their_states() {
 fn compression_is_decoded_by_the_letter() {
     let spoilt = |bytes: &[u8]| request([&get_block(), bytes].concat());
     check(&[
-        ("7541 2.3.3 there is no index 0", spoilt(&[0x80]), Ended),
-        ("7541 2.3.3 an index is within the tables", spoilt(&[0xFF, 0x20]), Ended),
-        ("7541 2.3.3 of a name too", spoilt(&[0x7F, 0x20, 1, b'x']), Ended),
-        ("7541 4.2 the table's size is within SETTINGS", request([&[0x3F, 0xE2, 0x1F], &get_block()[..]].concat()), Ended),
-        ("7541 4.2 it changes in front of the fields", spoilt(&[0x20]), Ended),
+        ("7541 2.3.3 there is no index 0", spoilt(&[0x80]), GoAway(COMPRESSION_ERROR)),
+        ("7541 2.3.3 an index is within the tables", spoilt(&[0xFF, 0x20]), GoAway(COMPRESSION_ERROR)),
+        ("7541 2.3.3 of a name too", spoilt(&[0x7F, 0x20, 1, b'x']), GoAway(COMPRESSION_ERROR)),
+        ("7541 4.2 the table's size is within SETTINGS", request([&[0x3F, 0xE2, 0x1F], &get_block()[..]].concat()), GoAway(COMPRESSION_ERROR)),
+        ("7541 4.2 it changes in front of the fields", spoilt(&[0x20]), GoAway(COMPRESSION_ERROR)),
+        ("7541 4.2 nor behind them alone", request(joined(&[vec![0x82], vec![0x3F, 0xE1, 0x1F], get_block()])), GoAway(COMPRESSION_ERROR)),
         ("7541 4.2 it may become 0", request([&[0x20], &get_block()[..]].concat()), Status(200)),
-        ("7541 5.1 a number fits", spoilt(&[0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F]), Ended),
-        ("7541 5.1 a number is whole", spoilt(&[0xFF, 0x80]), Ended),
-        ("7541 5.2 a string is whole", spoilt(&[0, 1, b'x', 5, b'y']), Ended),
-        ("7541 5.2 padding is ones", spoilt(&[0, 1, b'x', 0x81, 0b0000_0000]), Ended),
-        ("7541 5.2 padding is shorter than a byte", spoilt(&[0, 1, b'x', 0x82, 0b0000_0111, 0xFF]), Ended),
-        ("7541 5.2 EOS is never coded", spoilt(&[0, 1, b'x', 0x84, 0xFF, 0xFF, 0xFF, 0xFF]), Ended),
+        ("7541 5.1 a number fits", spoilt(&[0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F]), GoAway(COMPRESSION_ERROR)),
+        ("7541 5.1 a number is whole", spoilt(&[0xFF, 0x80]), GoAway(COMPRESSION_ERROR)),
+        ("7541 5.2 a string is whole", spoilt(&[0, 1, b'x', 5, b'y']), GoAway(COMPRESSION_ERROR)),
+        ("7541 5.2 padding is ones", spoilt(&[0, 1, b'x', 0x81, 0b0000_0000]), GoAway(COMPRESSION_ERROR)),
+        ("7541 5.2 padding is shorter than a byte", spoilt(&[0, 1, b'x', 0x82, 0b0000_0111, 0xFF]), GoAway(COMPRESSION_ERROR)),
+        ("7541 5.2 EOS is never coded", spoilt(&[0, 1, b'x', 0x84, 0xFF, 0xFF, 0xFF, 0xFF]), GoAway(COMPRESSION_ERROR)),
         ("7541 6.1 static fields by index", request([&[0x82, 0x86, 0x84][..], &literal(":authority", "x")].concat()), Status(200)),
         ("7541 6.2.1 a field is remembered", request([&get_block(), &[0x40, 1, b'x', 1, b'y', 0xBE][..]].concat()), Status(200)),
         ("7541 6.2.3 one never indexed is a field", request([&get_block(), &[0x10, 1, b'x', 1, b'y'][..]].concat()), Status(200)),
@@ -201,6 +202,91 @@ fn the_preface_is_held_to_the_letter() {
     assert_eq!(status(&client.response().0), 200);
     client.send(PREFACE);
     assert_eq!(status(&client.head()), 505);
+}
+
+/// A proxy whose backend takes requests and never answers.
+fn unanswered() -> (Scripted, Harness) {
+    let backend = Scripted::new(|peer, _| {
+        peer.head();
+        peer.rest();
+    });
+    let proxy = Harness::to(&[backend.address]);
+    (backend, proxy)
+}
+
+/// The next RST_STREAM or acknowledged PING: the stream and the code of the one, none of the other.
+fn reset_or_pong(raw: &mut Raw) -> Option<(u32, u32)> {
+    loop {
+        let (kind, flags, stream, payload) = raw.frame().expect("the connection goes on");
+        match (kind, flags) {
+            (RST_STREAM, _) => {
+                return Some((stream, u32::from_be_bytes(payload.try_into().unwrap())));
+            }
+            (PING, 1) => return None,
+            (GOAWAY, _) => panic!("{payload:?}"),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+#[rustfmt::skip] // A row is a line.
+fn an_error_of_one_stream_leaves_the_others() {
+    let (_backend, proxy) = unanswered();
+    let metrics = proxy.metrics.backend("web", "b1");
+    let ping = || frame(PING, 0, 0, [0; 8]);
+    for (rule, asked, fault, code) in [
+        ("5.1 DATA behind the end", get(3), frame(DATA, 0, 3, "x"), STREAM_CLOSED),
+        ("5.1 HEADERS behind the end", get(3), get(3), STREAM_CLOSED),
+        ("6.9 no increment", post(3), frame(WINDOW_UPDATE, 0, 3, [0; 4]), PROTOCOL_ERROR),
+        ("6.9 no increment behind the end", get(3), frame(WINDOW_UPDATE, 0, 3, [0; 4]), PROTOCOL_ERROR),
+        ("6.9.1 too much of it", post(3), frame(WINDOW_UPDATE, 0, 3, [0x7F, 0xFF, 0xFF, 0xFF]), FLOW_CONTROL_ERROR),
+        ("7540 5.3.1 a stream on itself", post(3), frame(PRIORITY, 0, 3, [0, 0, 0, 3, 0]), PROTOCOL_ERROR),
+    ] {
+        let mut raw = Raw::connect(&proxy);
+        raw.send(joined(&[get(1), asked]));
+        wait_until(|| metrics.in_flight() == 2);
+        raw.send(fault);
+        assert_eq!(reset_or_pong(&mut raw), Some((3, code)), "{rule}");
+        // The backend is let go of the one, and works on for the other.
+        wait_until(|| metrics.in_flight() == 1);
+        raw.send(ping());
+        while let Some((stream, _)) = reset_or_pong(&mut raw) {
+            assert_eq!(stream, 3, "{rule}");
+        }
+        drop(raw);
+        wait_until(|| metrics.in_flight() == 0);
+    }
+}
+
+#[test]
+fn data_behind_the_end_of_a_stream_is_given_back_to_the_connections_window() {
+    let (_backend, proxy) = unanswered();
+    let mut raw = Raw::connect(&proxy);
+    raw.send(joined(&[
+        get(1),
+        frame(DATA, 0, 1, [0; 1_000]),
+        frame(DATA, 0, 1, []),
+    ]));
+    let mut frames = std::iter::from_fn(|| raw.frame());
+    let given = |frame: &(u8, u8, u32, Vec<u8>)| {
+        (frame.0, frame.2, &frame.3[..]) == (WINDOW_UPDATE, 0, &1_000_u32.to_be_bytes()[..])
+    };
+    assert!(frames.any(|frame| given(&frame)));
+}
+
+#[test]
+fn frames_of_a_stream_that_both_sides_have_ended_end_the_connection() {
+    let backend = Scripted::named("hello");
+    let proxy = Harness::to(&[backend.address]);
+    for late in [frame(DATA, 1, 1, "x"), get(1)] {
+        let mut raw = Raw::connect(&proxy);
+        raw.send(get(1));
+        let mut frames = std::iter::from_fn(|| raw.frame());
+        assert!(frames.any(|frame| (frame.0, frame.1) == (DATA, END_STREAM)));
+        raw.send(late);
+        assert_eq!(raw.outcome(), GoAway(STREAM_CLOSED));
+    }
 }
 
 #[test]

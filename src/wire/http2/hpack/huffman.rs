@@ -3,6 +3,8 @@
 //! It is canonical: codes of one length are consecutive in the order of their bytes, and longer ones are greater. So the
 //! lengths say all.
 
+use super::Undecodable;
+
 /// Bits of the code of each byte. The end of a string has the last code of [`LONGEST`] bits, and is never in one.
 #[rustfmt::skip]
 const LENGTHS: [u8; 256] = [
@@ -69,13 +71,6 @@ impl Code {
         code
     }
 
-    /// The code of an allowed byte that has so many bits.
-    fn other(&self, length: usize, allowed: impl Fn(u8) -> bool) -> Option<u32> {
-        let mut of_this = self.bytes[self.at[length]..self.at[length + 1]].iter();
-        let place = of_this.position(|byte| allowed(*byte))?;
-        Some(self.first[length] + place as u32)
-    }
-
     /// The byte in front of `bits`, from the highest on, and the length of its code; none if there is no whole one among
     /// the first `has`.
     fn next(&self, bits: u64, has: usize) -> Option<(u8, usize)> {
@@ -95,8 +90,11 @@ impl Code {
     }
 }
 
-/// Gives each byte that `coded` stands for. What is no code at its end is padding, or a fault that is not for here.
-pub(super) fn decode(coded: &[u8], mut give: impl FnMut(u8)) {
+/// Gives each byte that `coded` stands for.
+///
+/// # Errors
+/// When it ends with anything but padding, which is what the end of a string begins with, and shorter than a byte.
+pub(super) fn decode(coded: &[u8], mut give: impl FnMut(u8)) -> Result<(), Undecodable> {
     let (mut bits, mut has) = (0_u64, 0);
     for &byte in coded {
         bits |= u64::from(byte) << (56 - has);
@@ -107,60 +105,21 @@ pub(super) fn decode(coded: &[u8], mut give: impl FnMut(u8)) {
             has -= length;
         }
         if has > LONGEST {
-            // No code is as long: it is malformed, and whoever decodes it says so.
-            return;
+            // No code is as long.
+            return Err(Undecodable);
         }
     }
-}
-
-/// Puts an allowed byte whose code is as long in the place of each that is not. Where there is none it stays: so do CR and
-/// LF in a value.
-pub(super) fn mend(coded: &mut [u8], allowed: impl Fn(u8) -> bool) {
-    let (mut at, mut changes) = (0, Vec::new());
-    decode(coded, |byte| {
-        let length = usize::from(LENGTHS[usize::from(byte)]);
-        if !allowed(byte)
-            && let Some(code) = CODE.other(length, &allowed)
-        {
-            changes.push((at, length, code));
-        }
-        at += length;
-    });
-    for (at, length, code) in changes {
-        for bit in 0..length {
-            let (place, mask) = ((at + bit) / 8, 0x80 >> ((at + bit) % 8));
-            match code >> (length - 1 - bit) & 1 {
-                0 => coded[place] &= !mask,
-                _ => coded[place] |= mask,
-            }
-        }
-    }
+    let is_padding = has < 8 && bits.leading_ones() as usize == has;
+    is_padding.then_some(()).ok_or(Undecodable)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_is_mended_is_as_long_and_else_the_same() {
-        // A9-Z"a in 6, 6, 6, 8, 10 and 5 bits.
-        let mut coded = [0x85, 0xf5, 0xbf, 0x7f, 0x91, 0xff];
-        assert_eq!(decoded(&coded), b"A9-Z\"a");
-        mend(&mut coded, |byte| !matches!(byte, b'A' | b'Z' | b'"'));
-        let mended = decoded(&coded);
-        assert_eq!(mended.len(), 6);
-        assert_eq!((&mended[1..3], mended[5]), (&b"9-"[..], b'a'));
-        assert!(!mended.iter().any(|byte| b"AZ\"".contains(byte)));
-        let mut line = [0xff, 0xff, 0xff, 0xf7];
-        mend(&mut line, |byte| {
-            byte != b'\r' && byte != b'\n' && byte != 22
-        });
-        assert_eq!(decoded(&line), b"\r");
-    }
-
     fn decoded(coded: &[u8]) -> Vec<u8> {
         let mut text = Vec::new();
-        decode(coded, |byte| text.push(byte));
+        decode(coded, |byte| text.push(byte)).unwrap();
         text
     }
 
@@ -203,10 +162,19 @@ mod tests {
             [b'#', b'0'],
             "0xffa in 12 bits, 0x0 in 5, and padding"
         );
-        assert_eq!(
-            decoded(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
-            b"",
-            "the end is in no string"
-        );
+    }
+
+    #[test]
+    fn what_ends_with_anything_but_padding_is_undecodable() {
+        for coded in [
+            &[0xff, 0xff, 0xff, 0xff][..],
+            &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+            &[0xff],
+            &[0b0001_1000],
+            &[0b0001_1111, 0xff],
+        ] {
+            assert_eq!(decode(coded, |_| {}), Err(Undecodable), "{coded:x?}");
+        }
+        assert_eq!(decoded(&[0b0001_1111]), b"a");
     }
 }

@@ -3,11 +3,11 @@
 //!
 //! That crate decodes a block and drops pseudo-header fields of trailers and the fragment of a path, both of which make
 //! a message malformed (RFC 9113, 8.1 and 8.3.1). And it ends the connection for a name or a value that none may be
-//! (8.2.1), which is malformed likewise, and concerns its stream alone: that is told of, and bytes that are allowed take
-//! the place of those that are not, so that it goes on. Their length stays, and so does what the table holds.
+//! (8.2.1), which is malformed likewise, and concerns its stream alone: that is told of, and the block is written anew
+//! with bytes that are allowed in the place of those that are not. What the table holds stays as large as it was.
 //!
 //! Here nothing is kept of the fields but what finds these: the sizes in the table of those that were sent before, and
-//! what kind they are of. A block that cannot be decoded is for the crate to refuse.
+//! what kind they are of.
 
 mod huffman;
 
@@ -20,6 +20,10 @@ const TABLE: usize = 4_096;
 
 /// What an entry of the table counts beside its text (RFC 7541, 4.1).
 const OVERHEAD: usize = 32;
+
+/// Bits of the index that a literal begins with, by whether the table takes it.
+const REMEMBERED: u32 = 6;
+const NOT_REMEMBERED: u32 = 4;
 
 /// Lengths of the names in the static table (RFC 7541, appendix A).
 #[rustfmt::skip]
@@ -37,10 +41,8 @@ pub struct Undecodable;
 pub struct Found {
     /// A pseudo-header field.
     pub pseudo: bool,
-    /// A path with a fragment behind it.
-    pub fragment: bool,
-    /// A name or a value that no field has.
-    pub invalid: bool,
+    /// What no message has: a name or a value that no field has, a path with a fragment behind it.
+    pub malformed: bool,
 }
 
 /// The fields of one connection, read along.
@@ -58,21 +60,23 @@ pub struct Fields {
 struct Entry {
     name: Name,
     size: usize,
-    fragment: bool,
-    invalid: bool,
+    malformed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Name {
     kind: Kind,
     length: usize,
-    invalid: bool,
+    malformed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    Path,
     Method,
+    Scheme,
+    Path,
+    Status,
+    /// Another pseudo-header field.
     Pseudo,
     Other,
 }
@@ -81,8 +85,8 @@ impl Kind {
     /// What a value of its kind may hold, as far as the connection depends on it.
     fn allows(self, byte: u8) -> bool {
         match self {
-            Self::Path | Self::Pseudo => true,
             Self::Method => is_token_byte(byte),
+            Self::Scheme | Self::Path | Self::Status | Self::Pseudo => byte.is_ascii(),
             Self::Other => is_value_byte(byte),
         }
     }
@@ -93,31 +97,40 @@ fn is_name_byte(byte: u8) -> bool {
 }
 
 impl Fields {
-    /// Reads a whole block, and mends in it what is invalid. Every block of the connection is to be read, in order.
+    /// Reads a whole block. Every block of the connection is to be read, in order. If it holds what would end the
+    /// connection, it is appended to `mended` with something else there.
     ///
     /// # Errors
-    /// When it cannot be decoded.
-    pub fn read(&mut self, block: &mut [u8]) -> Result<Found, Undecodable> {
-        let mut block = Block(block);
+    /// When it cannot be decoded, or what is mended would leave another table behind.
+    pub fn read(&mut self, block: &[u8], mended: &mut Vec<u8>) -> Result<Found, Undecodable> {
+        let mut block = Block {
+            bytes: block,
+            at: 0,
+            copied: 0,
+            mended,
+        };
         let mut found = Found::default();
-        while let Some(&first) = block.0.first() {
+        let mut begun = false;
+        while let Some(&first) = block.bytes.get(block.at) {
             let entry = match first {
                 0x80.. => self.entry(block.number(7)?)?,
                 0x40.. => {
-                    let entry = self.literal(&mut block, 6)?;
+                    let entry = self.literal(&mut block, REMEMBERED)?;
                     self.add(entry);
                     entry
                 }
+                0x20.. if begun => return Err(Undecodable),
                 0x20.. => {
                     self.resize(block.number(5)?)?;
                     continue;
                 }
-                _ => self.literal(&mut block, 4)?,
+                _ => self.literal(&mut block, NOT_REMEMBERED)?,
             };
+            begun = true;
             found.pseudo |= entry.name.kind != Kind::Other;
-            found.fragment |= entry.fragment;
-            found.invalid |= entry.invalid;
+            found.malformed |= entry.malformed;
         }
+        block.end();
         Ok(found)
     }
 
@@ -131,7 +144,9 @@ impl Fields {
         let kind = match at {
             1 | 2 => Kind::Method,
             3 | 4 => Kind::Path,
-            0..14 => Kind::Pseudo,
+            5 | 6 => Kind::Scheme,
+            7..14 => Kind::Status,
+            0 => Kind::Pseudo,
             _ => Kind::Other,
         };
         let length = usize::from(*length);
@@ -139,25 +154,31 @@ impl Fields {
             name: Name {
                 kind,
                 length,
-                invalid: false,
+                malformed: false,
             },
             size: 0,
-            fragment: false,
-            invalid: false,
+            malformed: false,
         })
     }
 
     fn literal(&self, block: &mut Block<'_>, bits: u32) -> Result<Entry, Undecodable> {
-        let name = match block.number(bits)? {
+        let index = block.number(bits)?;
+        let text = block.at;
+        let name = match index {
             0 => block.name()?,
             index => self.entry(index)?.name,
         };
         let value = block.value(name.kind)?;
+        if index == 0 && name.malformed || value.ends_all {
+            let is_as_long = block.mend(text, index == 0, name.kind)?;
+            if bits == REMEMBERED && !is_as_long {
+                return Err(Undecodable);
+            }
+        }
         Ok(Entry {
             name,
             size: name.length + value.length + OVERHEAD,
-            fragment: value.fragment && name.kind == Kind::Path,
-            invalid: name.invalid || value.invalid,
+            malformed: name.malformed || value.malformed,
         })
     }
 
@@ -185,22 +206,27 @@ impl Fields {
     }
 }
 
-/// What is left of a block.
-struct Block<'a>(&'a mut [u8]);
+/// A block, and how far it was read.
+struct Block<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    /// Bytes of it that are in `mended`, or something else in their place.
+    copied: usize,
+    mended: &'a mut Vec<u8>,
+}
 
 struct Value {
     length: usize,
-    /// Whether it holds the sign in front of one.
-    fragment: bool,
-    invalid: bool,
+    malformed: bool,
+    /// So that it would end the connection.
+    ends_all: bool,
 }
 
-impl<'a> Block<'a> {
+impl Block<'_> {
     fn byte(&mut self) -> Result<u8, Undecodable> {
-        let left = std::mem::take(&mut self.0);
-        let (first, rest) = left.split_first_mut().ok_or(Undecodable)?;
-        self.0 = rest;
-        Ok(*first)
+        let byte = *self.bytes.get(self.at).ok_or(Undecodable)?;
+        self.at += 1;
+        Ok(byte)
     }
 
     /// A number that begins in the last `bits` of the next byte (RFC 7541, 5.1).
@@ -221,81 +247,131 @@ impl<'a> Block<'a> {
         Err(Undecodable)
     }
 
-    /// The bytes of a string, and whether they are coded.
-    fn string(&mut self) -> Result<(&'a mut [u8], bool), Undecodable> {
-        let coded = self.0.first().is_some_and(|first| *first >= 0x80);
+    /// Gives each byte of a string.
+    fn string(&mut self, mut give: impl FnMut(u8)) -> Result<(), Undecodable> {
+        let coded = self.bytes.get(self.at).is_some_and(|first| *first >= 0x80);
         let length = self.number(7)?;
-        let left = std::mem::take(&mut self.0);
-        let (string, rest) = left.split_at_mut_checked(length).ok_or(Undecodable)?;
-        self.0 = rest;
-        Ok((string, coded))
+        let string = self.bytes[self.at..].get(..length).ok_or(Undecodable)?;
+        self.at += length;
+        match coded {
+            true => huffman::decode(string, give),
+            false => {
+                string.iter().for_each(|byte| give(*byte));
+                Ok(())
+            }
+        }
     }
 
     fn name(&mut self) -> Result<Name, Undecodable> {
-        let (mut start, mut length, mut invalid) = ([0; LONGEST_PSEUDO], 0, false);
-        let (string, coded) = self.string()?;
-        each(string, coded, |byte| {
+        let (mut start, mut length, mut malformed) = ([0; LONGEST_PSEUDO], 0, false);
+        self.string(|byte| {
             if let Some(place) = start.get_mut(length) {
                 *place = byte;
             }
             length += 1;
-            invalid |= !is_name_byte(byte);
-        });
+            malformed |= !is_name_byte(byte);
+        })?;
         let kind = match start.get(..length).unwrap_or_default() {
-            b":path" => Kind::Path,
             b":method" => Kind::Method,
-            b":authority" | b":protocol" | b":scheme" | b":status" => Kind::Pseudo,
+            b":scheme" => Kind::Scheme,
+            b":path" => Kind::Path,
+            b":status" => Kind::Status,
+            b":authority" | b":protocol" => Kind::Pseudo,
             _ => Kind::Other,
         };
-        let invalid = invalid && kind == Kind::Other;
-        if invalid {
-            mend(string, coded, is_name_byte);
-        }
         Ok(Name {
             kind,
             length,
-            invalid,
+            malformed: kind == Kind::Other && (malformed || length == 0),
         })
     }
 
     fn value(&mut self, of: Kind) -> Result<Value, Undecodable> {
-        let (string, coded) = self.string()?;
-        let mut value = Value {
-            length: 0,
-            fragment: false,
-            invalid: false,
+        let (mut length, mut fragment, mut allowed) = (0, false, true);
+        self.string(|byte| {
+            length += 1;
+            fragment |= byte == b'#';
+            allowed &= of.allows(byte);
+        })?;
+        let ends_all = match of {
+            Kind::Status => true,
+            Kind::Method => !allowed || length == 0,
+            _ => !allowed,
         };
-        each(string, coded, |byte| {
-            value.length += 1;
-            value.fragment |= byte == b'#';
-            value.invalid |= !of.allows(byte);
-        });
-        if value.invalid {
-            mend(string, coded, |byte| of.allows(byte));
+        let malformed = match of {
+            Kind::Path => fragment,
+            _ => false,
+        };
+        Ok(Value {
+            length,
+            malformed: malformed || ends_all,
+            ends_all,
+        })
+    }
+
+    /// Writes the strings from `start` to here anew: a name, if there is one, and a value of this kind. Whether they are
+    /// as long as they were.
+    fn mend(&mut self, start: usize, has_name: bool, kind: Kind) -> Result<bool, Undecodable> {
+        self.mended
+            .extend_from_slice(&self.bytes[self.copied..start]);
+        self.at = start;
+        let (mut name, mut value) = (Vec::new(), Vec::new());
+        if has_name {
+            self.string(|byte| name.push(byte))?;
         }
-        Ok(value)
+        self.string(|byte| value.push(byte))?;
+        self.copied = self.at;
+        let length = name.len() + value.len();
+        if has_name && kind == Kind::Other {
+            replace(&mut name, is_name_byte);
+            if name.is_empty() {
+                name.push(b'x');
+                value.pop();
+            }
+        }
+        match kind {
+            Kind::Status => value = b"200".to_vec(),
+            Kind::Method if value.is_empty() => value.push(b'x'),
+            _ => replace(&mut value, |byte| kind.allows(byte)),
+        }
+        if has_name {
+            write(&name, self.mended);
+        }
+        write(&value, self.mended);
+        Ok(name.len() + value.len() == length)
+    }
+
+    /// Copies the rest, if anything was mended.
+    fn end(self) {
+        if self.copied > 0 {
+            self.mended.extend_from_slice(&self.bytes[self.copied..]);
+        }
     }
 }
-
 /// Of the names that begin with a colon.
 const LONGEST_PSEUDO: usize = b":authority".len();
 
-fn each(string: &[u8], coded: bool, mut give: impl FnMut(u8)) {
-    match coded {
-        true => huffman::decode(string, give),
-        false => string.iter().for_each(|byte| give(*byte)),
-    }
+/// Puts a byte that is allowed in the place of others.
+fn replace(string: &mut [u8], allowed: impl Fn(u8) -> bool) {
+    let wrong = string.iter_mut().filter(|byte| !allowed(**byte));
+    wrong.for_each(|byte| *byte = b'x');
 }
 
-/// Puts allowed bytes in the place of others.
-fn mend(string: &mut [u8], coded: bool, allowed: impl Fn(u8) -> bool) {
-    match coded {
-        true => huffman::mend(string, allowed),
-        false => {
-            let wrong = string.iter_mut().filter(|byte| !allowed(**byte));
-            wrong.for_each(|byte| *byte = b'x');
+/// Appends a string without a code (RFC 7541, 5.2).
+fn write(string: &[u8], out: &mut Vec<u8>) {
+    let length = string.len();
+    match length.checked_sub(0x7F) {
+        None => out.push(length as u8),
+        Some(mut left) => {
+            out.push(0x7F);
+            while left >= 0x80 {
+                out.push(left as u8 | 0x80);
+                left >>= 7;
+            }
+            out.push(left as u8);
         }
     }
+    out.extend_from_slice(string);
 }
 
 #[cfg(test)]
@@ -304,24 +380,23 @@ mod tests {
 
     const NONE: Found = Found {
         pseudo: false,
-        fragment: false,
-        invalid: false,
+        malformed: false,
     };
     const PSEUDO: Found = Found {
         pseudo: true,
         ..NONE
     };
-    const FRAGMENT: Found = Found {
-        fragment: true,
-        ..PSEUDO
-    };
-    const INVALID: Found = Found {
-        invalid: true,
+    const MALFORMED: Found = Found {
+        malformed: true,
         ..NONE
+    };
+    const BOTH: Found = Found {
+        malformed: true,
+        ..PSEUDO
     };
 
     fn read(fields: &mut Fields, block: &[u8]) -> Result<Found, Undecodable> {
-        fields.read(&mut block.to_vec())
+        fields.read(block, &mut Vec::new())
     }
 
     fn literal(first: u8, name: &str, value: &str) -> Vec<u8> {
@@ -370,14 +445,14 @@ mod tests {
     fn a_path_with_a_fragment_is_found_in_any_guise() {
         let coded = [0x04, 0x83, 0x63, 0xfe, 0xbf];
         for (block, expected) in [
-            (literal(0, ":path", "/a#b"), FRAGMENT),
-            (literal(0x10, ":path", "#"), FRAGMENT),
-            (literal(0x40, ":path", "/a#b"), FRAGMENT),
-            (coded.to_vec(), FRAGMENT),
+            (literal(0, ":path", "/a#b"), BOTH),
+            (literal(0x10, ":path", "#"), BOTH),
+            (literal(0x40, ":path", "/a#b"), BOTH),
+            (coded.to_vec(), BOTH),
             (literal(0, ":path", "/a"), PSEUDO),
-            (literal(0, ":paths", "#"), INVALID),
+            (literal(0, ":paths", "#"), MALFORMED),
             (literal(0, "path", "#"), NONE),
-            (literal(0, "", "#"), NONE),
+            (literal(0, "", "#"), MALFORMED),
         ] {
             assert_eq!(
                 read(&mut Fields::default(), &block),
@@ -386,16 +461,9 @@ mod tests {
             );
         }
         let mut fields = Fields::default();
-        assert_eq!(
-            read(&mut fields, &literal(0x40, ":path", "/a#b")),
-            Ok(FRAGMENT)
-        );
+        assert_eq!(read(&mut fields, &literal(0x40, ":path", "/a#b")), Ok(BOTH));
         assert_eq!(read(&mut fields, &literal(0x40, "a", "#")), Ok(NONE));
-        assert_eq!(
-            read(&mut fields, &[0xbf]),
-            Ok(FRAGMENT),
-            "what is remembered"
-        );
+        assert_eq!(read(&mut fields, &[0xbf]), Ok(BOTH), "what is remembered");
         assert_eq!(read(&mut fields, &[0xbe]), Ok(NONE));
         // Of its name alone, with another value.
         assert_eq!(read(&mut fields, &[0x0f, 0x30, 0x01, b'/']), Ok(PSEUDO));
@@ -442,6 +510,9 @@ mod tests {
             &[0x40, 1, b'a', 2, b'b'],
             &[0x40, 0x7f],
             &[0x7f, 0x20, 1, b'x'],
+            // A smaller table behind a field, and a code whose padding is none.
+            &[0x82, 0x20],
+            &[0, 1, b'a', 0x81, 0],
         ] {
             assert_eq!(
                 read(&mut Fields::default(), block),
@@ -453,48 +524,70 @@ mod tests {
 
     #[test]
     fn what_no_field_has_is_told_of_and_mended_as_long_as_it_was() {
-        // NUL, of 13 bits as $ is, and B, of seven as j is.
-        let coded_value = [0x00, 0x01, b'a', 0x82, 0xff, 0xc7];
-        let coded_name = [0x00, 0x81, 0xbb, 0x01, b'b'];
-        for (block, expected) in [
+        let coded = |first, text: &[u8]| [&[first, 1, b'a'][..], text].concat();
+        let path = |value: &[u8]| [&[0x04, value.len() as u8][..], value].concat();
+        for (block, mended) in [
             (literal(0, "Accept", "b"), literal(0, "xccept", "b")),
             (literal(0, "a b:", "c"), literal(0, "axbx", "c")),
             (literal(0, ":test", "c"), literal(0, "xtest", "c")),
             (literal(0, "a", "\0b\r\n\u{7f}"), literal(0, "a", "xbxxx")),
             (literal(0x40, "a", "\0"), literal(0x40, "a", "x")),
+            (literal(0x40, "", "bc"), literal(0x40, "x", "b")),
+            (literal(0, "", ""), literal(0, "x", "")),
             (
                 vec![0x02, 3, b'G', b' ', b'T'],
                 vec![0x02, 3, b'G', b'x', b'T'],
             ),
+            (vec![0x42, 1, 0xFF], vec![0x42, 1, b'x']),
+            (vec![0x02, 0], vec![0x02, 1, b'x']),
             (literal(0, ":method", "G T"), literal(0, ":method", "GxT")),
+            (
+                literal(0x40, ":status", "abc"),
+                literal(0x40, ":status", "200"),
+            ),
+            (literal(0, ":status", "2"), literal(0, ":status", "200")),
+            (path(b"/\xFF"), path(b"/x")),
+            // CR, and NUL, and B in a name.
+            (
+                coded(0, &[0x84, 0xff, 0xff, 0xff, 0xf7]),
+                literal(0, "a", "x"),
+            ),
+            (coded(0x40, &[0x82, 0xff, 0xc7]), literal(0x40, "a", "x")),
+            (vec![0x00, 0x81, 0xbb, 0x01, b'b'], literal(0, "x", "b")),
         ] {
-            let mut mended = block.clone();
-            let found = Fields::default().read(&mut mended).unwrap();
-            assert!(found.invalid, "{block:x?}");
-            assert_eq!(mended, expected);
+            let around = literal(0x40, "before", "\u{e4} \t");
+            let all = [&around[..], &block, &[0x82, 0xbe]].concat();
+            let mut written = vec![0x3f];
+            let found = Fields::default().read(&all, &mut written).unwrap();
+            assert!(found.malformed, "{block:x?}");
+            let expected = [&[0x3f], &around[..], &mended, &[0x82, 0xbe]].concat();
+            assert_eq!(written, expected, "{block:x?}");
         }
-        for block in [&coded_value[..], &coded_name[..]] {
-            let mut mended = block.to_vec();
-            assert_eq!(
-                Fields::default().read(&mut mended),
-                Ok(INVALID),
-                "{block:x?}"
-            );
-            assert_ne!(mended, block);
-            assert_eq!(Fields::default().read(&mut mended), Ok(NONE), "{mended:x?}");
-        }
+        let long = "\0".repeat(300);
+        let block = [&[0, 1, b'a', 0x7f, 0xad, 0x01], long.as_bytes()].concat();
+        let mut written = Vec::new();
+        assert_eq!(Fields::default().read(&block, &mut written), Ok(MALFORMED));
+        assert_eq!(written[..6], block[..6]);
+        assert_eq!(read(&mut Fields::default(), &written), Ok(NONE));
+    }
+
+    #[test]
+    fn what_is_mended_leaves_the_same_table() {
         let mut fields = Fields::default();
-        assert_eq!(read(&mut fields, &literal(0x40, "A", "b")), Ok(INVALID));
+        assert_eq!(read(&mut fields, &literal(0x40, "A", "b")), Ok(MALFORMED));
         assert_eq!(
             read(&mut fields, &[0xbe]),
-            Ok(INVALID),
+            Ok(MALFORMED),
             "what is remembered"
         );
-        assert_eq!(
-            read(&mut fields, &[0x0f, 0x2f, 0x01, b'c']),
-            Ok(INVALID),
-            "its name alone"
-        );
-        assert_eq!(read(&mut fields, &literal(0, "a", "\u{e4} \t")), Ok(NONE));
+        let by_name = [0x0f, 0x2f, 0x01, b'c'];
+        assert_eq!(read(&mut fields, &by_name), Ok(MALFORMED), "its name alone");
+        for block in [
+            literal(0x40, "", ""),
+            literal(0x40, ":status", "2"),
+            literal(0x40, ":method", ""),
+        ] {
+            assert_eq!(read(&mut fields, &block), Err(Undecodable), "{block:x?}");
+        }
     }
 }

@@ -1,0 +1,348 @@
+//! What comes from a client, frame by frame: each is counted, held to rules that the h2 crate is lenient about, and
+//! given on to it, or something else in its place.
+//!
+//! The crate ends the connection for what concerns one stream only, where RFC 9113 would have that stream reset. In its
+//! place it is given what makes it do so: for fields that none may have (8.1.1) the same block with others of their size
+//! and one more that belongs to a connection (8.2.2); for a window that is opened by nothing (6.9) a stream that depends
+//! on itself. For what comes behind the end of a stream (5.1) the client is told from here, and the crate hears
+//! that the stream was reset; with HEADERS there, which it has to decode, it gets a reason to say so once more.
+
+use std::time::Instant;
+
+use h2::Reason;
+
+use super::Offence;
+use super::frame::{self, *};
+use super::meter::Meter;
+use super::streams::{Place, Streams};
+use crate::wire::http2::hpack::{Fields, Found};
+
+/// The preface in front of the first frame.
+const PREFACE: usize = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len();
+
+/// CONTINUATION frames of one block beyond which it has no end: the most that a head may be fits, in frames that are a
+/// little less than full.
+const CONTINUATIONS: usize = 10;
+
+/// Bytes for the client that wait for it to read, beyond which it only provokes them.
+const UNREAD: usize = 16 * 1024;
+
+/// Bytes of a setting.
+const SETTING: usize = 6;
+
+const INITIAL_WINDOW_SIZE: u8 = 4;
+
+/// A field that no request has, as a literal that no table remembers (RFC 7541, 6.2.2).
+const MALFORMED: &[u8] = b"\0\x0aconnection\0";
+
+/// What became of bytes that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Share {
+    /// So many of them go on.
+    pub(super) passed: usize,
+    /// So many are done with. If these are more, [`Intake::instead`] goes on in the place of the others. The rest is to
+    /// be read again, with what follows it.
+    pub(super) done: usize,
+}
+
+/// What comes from one client.
+#[derive(Debug)]
+pub(super) struct Intake {
+    /// Bytes to pass over: the preface, or the rest of a frame.
+    skip: usize,
+    /// Whether any frame has come.
+    greeted: bool,
+    /// Frames that have come, but for CONTINUATION.
+    frames: u64,
+    streams: Streams,
+    meter: Meter,
+    fields: Fields,
+    /// Goes on in the place of what came.
+    pub(super) instead: Vec<u8>,
+    /// Frames for the client.
+    pub(super) own: Vec<u8>,
+    /// Blocks of fields that no message has.
+    malformed: u32,
+}
+
+impl Intake {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            skip: PREFACE,
+            greeted: false,
+            frames: 0,
+            streams: Streams::default(),
+            meter: Meter::new(now),
+            fields: Fields::default(),
+            instead: Vec::new(),
+            own: Vec::new(),
+            malformed: 0,
+        }
+    }
+
+    /// Tells when what is read from here on came.
+    pub(super) fn tick(&mut self, now: Instant) {
+        self.meter.tick(now);
+    }
+
+    /// Of a frame that is held back (if `held`), or of SETTINGS that did not come yet, the number of frames ahead of it.
+    pub(super) fn begun(&self, held: bool) -> Option<u64> {
+        (held || !self.greeted).then_some(self.frames)
+    }
+
+    /// How many blocks were malformed since this was last asked.
+    pub(super) fn malformed(&mut self) -> u32 {
+        std::mem::take(&mut self.malformed)
+    }
+
+    /// So many bytes were written to the client.
+    pub(super) fn wrote(&mut self, bytes: usize) {
+        self.meter.wrote(bytes);
+    }
+
+    /// This frame was written to the client, a reset with this code.
+    pub(super) fn sent(&mut self, head: Head, code: u32) {
+        self.streams.sent(head);
+        self.meter.sent(head, code);
+    }
+
+    /// Reads what is on its way to the h2 crate.
+    ///
+    /// Empty DATA that ends nothing becomes a frame of no known kind, which is passed over: h2 ends a connection for the
+    /// hundred and first in its whole life, and patience is measured here.
+    pub(super) fn read(&mut self, bytes: &mut [u8]) -> Result<Share, Offence> {
+        let mut at = 0;
+        loop {
+            let skipped = self.skip.min(bytes.len() - at);
+            self.skip -= skipped;
+            at += skipped;
+            let rest = &mut bytes[at..];
+            let passed = Share {
+                passed: at,
+                done: at,
+            };
+            let Some(head) = Head::read(rest) else {
+                return Ok(passed);
+            };
+            let Some(length) = self.looked_at(head, rest)? else {
+                return Ok(passed);
+            };
+            let replaced = self.frame(head, &mut rest[..length])?;
+            if replaced {
+                return Ok(Share {
+                    done: at + length,
+                    ..passed
+                });
+            }
+            at += length;
+        }
+    }
+
+    /// How many bytes from a frame's head on are looked at; none if they have not come yet. Whatever else there is of
+    /// the frame is passed over.
+    fn looked_at(&self, head: Head, bytes: &[u8]) -> Result<Option<usize>, Offence> {
+        if !self.greeted && (head.kind, head.has(ACK)) != (SETTINGS, false) {
+            return Err(Offence::NoSettings);
+        }
+        let size = match head.kind {
+            PRIORITY => 5,
+            RST_STREAM | WINDOW_UPDATE => 4,
+            PING => 8,
+            SETTINGS if head.has(ACK) => 0,
+            SETTINGS => head.length.min(MOST) / SETTING * SETTING,
+            _ => head.length.min(MOST),
+        };
+        if head.length != size {
+            return Err(Offence::FrameSize);
+        }
+        let length = match head.kind {
+            HEADERS => return block_length(bytes),
+            SETTINGS | WINDOW_UPDATE => HEAD + head.length,
+            _ => HEAD,
+        };
+        Ok((bytes.len() >= length).then_some(length))
+    }
+
+    /// Takes a frame, or the frames of a block. Whether something else goes on in its place.
+    fn frame(&mut self, head: Head, bytes: &mut [u8]) -> Result<bool, Offence> {
+        self.greeted = true;
+        self.frames += 1;
+        let place = match head.kind {
+            DATA | HEADERS | RST_STREAM => self.streams.came(head),
+            _ => Place::Nowhere,
+        };
+        if place == Place::Closed {
+            return Err(Offence::StreamClosed);
+        }
+        self.meter.came(head, place)?;
+        if head.kind == HEADERS {
+            return self.block(head, place, bytes);
+        }
+        self.skip = HEAD + head.length - bytes.len();
+        match head.kind {
+            DATA if place == Place::Over => {
+                self.refuse(head)?;
+                // What is ignored there counts for the window of the connection.
+                let update = (head.length as u32).to_be_bytes();
+                if head.length > 0 {
+                    frame::write(&mut self.own, WINDOW_UPDATE, 0, 0, &update);
+                }
+                write_reset(&mut self.instead, head.stream, Reason::CANCEL);
+                bytes[KIND] = NO_KIND;
+                self.instead.extend_from_slice(bytes);
+                Ok(true)
+            }
+            DATA if head.length == 0
+                && !head.has(END_STREAM | PADDED)
+                && self.streams.is_past(head.stream) =>
+            {
+                bytes[KIND] = NO_KIND;
+                Ok(false)
+            }
+            WINDOW_UPDATE if adds_nothing(bytes) && self.streams.is_past(head.stream) => {
+                let stream = head.stream.to_be_bytes();
+                let [a, b, c, d] = stream;
+                frame::write(
+                    &mut self.instead,
+                    PRIORITY,
+                    0,
+                    head.stream,
+                    &[a, b, c, d, 0],
+                );
+                Ok(true)
+            }
+            SETTINGS if has_no_window(&bytes[HEAD..]) => Err(Offence::Window),
+            _ => Ok(false),
+        }
+    }
+
+    /// Answers a frame behind the end of its stream.
+    fn refuse(&mut self, head: Head) -> Result<(), Offence> {
+        if self.own.len() > UNREAD {
+            return Err(Offence::ResetFlood);
+        }
+        write_reset(&mut self.own, head.stream, Reason::STREAM_CLOSED);
+        self.meter.provoke();
+        Ok(())
+    }
+
+    /// Reads the block that these frames carry. One that is malformed goes on as what the h2 crate resets its stream for.
+    fn block(&mut self, head: Head, place: Place, frames: &[u8]) -> Result<bool, Offence> {
+        let (mut gathered, mut mended) = (Vec::new(), Vec::new());
+        let block = gather(head, frames, &mut gathered).ok_or(Offence::Malformed)?;
+        let found = self
+            .fields
+            .read(block, &mut mended)
+            .map_err(|_| Offence::Undecodable)?;
+        let Found { pseudo, malformed } = found;
+        let malformed = match place {
+            Place::Start => malformed || depends_on_itself(head, frames),
+            Place::Within => malformed || pseudo || depends_on_itself(head, frames),
+            Place::Over => true,
+            // The crate ends the connection, and would not for each of these.
+            Place::Closed | Place::Nowhere if malformed || depends_on_itself(head, frames) => {
+                return Err(Offence::Malformed);
+            }
+            Place::Closed | Place::Nowhere => false,
+        };
+        if !malformed {
+            return Ok(false);
+        }
+        self.malformed += 1;
+        if place == Place::Over {
+            self.refuse(head)?;
+        }
+        if mended.is_empty() {
+            mended.extend_from_slice(block);
+        }
+        mended.extend_from_slice(MALFORMED);
+        frame::write_block(
+            &mut self.instead,
+            head.has(END_STREAM),
+            head.stream,
+            &mended,
+        );
+        Ok(true)
+    }
+}
+
+fn write_reset(out: &mut Vec<u8>, stream: u32, reason: Reason) {
+    let code = u32::from(reason).to_be_bytes();
+    frame::write(out, RST_STREAM, 0, stream, &code);
+}
+
+/// The length of the frames of the block that begins here; none if they have not all come.
+fn block_length(bytes: &[u8]) -> Result<Option<usize>, Offence> {
+    let (mut end, mut first) = (0, None);
+    for _ in 0..=CONTINUATIONS + 1 {
+        let Some(head) = Head::read(&bytes[end..]) else {
+            return Ok(None);
+        };
+        let first = first.get_or_insert(head);
+        if end > 0 && (head.kind, head.stream) != (CONTINUATION, first.stream) {
+            return Err(Offence::Malformed);
+        }
+        if head.length > MOST {
+            return Err(Offence::FrameSize);
+        }
+        end += HEAD + head.length;
+        if bytes.len() < end {
+            return Ok(None);
+        }
+        if head.has(END_HEADERS) {
+            return Ok(Some(end));
+        }
+    }
+    Err(Offence::FrameFlood)
+}
+
+/// The block that these frames carry, which is put together in `gathered` if they are several; none if one of them is
+/// not as it must be.
+fn gather<'a>(head: Head, frames: &'a [u8], gathered: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    let (first, mut rest) = frames[HEAD..].split_at(head.length);
+    let piece = unframed(head, first)?;
+    if rest.is_empty() {
+        return Some(piece);
+    }
+    gathered.extend_from_slice(piece);
+    while let Some(head) = Head::read(rest) {
+        let (piece, others) = rest[HEAD..].split_at(head.length);
+        gathered.extend_from_slice(piece);
+        rest = others;
+    }
+    Some(gathered)
+}
+
+/// The payload of HEADERS without padding and priority.
+fn unframed(head: Head, mut payload: &[u8]) -> Option<&[u8]> {
+    if head.has(PADDED) {
+        let (padding, rest) = payload.split_first()?;
+        payload = &rest[..rest.len().checked_sub(usize::from(*padding))?];
+    }
+    if head.has(WITH_PRIORITY) {
+        payload = payload.get(5..)?;
+    }
+    Some(payload)
+}
+
+/// Whether HEADERS have their stream depend on itself, which the h2 crate resets without reading the block.
+fn depends_on_itself(head: Head, frames: &[u8]) -> bool {
+    let at = HEAD + usize::from(head.has(PADDED));
+    let depends_on = frames.get(at..).and_then(|rest| rest.first_chunk());
+    head.has(WITH_PRIORITY)
+        && depends_on.is_some_and(|on| u32::from_be_bytes(*on) & !(1 << 31) == head.stream)
+}
+
+/// Whether a setting says that windows are larger than any may be (RFC 9113, 6.5.2).
+fn has_no_window(settings: &[u8]) -> bool {
+    let mut settings = settings.chunks_exact(SETTING);
+    settings.any(|setting| matches!(setting, [0, INITIAL_WINDOW_SIZE, 0x80..=0xFF, ..]))
+}
+
+/// Whether this WINDOW_UPDATE has an increment of 0.
+fn adds_nothing(bytes: &[u8]) -> bool {
+    matches!(bytes[HEAD..], [0 | 0x80, 0, 0, 0])
+}
+
+#[cfg(test)]
+mod tests;

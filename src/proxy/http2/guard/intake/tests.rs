@@ -1,0 +1,226 @@
+use super::*;
+
+const CANCEL: [u8; 4] = [0, 0, 0, 8];
+const STREAM_CLOSED: [u8; 4] = [0, 0, 0, 5];
+
+/// Fields of a request: `:method: GET` and `:path: /`, from the static table.
+const GET: &[u8] = &[0x82, 0x84];
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    frame::write(&mut bytes, kind, flags, stream, payload);
+    bytes
+}
+
+/// An intake behind the preface and the settings, which has read these frames.
+fn behind(frames: &[Vec<u8>]) -> Intake {
+    let mut intake = Intake::new(Instant::now());
+    let first = [
+        &[0; PREFACE],
+        &frame(SETTINGS, 0, 0, &[])[..],
+        &frames.concat(),
+    ]
+    .concat();
+    assert_eq!(all(&mut intake, &first), Ok(first));
+    intake
+}
+
+/// What goes on of these bytes, which come at once.
+fn all(intake: &mut Intake, bytes: &[u8]) -> Result<Vec<u8>, Offence> {
+    let (mut left, mut passed) = (bytes.to_vec(), Vec::new());
+    loop {
+        let share = intake.read(&mut left)?;
+        passed.extend_from_slice(&left[..share.passed]);
+        left.drain(..share.done);
+        if share.passed == share.done {
+            assert_eq!(left, [0; 0], "something is held back");
+            return Ok(passed);
+        }
+        passed.append(&mut intake.instead);
+    }
+}
+
+#[test]
+fn frames_that_are_looked_at_are_held_back_until_they_are_whole() {
+    let request = [
+        frame(HEADERS, END_STREAM, 1, &GET[..1]),
+        frame(CONTINUATION, 0, 1, &[]),
+        frame(CONTINUATION, END_HEADERS, 1, &GET[1..]),
+    ]
+    .concat();
+    for (bytes, from) in [
+        (request, 0),
+        (frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]), 0),
+        (frame(SETTINGS, 0, 0, &[0, 5, 0, 0, 64, 0]), 0),
+        (frame(PING, 0, 0, &[0; 8]), HEAD),
+        (frame(0xFA, 0, 0, &[0; 30]), HEAD),
+    ] {
+        let mut intake = behind(&[]);
+        assert_eq!(intake.begun(false), None);
+        for end in 0..bytes.len() {
+            let share = behind(&[]).read(&mut bytes[..end].to_vec());
+            let passed = if from == 0 || end < from { 0 } else { end };
+            let expected = Share {
+                passed,
+                done: passed,
+            };
+            assert_eq!(share, Ok(expected), "{end} of {bytes:?}");
+        }
+        assert_eq!(intake.begun(true), Some(1));
+        assert_eq!(all(&mut intake, &bytes), Ok(bytes));
+    }
+}
+
+#[test]
+fn settings_are_waited_for() {
+    let mut intake = Intake::new(Instant::now());
+    assert_eq!(intake.read(&mut [0; PREFACE]).unwrap().passed, PREFACE);
+    assert_eq!(intake.begun(false), Some(0));
+    let mut ping = frame(PING, 0, 0, &[0; 8]);
+    assert_eq!(intake.read(&mut ping), Err(Offence::NoSettings));
+    let mut settings = frame(SETTINGS, 0, 0, &[]);
+    assert_eq!(intake.read(&mut settings).unwrap().passed, HEAD);
+    assert_eq!(intake.begun(false), None);
+}
+
+#[test]
+fn empty_data_of_open_streams_is_hidden_from_h2() {
+    for (stream, flags, length, hidden) in [
+        (1, 0, 0, true),
+        (1, END_STREAM, 0, false),
+        (1, 0, 1, false),
+        (3, 0, 0, false),
+        (0, 0, 0, false),
+    ] {
+        let mut intake = behind(&[frame(HEADERS, END_HEADERS, 1, GET)]);
+        let mut expected = frame(DATA, flags, stream, &vec![7; length]);
+        let passed = all(&mut intake, &expected);
+        if hidden {
+            expected[KIND] = NO_KIND;
+        }
+        assert_eq!(passed, Ok(expected), "{stream} {flags} {length}");
+    }
+}
+
+#[test]
+fn what_comes_behind_the_end_of_a_stream_is_answered_from_here() {
+    let over = || [frame(HEADERS, END_HEADERS | END_STREAM, 1, GET)];
+    let reset = frame(RST_STREAM, 0, 1, &CANCEL);
+    let answer = frame(RST_STREAM, 0, 1, &STREAM_CLOSED);
+    let mut intake = behind(&over());
+    let mut hidden = frame(DATA, 0, 1, b"data");
+    let passed = all(&mut intake, &hidden);
+    hidden[KIND] = NO_KIND;
+    assert_eq!(passed, Ok([&reset[..], &hidden].concat()));
+    let update = frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 4]);
+    assert_eq!(intake.own, [&answer[..], &update].concat());
+
+    let mut intake = behind(&over());
+    let trailers = all(&mut intake, &frame(HEADERS, END_HEADERS, 1, GET));
+    let malformed = frame(HEADERS, END_HEADERS, 1, &[GET, MALFORMED].concat());
+    assert_eq!(trailers, Ok(malformed));
+    assert_eq!(intake.own, answer);
+
+    let mut intake = behind(&over());
+    let answered = frame(HEADERS, END_STREAM, 1, &[]);
+    intake.sent(Head::read(&answered).unwrap(), 0);
+    let mut late = frame(DATA, 0, 1, b"data");
+    assert_eq!(intake.read(&mut late), Err(Offence::StreamClosed));
+}
+
+#[test]
+fn frames_for_a_client_that_reads_none_are_bounded() {
+    let mut intake = behind(&[frame(HEADERS, END_HEADERS | END_STREAM, 1, GET)]);
+    let data = frame(DATA, 0, 1, b"data");
+    let many = (0..UNREAD).find_map(|_| all(&mut intake, &data).err());
+    assert_eq!(many, Some(Offence::ResetFlood));
+    assert!(intake.own.len() < 2 * UNREAD);
+}
+
+#[test]
+fn a_window_that_is_opened_by_nothing_becomes_a_stream_that_depends_on_itself() {
+    for increment in [[0; 4], [0x80, 0, 0, 0]] {
+        let update = |stream| frame(WINDOW_UPDATE, 0, stream, &increment);
+        let mut intake = behind(&[frame(HEADERS, END_HEADERS, 0x101, GET)]);
+        let dependent = frame(PRIORITY, 0, 0x101, &[0, 0, 1, 1, 0]);
+        assert_eq!(all(&mut intake, &update(0x101)), Ok(dependent));
+        for other in [0, 2, 0x103] {
+            assert_eq!(all(&mut intake, &update(other)), Ok(update(other)));
+        }
+    }
+}
+
+#[test]
+fn a_malformed_block_goes_on_as_one_that_resets_its_stream() {
+    let path = [0x04, 2, b'/', b'#'];
+    let malformed = |block: &[u8]| {
+        let block = [block, MALFORMED].concat();
+        frame(HEADERS, END_HEADERS | END_STREAM, 1, &block)
+    };
+    let ends = END_HEADERS | END_STREAM;
+    let padded = [&[2][..], &path, &[0; 2]].concat();
+    let on_itself = [&[0x80, 0, 0, 1, 9], GET].concat();
+    let large = [&[0, 0x7F, 0xA1, 0x9B, 1][..], &[b'A'; 20_000], &[0]].concat();
+    let mut mended = large.clone();
+    mended[5..20_005].fill(b'x');
+    mended.extend_from_slice(MALFORMED);
+    let in_pieces = |block: &[u8], at: usize| {
+        [
+            frame(HEADERS, END_STREAM, 1, &block[..at]),
+            frame(CONTINUATION, END_HEADERS, 1, &block[at..]),
+        ]
+        .concat()
+    };
+    for (bytes, expected) in [
+        (frame(HEADERS, ends, 1, &path), malformed(&path)),
+        (frame(HEADERS, ends | PADDED, 1, &padded), malformed(&path)),
+        (
+            frame(HEADERS, ends | WITH_PRIORITY, 1, &on_itself),
+            malformed(GET),
+        ),
+        (in_pieces(&path, 3), malformed(&path)),
+        (in_pieces(&large, 10_000), in_pieces(&mended, MOST)),
+    ] {
+        let mut intake = behind(&[]);
+        assert!(all(&mut intake, &bytes) == Ok(expected));
+        assert_eq!((intake.malformed(), intake.malformed()), (1, 0));
+    }
+    let mut intake = behind(&[frame(HEADERS, END_HEADERS, 1, GET)]);
+    let trailers = all(&mut intake, &frame(HEADERS, ends, 1, &[0x82]));
+    assert_eq!(trailers, Ok(malformed(&[0x82])));
+}
+
+#[test]
+fn a_block_is_put_together_from_as_many_frames_as_h2_takes() {
+    let mut some = frame(HEADERS, END_STREAM, 1, GET);
+    for _ in 0..CONTINUATIONS {
+        some.extend(frame(CONTINUATION, 0, 1, &[]));
+    }
+    let last = frame(CONTINUATION, END_HEADERS, 1, &[]);
+    let whole = [&some[..], &last].concat();
+    assert_eq!(all(&mut behind(&[]), &whole), Ok(whole));
+    for (more, offence) in [
+        (frame(CONTINUATION, 0, 1, &[]), Offence::FrameFlood),
+        (frame(CONTINUATION, END_HEADERS, 3, &[]), Offence::Malformed),
+        (frame(PING, 0, 0, &[0; 8]), Offence::Malformed),
+        (
+            frame(CONTINUATION, 0, 1, &[0; MOST + 1]),
+            Offence::FrameSize,
+        ),
+        (
+            frame(CONTINUATION, END_HEADERS, 1, &[0x80]),
+            Offence::Undecodable,
+        ),
+    ] {
+        let bytes = [&some[..], &more].concat();
+        assert_eq!(all(&mut behind(&[]), &bytes), Err(offence));
+    }
+    for (flags, payload) in [
+        (PADDED, &[2, 0][..]),
+        (PADDED, &[]),
+        (WITH_PRIORITY, &[0; 4]),
+    ] {
+        let bytes = frame(HEADERS, END_HEADERS | flags, 1, payload);
+        assert_eq!(all(&mut behind(&[]), &bytes), Err(Offence::Malformed));
+    }
+}
