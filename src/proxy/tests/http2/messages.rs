@@ -205,6 +205,10 @@ fn requests_say_what_they_must_and_once() {
     check_heads(&[
         ("8.3.1 no method", of(&[scheme, path, authority]), malformed),
         ("8.3.1 no scheme", of(&[method, path, authority]), malformed),
+        ("8.3.1 an empty scheme", of(&[method, (":scheme", ""), path, authority]), malformed),
+        ("8.3.1 beside Host too", of(&[method, (":scheme", ""), path, ("host", "x")]), malformed),
+        ("8.3.1 a scheme that is none of HTTP", of(&[method, (":scheme", "ftp"), path, authority]), malformed),
+        ("8.3.1 beside Host too", of(&[method, (":scheme", "ftp"), path, ("host", "x")]), malformed),
         ("8.3.1 a scheme with more behind it", of(&[method, (":scheme", "http://y/a?"), path, authority]), malformed),
         ("8.3.1 the other scheme of HTTP", of(&[method, (":scheme", "https"), path, authority]), Status(200)),
         ("8.3.1 an empty method", of(&[(":method", ""), scheme, path, authority]), malformed),

@@ -41,7 +41,8 @@ pub struct Undecodable;
 pub struct Found {
     /// A pseudo-header field.
     pub pseudo: bool,
-    /// What no message has: a name or a value that no field has, a path with a fragment behind it.
+    /// What no message has: a name or a value that no field has, a path with a fragment behind it, a scheme that is none
+    /// of HTTP.
     pub malformed: bool,
 }
 
@@ -287,6 +288,7 @@ impl Block<'_> {
     }
 
     fn value(&mut self, of: Kind) -> Result<Value, Undecodable> {
+        let start = self.at;
         let (mut length, mut fragment, mut allowed) = (0, false, true);
         self.string(|byte| {
             length += 1;
@@ -300,6 +302,7 @@ impl Block<'_> {
         };
         let malformed = match of {
             Kind::Path => fragment,
+            Kind::Scheme => !self.is_http(start)?,
             _ => false,
         };
         Ok(Value {
@@ -307,6 +310,14 @@ impl Block<'_> {
             malformed: malformed || ends_all,
             ends_all,
         })
+    }
+
+    /// Whether the string from `start` to here is a scheme of HTTP.
+    fn is_http(&mut self, start: usize) -> Result<bool, Undecodable> {
+        self.at = start;
+        let mut scheme = Vec::new();
+        self.string(|byte| scheme.push(byte.to_ascii_lowercase()))?;
+        Ok(matches!(&scheme[..], b"http" | b"https"))
     }
 
     /// Writes the strings from `start` to here anew: a name, if there is one, and a value of this kind. Whether they are
@@ -588,6 +599,25 @@ mod tests {
             literal(0x40, ":method", ""),
         ] {
             assert_eq!(read(&mut fields, &block), Err(Undecodable), "{block:x?}");
+        }
+    }
+
+    #[test]
+    fn a_scheme_is_one_of_http() {
+        for (value, expected) in [
+            ("http", PSEUDO),
+            ("https", PSEUDO),
+            ("HTTP", PSEUDO),
+            ("", BOTH),
+            ("ftp", BOTH),
+            ("httpx", BOTH),
+        ] {
+            let by_name = [&[0x06, value.len() as u8][..], value.as_bytes()].concat();
+            for block in [literal(0, ":scheme", value), by_name] {
+                let mut mended = Vec::new();
+                let found = Fields::default().read(&block, &mut mended);
+                assert_eq!((found, mended), (Ok(expected), vec![]), "{value}");
+            }
         }
     }
 }
