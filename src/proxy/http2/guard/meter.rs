@@ -47,7 +47,9 @@ pub(super) struct Meter {
     /// The last stream that was opened.
     stream: u32,
     requests: u32,
-    /// Those that came soon.
+    /// Those that were answered, or reset for a reason of this side.
+    answered: u32,
+    /// Those that came soon, whether there was something to take back or not.
     resets: u32,
     /// Resets of this side that the client gave reason for: as cheap for it as its own.
     provoked: u32,
@@ -71,6 +73,7 @@ impl Meter {
             earned_updates: 0,
             stream: 0,
             requests: 0,
+            answered: 0,
             resets: 0,
             provoked: 0,
             standing: 0,
@@ -116,9 +119,17 @@ impl Meter {
 
     /// Takes note of a frame that was sent to the client, of a reset with its code.
     pub(super) fn sent(&mut self, head: Head, code: u32) {
-        let provoked = [Reason::PROTOCOL_ERROR, Reason::FLOW_CONTROL_ERROR].contains(&code.into());
-        if head.kind == RST_STREAM && provoked {
-            self.provoke();
+        match head.kind {
+            DATA | HEADERS if head.has(END_STREAM) => {
+                self.answered = self.answered.saturating_add(1)
+            }
+            RST_STREAM => match Reason::from(code) {
+                Reason::PROTOCOL_ERROR | Reason::FLOW_CONTROL_ERROR => self.provoke(),
+                // Behind an answer; and of streams that are long gone, whose data was on its way.
+                Reason::NO_ERROR | Reason::STREAM_CLOSED => {}
+                _ => self.answered = self.answered.saturating_add(1),
+            },
+            _ => {}
         }
     }
 
@@ -150,7 +161,9 @@ impl Meter {
     }
 
     fn check(&mut self) -> Result<(), Offence> {
-        let in_vain = self.resets.saturating_add(self.provoked);
+        // Of requests that are answered nothing can be taken back.
+        let unanswered = self.requests.saturating_sub(self.answered);
+        let in_vain = self.resets.min(unanswered).saturating_add(self.provoked);
         let flood = if self.idle > IDLE_FRAMES {
             Offence::FrameFlood
         } else if in_vain > RESETS && in_vain > self.requests / 2 {
@@ -162,7 +175,7 @@ impl Meter {
             return Err(flood);
         }
         self.began = self.now;
-        (self.idle, self.requests) = (0, 0);
+        (self.idle, self.requests, self.answered) = (0, 0, 0);
         (self.resets, self.provoked) = (0, 0);
         Ok(())
     }
@@ -193,6 +206,11 @@ mod tests {
 
         fn reset(&mut self, stream: u32) -> Result<(), Offence> {
             self.came(head(RST_STREAM, 0, stream, 4), Place::Nowhere)
+        }
+
+        fn answer(&mut self, stream: u32) {
+            self.sent(head(HEADERS, END_HEADERS, stream, 30), 0);
+            self.sent(head(DATA, END_STREAM, stream, 30), 0);
         }
     }
 
@@ -263,6 +281,33 @@ mod tests {
             if n % 3 == 0 {
                 assert_eq!(seldom.reset(2 * n + 1), Ok(()));
             }
+        }
+    }
+
+    #[test]
+    fn what_is_answered_is_not_taken_back() {
+        let mut meter = meter();
+        for n in 0..10 * RESETS {
+            meter.asked(2 * n + 1);
+            meter.answer(2 * n + 1);
+            assert_eq!(meter.reset(2 * n + 1), Ok(()));
+        }
+        for n in 0..RESETS {
+            // Nor what was refused, or failed, here.
+            meter.asked(2 * n + 1);
+            meter.sent(
+                head(RST_STREAM, 0, 2 * n + 1, 4),
+                Reason::REFUSED_STREAM.into(),
+            );
+            meter.asked(2 * n + 1);
+            meter.sent(
+                head(RST_STREAM, 0, 2 * n + 1, 4),
+                Reason::INTERNAL_ERROR.into(),
+            );
+        }
+        for n in 0..RESETS {
+            meter.asked(2 * n + 1);
+            assert_eq!(meter.reset(2 * n + 1), Ok(()));
         }
     }
 

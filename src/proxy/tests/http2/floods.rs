@@ -56,6 +56,27 @@ fn resets_that_the_proxy_is_provoked_to_are_a_flood_like_the_clients() {
     is_a_reset_flood("trailers that end nothing", endless);
 }
 
+#[test]
+fn whoever_lets_go_of_what_was_answered_floods_nobody() {
+    let backend = Scripted::named("hello");
+    let proxy = Harness::to(&[backend.address]);
+    let mut raw = Raw::connect(&proxy);
+    for n in 0..500 {
+        let stream = 2 * n + 1;
+        raw.send(get(stream));
+        loop {
+            let (kind, flags, of, _) = raw.frame().expect("the connection goes on");
+            assert_ne!(kind, GOAWAY);
+            if (kind, flags, of) == (DATA, END_STREAM, stream) {
+                break;
+            }
+        }
+        raw.send(frame(RST_STREAM, 0, stream, [0, 0, 0, 8]));
+    }
+    raw.send(frame(PING, 0, 0, [0; 8]));
+    assert_eq!(goodbye_before_pong(&mut raw), None);
+}
+
 /// Whether many streams of these frames have the connection ended, though few come at a time.
 fn is_a_reset_flood(name: &str, frames: impl Fn(u32) -> Vec<u8>) {
     let backend = Scripted::named("hello");
