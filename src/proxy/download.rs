@@ -16,6 +16,7 @@ use super::failure::Failure;
 use super::policy::Ruling;
 use super::record::Record;
 use super::retry::Declining;
+use super::splice::{Broken, Passage};
 use super::transfer::write_all;
 use super::upgrade;
 use super::worker::Worker;
@@ -336,6 +337,11 @@ async fn stream(
     idle: Duration,
     way: &mut Way<'_, '_>,
 ) -> Result<bool, Failure> {
+    let left = reader.remaining().filter(|_| relay == Relay::Pass);
+    if let Some(passage) = left.and_then(|left| way.passage(left)) {
+        // Rare enough to have its room elsewhere.
+        return Box::pin(pass(passage, idle, way)).await.map(|()| false);
+    }
     let mut large = way.worker.large.lease();
     let buffer = &mut large.0;
     loop {
@@ -366,6 +372,22 @@ async fn stream(
     }
 }
 
+/// Has the kernel pass on what is left of a body.
+async fn pass(mut passage: Passage<'_>, idle: Duration, way: &Way<'_, '_>) -> Result<(), Failure> {
+    way.deadline.set(idle);
+    while !passage.is_over() {
+        let moved = poll_fn(|cx| passage.poll_move(cx)).await;
+        let moved = moved.map_err(|broken| match broken {
+            Broken::SourceEnded => Failure::BackendGone,
+            Broken::Source(error) => Failure::of_connection(&error),
+            Broken::Sink => Failure::ClientGone,
+        })?;
+        way.deadline.set(idle);
+        way.sent(moved);
+    }
+    Ok(())
+}
+
 /// Takes the body's part of what is read; in another form than it came, into `out`.
 fn take(
     reader: &mut BodyReader,
@@ -381,6 +403,10 @@ fn take(
 }
 
 impl Way<'_, '_> {
+    fn passage(&self, left: u64) -> Option<Passage<'_>> {
+        Passage::between(self.backend, self.client, left, &self.worker.pipes)
+    }
+
     /// Reads from the backend, unless the client gives up while there is nothing.
     pub(super) async fn fill(&mut self, buffer: &mut Buffer) -> Result<usize, Failure> {
         poll_fn(|cx| self.poll_fill(buffer, cx)).await

@@ -340,6 +340,7 @@ async fn move_both(
         deadline,
         idle: manner.idle,
         record,
+        pipes: &worker.pipes,
         waits: &waits_for_client,
     };
     let mut down = pin!(download::run(&exchange.request, &manner, &mut down));

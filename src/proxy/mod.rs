@@ -39,6 +39,7 @@ mod request_id;
 mod respond;
 mod retry;
 mod sessions;
+mod splice;
 mod sticky;
 mod trace;
 mod transfer;

@@ -11,6 +11,7 @@ use super::buffers::Buffer;
 use super::deadlines::Deadline;
 use super::failure::Failure;
 use super::record::Record;
+use super::splice::{Broken, Passage, Pipes};
 use super::transfer::write_all;
 use crate::wire::body::BodyKind;
 use crate::wire::http1::{BodyReader, Refusal};
@@ -82,6 +83,14 @@ impl Upload {
         }
     }
 
+    /// For what is left of a body that is not kept any more: nothing of it is read, and it may be as long as it says.
+    fn passage<'a>(&self, way: &'a Way<'_, '_>) -> Option<Passage<'a>> {
+        let left = self.reader.remaining().filter(|_| self.spent)?;
+        let bounded = self.data.saturating_add(left) > self.most;
+        let passage = || Passage::between(way.client, way.backend, left, way.pipes);
+        (!bounded).then(passage)?
+    }
+
     /// What was kept is not needed again.
     pub(crate) fn forget(&mut self, inbound: &mut Buffer, record: &Record) {
         inbound.consume(self.prefix);
@@ -108,6 +117,7 @@ pub(crate) struct Way<'a, 'b> {
     pub(crate) deadline: &'a Deadline,
     pub(crate) idle: Duration,
     pub(crate) record: &'a Record,
+    pub(crate) pipes: &'a Pipes,
     /// Whether the client is waited for; tells whose fault a timeout is.
     pub(crate) waits: &'a Cell<bool>,
 }
@@ -134,6 +144,10 @@ pub(crate) async fn run(
     while !upload.reader.is_done() {
         if upload.prefix == inbound.filled().len() {
             upload.make_room(inbound, way.record);
+            if let Some(passage) = upload.passage(&way) {
+                // Rare enough to have its room elsewhere.
+                return Box::pin(pass(upload, passage, &way)).await;
+            }
             way.waits.set(true);
             let read = poll_fn(|cx| inbound.poll_fill(way.client, cx)).await;
             way.waits.set(false);
@@ -159,6 +173,28 @@ pub(crate) async fn run(
         if upload.spent {
             upload.forget(inbound, way.record);
         }
+    }
+    Ok(())
+}
+
+/// Has the kernel pass on what is left of the body.
+async fn pass(upload: &mut Upload, mut passage: Passage<'_>, way: &Way<'_, '_>) -> Result<(), Cut> {
+    while !passage.is_over() {
+        let moved = poll_fn(|cx| {
+            let moved = passage.poll_move(cx);
+            way.waits.set(moved.is_pending() && passage.awaits_source());
+            moved
+        });
+        let moved = moved.await.map_err(|broken| match broken {
+            Broken::SourceEnded | Broken::Source(_) => Cut::Client(Failure::ClientGone),
+            Broken::Sink => Cut::Backend,
+        })?;
+        way.deadline.set(way.idle);
+        upload.reader.pass(moved as u64);
+        upload.data += moved as u64;
+        way.record
+            .received
+            .set(way.record.received.get() + moved as u64);
     }
     Ok(())
 }

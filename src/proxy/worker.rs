@@ -27,6 +27,7 @@ use super::options::{Listener, Timeouts};
 use super::overload::Overload;
 use super::request_id::RequestIds;
 use super::sessions::Sessions;
+use super::splice::Pipes;
 use crate::backend::{Connections, Limits, removals};
 use crate::config::Network;
 use crate::routing::{Snapshot, SnapshotCache, SnapshotCell};
@@ -120,6 +121,8 @@ pub(crate) struct Worker {
     pub(crate) staging: FreeList<Vec<u8>>,
     /// For bodies that do not come with their head.
     pub(crate) large: FreeList<LargeBuffer>,
+    /// For those that need not be looked at.
+    pub(crate) pipes: Pipes,
     /// Connections to backends.
     pub(crate) idle: Connections<Stream>,
     /// Those that requests share.
@@ -165,6 +168,7 @@ impl Worker {
             buffers: FreeList::new(KEPT),
             staging: FreeList::new(KEPT),
             large: FreeList::new(LARGE_KEPT),
+            pipes: Pipes::default(),
             idle: Connections::new(Limits::default()),
             sessions: Sessions::default(),
             compressing: Rc::default(),

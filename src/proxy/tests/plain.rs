@@ -225,6 +225,30 @@ fn a_slow_reader_slows_its_backend_and_nothing_piles_up() {
 }
 
 #[test]
+fn more_large_bodies_at_once_than_there_are_pipes_all_pass() {
+    const BODY: usize = 4 << 20;
+    let backend = Scripted::new(|peer, _| {
+        peer.head();
+        peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {BODY}\r\n\r\n"));
+        // Whoever wants only a part of it leaves.
+        peer.try_send((0..BODY).map(|at| (at % 251) as u8).collect::<Vec<_>>());
+    });
+    let harness = Harness::to(&[backend.address]);
+    let body: Vec<u8> = (0..BODY).map(|at| (at % 251) as u8).collect();
+    for leave in [true, false] {
+        // All are under way before any is read.
+        let mut clients: Vec<Peer> = (0..80).map(|_| harness.client()).collect();
+        for client in &mut clients {
+            client.send(GET);
+            client.head();
+        }
+        for client in clients.iter_mut().filter(|_| !leave) {
+            assert!(client.exactly(BODY) == body, "the body came out as another");
+        }
+    }
+}
+
+#[test]
 fn what_is_hashed_decides_the_backend() {
     let named = ["b1", "b2", "b3"].map(Scripted::named);
     let addresses = named.each_ref().map(|backend| backend.address);

@@ -65,6 +65,13 @@ impl BodyReader {
         }
     }
 
+    /// So many bytes of a body with a length have passed without being looked at, at most what remained.
+    pub fn pass(&mut self, bytes: u64) {
+        if let State::Length(left) = &mut self.state {
+            *left = left.saturating_sub(bytes);
+        }
+    }
+
     /// Takes the body's part of `buffer`, to be passed on as it is.
     pub fn advance(&mut self, buffer: &[u8]) -> Result<Step, Refusal> {
         self.advance_with(buffer, |_| {})

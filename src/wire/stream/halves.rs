@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{tcp, unix};
+use tokio::net::{TcpStream, tcp, unix};
 
 use super::tls::Tls;
 use crate::wire::http2::{Asked, Served};
@@ -65,6 +65,14 @@ impl<'a> ReadHalf<'a> {
         matches!(self.0, Reading::Served(_) | Reading::Asked(_))
     }
 
+    /// The socket, if nothing is above it.
+    pub fn plain_socket(&self) -> Option<&TcpStream> {
+        match &self.0 {
+            Reading::Plain(half) => Some(half.as_ref()),
+            _ => None,
+        }
+    }
+
     /// As [`super::Stream::poll_read_ready`].
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &self.0 {
@@ -96,6 +104,14 @@ impl<'a> WriteHalf<'a> {
 
     pub(super) fn asked(stream: &'a Asked) -> Self {
         Self(Writing::Asked(stream))
+    }
+
+    /// The socket, if nothing is above it.
+    pub fn plain_socket(&self) -> Option<&TcpStream> {
+        match &self.0 {
+            Writing::Plain(half) => Some(half.as_ref()),
+            _ => None,
+        }
     }
 
     /// Ready when the peer no longer wants what is written here, as far as it can say so without being written to.

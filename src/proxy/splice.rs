@@ -1,0 +1,316 @@
+//! Large bodies between two plain sockets: the kernel hands their pages on, and nobody here reads or copies them.
+//!
+//! `splice` moves what one socket has into a pipe, and from there into the other. That is worth two more system calls
+//! where it spares copying tens of kilobytes. For bodies of known length alone: whatever has to be looked at, encrypted
+//! or compressed is copied. Where there is no `splice` or no pipe, everything is.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+use crate::wire::stream::{ReadHalf, WriteHalf};
+
+/// From so many bytes on, moving is cheaper than copying.
+pub(crate) const WORTH: u64 = 48 * 1024;
+
+/// Bytes moved at once, and the size of a pipe.
+const AT_ONCE: usize = 256 * 1024;
+
+/// Pipes that one thread has at most; who finds none copies.
+const MOST: usize = 64;
+
+/// The pipes of one thread.
+#[derive(Debug, Default)]
+pub(crate) struct Pipes {
+    free: RefCell<Vec<Pipe>>,
+    open: Cell<usize>,
+}
+
+#[derive(Debug)]
+struct Pipe {
+    out: OwnedFd,
+    into: OwnedFd,
+}
+
+impl Pipes {
+    fn take(&self) -> Option<Pipe> {
+        let free = self.free.borrow_mut().pop();
+        if free.is_some() || self.open.get() == MOST {
+            return free;
+        }
+        let pipe = system::pipe().ok()?;
+        self.open.set(self.open.get() + 1);
+        Some(pipe)
+    }
+
+    /// Takes back a pipe; one that something is left in is of no use.
+    fn give(&self, pipe: Pipe, held: usize) {
+        match held {
+            0 => self.free.borrow_mut().push(pipe),
+            _ => self.open.set(self.open.get() - 1),
+        }
+    }
+}
+
+/// Which side of a passage ended or broke.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// It has ended before its time.
+    SourceEnded,
+    Source(io::Error),
+    Sink,
+}
+
+/// The way of one body from a socket to another.
+#[derive(Debug)]
+pub(crate) struct Passage<'a> {
+    from: &'a TcpStream,
+    to: &'a TcpStream,
+    pipes: &'a Pipes,
+    /// `None` only while it is dropped.
+    pipe: Option<Pipe>,
+    /// Bytes in the pipe.
+    held: usize,
+    /// Bytes to come from the source.
+    left: u64,
+}
+
+impl<'a> Passage<'a> {
+    /// For the next `left` bytes of `from`; none if they are to be copied.
+    pub(crate) fn between(
+        from: &'a ReadHalf<'_>,
+        to: &'a WriteHalf<'_>,
+        left: u64,
+        pipes: &'a Pipes,
+    ) -> Option<Self> {
+        if left < WORTH {
+            return None;
+        }
+        let (from, to) = (from.plain_socket()?, to.plain_socket()?);
+        let pipe = Some(pipes.take()?);
+        Some(Self {
+            from,
+            to,
+            pipes,
+            pipe,
+            held: 0,
+            left,
+        })
+    }
+
+    /// Whether all of it has passed.
+    pub(crate) fn is_over(&self) -> bool {
+        self.left == 0 && self.held == 0
+    }
+
+    /// Whether it is the source that is waited for.
+    pub(crate) fn awaits_source(&self) -> bool {
+        self.held == 0
+    }
+
+    /// Moves bytes to the sink, and tells how many.
+    pub(crate) fn poll_move(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
+        let pipe = self.pipe.as_ref().expect("only drop takes it");
+        if self.held == 0 {
+            // Only an empty pipe is filled: of a full one the kernel says what it says of an empty socket.
+            let most = usize::try_from(self.left).unwrap_or(AT_ONCE).min(AT_ONCE);
+            let taken = ready!(poll_io(
+                cx,
+                (self.from, Interest::READABLE),
+                TcpStream::poll_read_ready,
+                || system::splice(self.from, &pipe.into, most),
+            ));
+            match taken {
+                Ok(0) => return Poll::Ready(Err(Broken::SourceEnded)),
+                Ok(taken) => {
+                    self.held = taken;
+                    self.left -= taken as u64;
+                }
+                Err(error) => return Poll::Ready(Err(Broken::Source(error))),
+            }
+        }
+        let moved = ready!(poll_io(
+            cx,
+            (self.to, Interest::WRITABLE),
+            TcpStream::poll_write_ready,
+            || system::splice(&pipe.out, self.to, self.held),
+        ));
+        match moved {
+            Ok(moved @ 1..) => {
+                self.held -= moved;
+                Poll::Ready(Ok(moved))
+            }
+            Ok(0) | Err(_) => Poll::Ready(Err(Broken::Sink)),
+        }
+    }
+}
+
+impl Drop for Passage<'_> {
+    fn drop(&mut self) {
+        if let Some(pipe) = self.pipe.take() {
+            self.pipes.give(pipe, self.held);
+        }
+    }
+}
+
+/// Does `io` once the socket is ready for it, as often as that turns out to be untrue.
+fn poll_io(
+    cx: &mut Context<'_>,
+    (socket, interest): (&TcpStream, Interest),
+    ready: impl Fn(&TcpStream, &mut Context<'_>) -> Poll<io::Result<()>>,
+    io: impl Fn() -> io::Result<usize>,
+) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(ready(socket, cx))?;
+        match socket.try_io(interest, &io) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return Poll::Ready(done),
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod system {
+    use super::*;
+    use rustix::pipe::{self, PipeFlags, SpliceFlags};
+
+    pub(super) fn pipe() -> io::Result<Pipe> {
+        let (out, into) = pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        // It is as good with what it has: the user may have been given all there is for pipes.
+        let _ = pipe::fcntl_setpipe_size(&into, AT_ONCE);
+        Ok(Pipe { out, into })
+    }
+
+    pub(super) fn splice(from: impl AsFd, to: impl AsFd, most: usize) -> io::Result<usize> {
+        // Not `MORE`: a backend that pauses would have its last bytes held back.
+        let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+        Ok(pipe::splice(from, None, to, None, most, flags)?)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod system {
+    use super::*;
+
+    pub(super) fn pipe() -> io::Result<Pipe> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(super) fn splice(_: impl AsFd, _: impl AsFd, _: usize) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::wire::stream::Stream;
+
+    /// What the proxy has, and what its peer has.
+    async fn connection() -> (Stream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (
+            near.expect("it accepts").into(),
+            far.expect("it connects").0,
+        )
+    }
+
+    /// Moves what can be moved of a body of which `sent` bytes come and then the end, while nobody reads.
+    async fn move_some(pipes: &Pipes, sent: usize, left: u64) -> Result<usize, Broken> {
+        let ((mut source, mut backend), (mut sink, _client)) =
+            (connection().await, connection().await);
+        let sending = tokio::spawn(async move {
+            // It may find nobody who reads on.
+            let _ = backend.write_all(&vec![b'x'; sent]).await;
+        });
+        let ((from, _), (_, to)) = (source.split(), sink.split());
+        let mut passage = Passage::between(&from, &to, left, pipes).expect("it is worth a pipe");
+        let mut total = 0;
+        while !passage.is_over() {
+            let moved = poll_fn(|cx| match passage.poll_move(cx) {
+                Poll::Pending if passage.held > 0 => Poll::Ready(Ok(0)),
+                moved => moved,
+            });
+            match moved.await? {
+                0 => break,
+                moved => total += moved,
+            }
+        }
+        drop(passage);
+        sending.abort();
+        Ok(total)
+    }
+
+    #[tokio::test]
+    async fn a_passage_takes_its_own_bytes_and_leaves_those_behind_them() {
+        let pipes = Pipes::default();
+        let ((mut source, mut backend), (mut sink, mut client)) =
+            (connection().await, connection().await);
+        let (left, behind) = (WORTH, b"HTTP/1.1 200 OK");
+        let body: Vec<u8> = (0..left).map(|at| (at % 251) as u8).collect();
+        let ((from, _), (_, to)) = (source.split(), sink.split());
+        let mut passage = Passage::between(&from, &to, left, &pipes).expect("it is worth a pipe");
+        let sending = async {
+            backend.write_all(&body).await.unwrap();
+            backend.write_all(behind).await.unwrap();
+        };
+        let moving = async {
+            while !passage.is_over() {
+                poll_fn(|cx| passage.poll_move(cx)).await.unwrap();
+            }
+        };
+        let mut received = vec![0; body.len()];
+        let (_, _, read) = tokio::join!(sending, moving, client.read_exact(&mut received));
+        read.unwrap();
+        assert!(received == body, "the bytes came out as others");
+        drop(passage);
+        let mut next = vec![0; behind.len()];
+        source.read_exact(&mut next).await.unwrap();
+        assert_eq!(next, behind);
+        assert_eq!((pipes.free.borrow().len(), pipes.open.get()), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn a_pipe_with_bytes_of_one_body_is_not_used_for_another() {
+        let pipes = Pipes::default();
+        let stalled = move_some(&pipes, 64 << 20, 64 << 20).await;
+        assert!(stalled.is_ok_and(|moved| moved < 64 << 20), "nobody reads");
+        assert_eq!((pipes.free.borrow().len(), pipes.open.get()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_source_that_ends_early_is_found_out() {
+        let pipes = Pipes::default();
+        let ended = move_some(&pipes, 10_000, WORTH).await;
+        assert!(matches!(ended, Err(Broken::SourceEnded)), "{ended:?}");
+        assert_eq!((pipes.free.borrow().len(), pipes.open.get()), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn small_bodies_and_those_without_a_pipe_are_copied() {
+        let pipes = Pipes::default();
+        let ((mut source, _backend), (mut sink, _client)) =
+            (connection().await, connection().await);
+        let ((from, _), (_, to)) = (source.split(), sink.split());
+        assert!(Passage::between(&from, &to, WORTH - 1, &pipes).is_none());
+        let passages: Vec<_> = (0..MOST)
+            .map(|_| Passage::between(&from, &to, WORTH, &pipes))
+            .collect();
+        assert!(passages.iter().all(Option::is_some));
+        assert!(Passage::between(&from, &to, WORTH, &pipes).is_none());
+        drop(passages);
+        assert!(Passage::between(&from, &to, WORTH, &pipes).is_some());
+    }
+}
