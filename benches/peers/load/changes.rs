@@ -30,7 +30,9 @@ impl Changing {
                 haproxy(folder.join("haproxy.sock")),
             ),
             Proxy::Nginx => (Duration::from_millis(200), nginx(setup, running, folder)),
-            Proxy::Envoy | Proxy::Caddy | Proxy::Relay => unreachable!("not supported"),
+            Proxy::Envoy | Proxy::Caddy | Proxy::Traefik | Proxy::Relay => {
+                unreachable!("not supported")
+            }
         };
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();

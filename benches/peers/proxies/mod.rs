@@ -7,6 +7,7 @@ mod envoy;
 mod haproxy;
 pub(crate) mod nginx;
 mod synod;
+mod traefik;
 
 use std::path::Path;
 use std::process::Command;
@@ -31,6 +32,7 @@ pub(crate) enum Proxy {
     Haproxy,
     Envoy,
     Caddy,
+    Traefik,
     /// No proxy but the limit of all: see [`crate::relay`].
     Relay,
 }
@@ -96,12 +98,13 @@ impl Setup {
 }
 
 impl Proxy {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Synod,
         Self::Nginx,
         Self::Haproxy,
         Self::Envoy,
         Self::Caddy,
+        Self::Traefik,
         Self::Relay,
     ];
 
@@ -132,6 +135,7 @@ impl Proxy {
             Self::Haproxy => "haproxy",
             Self::Envoy => "envoy",
             Self::Caddy => "caddy",
+            Self::Traefik => "traefik",
             Self::Relay => "relay",
         }
     }
@@ -149,7 +153,7 @@ impl Proxy {
     pub(crate) fn supports(self, setup: &Setup, load: &Load, changes: bool) -> bool {
         match self {
             Self::Synod | Self::Nginx | Self::Haproxy => true,
-            Self::Envoy | Self::Caddy => setup.is_plain() && !changes,
+            Self::Envoy | Self::Caddy | Self::Traefik => setup.is_plain() && !changes,
             // It keeps connections whatever is said in them, and two for each that idles.
             Self::Relay => {
                 let kept = match load {
@@ -168,7 +172,7 @@ impl Proxy {
             Self::Synod => Some("50 changes/s"),
             Self::Haproxy => Some("50 weights/s by socket"),
             Self::Nginx => Some("5 reloads/s"),
-            Self::Envoy | Self::Caddy | Self::Relay => None,
+            Self::Envoy | Self::Caddy | Self::Traefik | Self::Relay => None,
         }
     }
 
@@ -180,6 +184,7 @@ impl Proxy {
             Self::Haproxy => haproxy::command(setup, folder),
             Self::Envoy => envoy::command(folder),
             Self::Caddy => caddy::command(folder),
+            Self::Traefik => traefik::command(folder),
             Self::Relay => crate::own("relay"),
         };
         let running = Pinned::spawn(PROXY_CORE, command);
