@@ -181,8 +181,8 @@ mod system {
 
     pub(super) fn pipe() -> io::Result<Pipe> {
         let (out, into) = pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        // It is as good with what it has: the user may have been given all there is for pipes.
-        let _ = pipe::fcntl_setpipe_size(&into, AT_ONCE);
+        // Where this user has all the pipes that one may have, it is of a page or two, and copying is better.
+        pipe::fcntl_setpipe_size(&into, AT_ONCE)?;
         Ok(Pipe { out, into })
     }
 
