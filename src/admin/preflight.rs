@@ -123,33 +123,51 @@ pub(super) async fn attempt(state: &AdminState, write: &Write) -> Result<Tried, 
                 rejection
             })
         })?;
-    compile(state, &after.config, write)
+    compile(state, &before, &after.config, write)
         .await
         .map_err(Refused::Unservable)?;
     Ok(Tried { before, after })
 }
 
 /// Compiles against a scratch registry: nothing that serves is touched.
-async fn compile(state: &AdminState, config: &Config, write: &Write) -> Result<(), Problem> {
-    let previous = state.cell.load();
-    let checked = if previous.differences(config) <= INLINE {
-        routing::check(config, &state.registry, Some(&previous))
-    } else {
-        let (config, registry) = (config.clone(), state.registry.clone());
-        tokio::task::spawn_blocking(move || routing::check(&config, &registry, Some(&previous)))
-            .await
-            .map_err(|error| {
-                Problem::new(
-                    Kind::Internal,
-                    format!("this is a bug of Synod: compiling the config failed: {error}"),
-                )
-            })?
+///
+/// What was there `before` was compiled by whoever proposed it. In a burst of writes the config that is served is many
+/// behind: each of them would compile what all those between have changed.
+async fn compile(
+    state: &AdminState,
+    before: &Config,
+    config: &Config,
+    write: &Write,
+) -> Result<(), Problem> {
+    let sound = !state.replication.rejects();
+    let alone = sound.then(|| routing::check_pools(before, config, &state.registry, INLINE));
+    let checked = match alone.flatten() {
+        Some(checked) => checked,
+        None => compile_whole(state, config).await?,
     };
     checked.map_err(|error| {
         Problem::invalid(Faults(vec![Fault {
             pointer: place(write, &error),
             detail: error.to_string(),
         }]))
+    })
+}
+
+/// Compiles all that differs from what is served.
+async fn compile_whole(
+    state: &AdminState,
+    config: &Config,
+) -> Result<Result<(), CompileError>, Problem> {
+    let previous = state.cell.load();
+    if previous.differences(config) <= INLINE {
+        return Ok(routing::check(config, &state.registry, Some(&previous)));
+    }
+    let (config, registry) = (config.clone(), state.registry.clone());
+    let check = move || routing::check(&config, &registry, Some(&previous));
+    let checked = tokio::task::spawn_blocking(check).await;
+    checked.map_err(|error| {
+        let detail = format!("this is a bug of Synod: compiling the config failed: {error}");
+        Problem::new(Kind::Internal, detail)
     })
 }
 

@@ -144,6 +144,11 @@ impl Handle {
         self.0.reports.activated(activation);
     }
 
+    /// Whether the local data plane could not build a revision newer than the one it serves.
+    pub fn rejects(&self) -> bool {
+        self.0.reports.rejects()
+    }
+
     /// Changes with every slot applied that changed sessions or locks.
     pub fn locked(&self) -> watch::Receiver<u64> {
         self.0.locked.subscribe()

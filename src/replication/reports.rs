@@ -154,6 +154,11 @@ impl Reports {
         self.news.notify_one();
     }
 
+    /// Whether the local data plane could not build what is in force.
+    pub(super) fn rejects(&self) -> bool {
+        self.lock().latest.rejected.is_some()
+    }
+
     /// The local data plane refuses what is old as of `slot`: told at once, for a grant may wait for it.
     pub(super) fn fenced(&self, slot: u64) {
         let before = std::mem::replace(&mut self.lock().fenced, slot);

@@ -192,6 +192,31 @@ pub fn check(
     compile(config, &registry.scratch_over(), previous).map(drop)
 }
 
+/// The same where `before` can be served, and at most `most` pools are all that differs from it: builds these alone.
+/// `None` where more differs.
+pub fn check_pools(
+    before: &Config,
+    config: &Config,
+    registry: &Arc<Registry>,
+    most: usize,
+) -> Option<Result<(), CompileError>> {
+    let alone = before.routes.is_same(&config.routes)
+        && before.policies.is_same(&config.policies)
+        && before.sticky_key == config.sticky_key;
+    if !alone {
+        return None;
+    }
+    let changed = before.pools.differences(&config.pools);
+    let all_stay = changed.iter().all(|it| it.after.is_some());
+    if !all_stay || changed.len() > most {
+        return None;
+    }
+    let scratch = registry.scratch_over();
+    let mut pools = changed.iter().filter_map(|it| it.after);
+    let key = config.sticky_key.as_ref();
+    Some(pools.try_for_each(|pool| pool_entry(pool, 0, key, &scratch).map(drop)))
+}
+
 fn pool_entry(
     resource: &Arc<Resource<Pool>>,
     number: u64,

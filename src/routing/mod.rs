@@ -38,7 +38,7 @@ mod explain;
 
 pub use asked::{Asked, Headers};
 pub use cell::{SnapshotCache, SnapshotCell};
-pub use compile::{CompileError, check, compile};
+pub use compile::{CompileError, check, check_pools, compile};
 pub use explain::{BackendChances, Explanation, Judged, PoolChances, Question, explain};
 pub use health::judge_panic;
 pub use snapshot::{PoolChange, PoolEntry, PoolMember, RouteEntry, RouteFence, Snapshot};

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::Pools;
-use crate::routing::{CompileError, check};
+use crate::routing::{CompileError, check, check_pools};
 
 fn shop() -> Arc<Config> {
     config(&[
@@ -175,5 +175,42 @@ fn checking_leaves_the_registry_alone() {
             .members()
             .iter()
             .all(|member| member.backend.admits())
+    );
+}
+
+#[test]
+fn where_only_pools_differ_only_these_are_built() {
+    let registry = Arc::new(Registry::scratch());
+    let before = shop();
+    let drained = put(&before, &[pool("web", &[(1, "drain"), (0, "ready")])]);
+    assert_eq!(check_pools(&before, &drained, &registry, 1), Some(Ok(())));
+    assert_eq!(
+        check_pools(&before, &drained, &registry, 0),
+        None,
+        "too many"
+    );
+    let unknown = json!({"name": "web", "backends": [], "tls": {"ca": "nobody"}});
+    let unservable = put(&before, &[unknown]);
+    assert!(matches!(
+        check_pools(&before, &unservable, &registry, 1),
+        Some(Err(CompileError::Tls { .. }))
+    ));
+    let less = Config {
+        pools: Pools::default(),
+        ..(*before).clone()
+    };
+    assert_eq!(
+        check_pools(&before, &less, &registry, 9),
+        None,
+        "pools went"
+    );
+    let others = Config {
+        routes: Default::default(),
+        ..(*before).clone()
+    };
+    assert_eq!(
+        check_pools(&before, &others, &registry, 9),
+        None,
+        "routes too"
     );
 }
