@@ -23,9 +23,11 @@ use crate::config::{Config, Revision};
 /// So many resources that differ are compiled at once: handing them to another thread would cost more.
 const INLINE: usize = 100;
 
-/// In a burst, when there is something newer as soon as a revision is in force, more is let come for so long: each
-/// publication wakes every worker, and none but the newest counts.
-const BURST: Duration = Duration::from_millis(10);
+/// In a burst more is let come for so long: each publication wakes every worker, and none but the newest counts.
+const BURST: Duration = Duration::from_millis(20);
+
+/// It is one when there is something newer as soon as a revision is in force, or when so many resources differed in it.
+const CROWD: usize = 8;
 
 /// How often snapshots are looked at that requests still held.
 const BURIAL: Duration = Duration::from_secs(1);
@@ -75,6 +77,7 @@ impl Publisher {
         while retired.bury_until(configs.changed()).await.is_ok() {
             let newest = config(&configs.borrow_and_update());
             let revision = newest.revision;
+            let crowd = self.cell.load().differences(&newest) >= CROWD;
             match self.compile(newest).await {
                 Ok(snapshot) => {
                     let digest = snapshot.digest;
@@ -89,7 +92,7 @@ impl Publisher {
                     report(Published::Rejected { revision, reason });
                 }
             }
-            if configs.has_changed().unwrap_or(false) {
+            if crowd || configs.has_changed().unwrap_or(false) {
                 tokio::time::sleep(BURST).await;
             }
         }
