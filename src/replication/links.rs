@@ -17,6 +17,8 @@ use crate::paxos::NodeId;
 
 /// Frames that wait for one peer.
 const MAX_FRAMES: usize = 8192;
+/// Frames that are written at once.
+const MAX_TAKEN: usize = 256;
 /// Bytes that wait for one peer.
 const MAX_QUEUED_BYTES: usize = 64 << 20;
 
@@ -138,8 +140,17 @@ impl Links {
 
 impl Outbound {
     /// Waits for frames and takes all there are, up to a bound; none once the queue has ended.
+    ///
+    /// Whatever else can go on goes on first, and is likely to add to them: in a crowd each would else be written alone.
     pub(super) async fn take(&mut self, frames: &mut Vec<Bytes>) {
-        self.queue.recv_many(frames, 256).await;
+        if self.queue.recv_many(frames, MAX_TAKEN).await > 0 {
+            tokio::task::yield_now().await;
+        }
+        while frames.len() < MAX_TAKEN
+            && let Ok(frame) = self.queue.try_recv()
+        {
+            frames.push(frame);
+        }
         let length = frames.iter().map(Bytes::len).sum();
         self.queued.fetch_sub(length, Relaxed);
     }
