@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::policy::ErrorPage;
-use super::spec::to_json;
 use super::{
     Backend, Config, Difference, Name, Policy, Pool, Resources, Route, SharedPolicy, friendly,
 };
@@ -29,10 +28,16 @@ pub struct Change {
 
 /// What lies between `old` and `new`, pools before routes before policies, by name. Revisions do not count.
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
-    let mut changes = Vec::new();
+    let text = diff_text(old, new);
+    serde_json::from_str(&text).expect("it is what changes are written as")
+}
+
+/// The same as compact JSON, as history keeps it: each change of a config is written, on every node.
+pub(crate) fn diff_text(old: &Config, new: &Config) -> String {
+    let mut changes = Changes::default();
     resources("/pools", &old.pools, &new.pools, pool, &mut changes);
     resources("/routes", &old.routes, &new.routes, route, &mut changes);
-    let fields = |path: &str, old: &SharedPolicy, new: &SharedPolicy, changes: &mut Vec<Change>| {
+    let fields = |path: &str, old: &SharedPolicy, new: &SharedPolicy, changes: &mut Changes| {
         policy(path, &old.policy, &new.policy, changes);
     };
     resources(
@@ -42,30 +47,61 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
         fields,
         &mut changes,
     );
-    changes
+    changes.finish()
+}
+
+/// A list of changes, as JSON.
+#[derive(Default)]
+struct Changes(Vec<u8>);
+
+/// One of them.
+#[derive(Serialize)]
+struct Written<'a, T> {
+    path: &'a str,
+    before: Option<T>,
+    after: Option<T>,
+}
+
+impl Changes {
+    fn push<T: Serialize>(&mut self, path: &str, before: Option<T>, after: Option<T>) {
+        self.0.push(if self.0.is_empty() { b'[' } else { b',' });
+        let change = Written {
+            path,
+            before,
+            after,
+        };
+        serde_json::to_writer(&mut self.0, &change)
+            .expect("specs serialise without fail: string keys, no floats, no failing Serialize");
+    }
+
+    fn finish(mut self) -> String {
+        self.0.extend_from_slice(match self.0.is_empty() {
+            true => b"[]",
+            false => b"]",
+        });
+        String::from_utf8(self.0).expect("JSON is UTF-8")
+    }
 }
 
 fn resources<T: PartialEq + Serialize>(
     root: &str,
     old: &Resources<T>,
     new: &Resources<T>,
-    fields: impl Fn(&str, &T, &T, &mut Vec<Change>),
-    changes: &mut Vec<Change>,
+    fields: impl Fn(&str, &T, &T, &mut Changes),
+    changes: &mut Changes,
 ) {
     for Difference { key, before, after } in old.differences(new) {
         let path = format!("{root}/{key}");
         match (before, after) {
             (Some(old), Some(new)) => fields(&path, &old.spec, &new.spec, changes),
-            (old, new) => changes.push(Change {
-                path,
-                before: old.map(|old| to_json(&old.spec)),
-                after: new.map(|new| to_json(&new.spec)),
-            }),
+            (old, new) => {
+                changes.push(&path, old.map(|old| &old.spec), new.map(|new| &new.spec));
+            }
         }
     }
 }
 
-fn pool(path: &str, old: &Pool, new: &Pool, changes: &mut Vec<Change>) {
+fn pool(path: &str, old: &Pool, new: &Pool, changes: &mut Changes) {
     let Pool {
         name: _,
         balance,
@@ -113,7 +149,7 @@ fn pool(path: &str, old: &Pool, new: &Pool, changes: &mut Vec<Change>) {
     optional(path, "sticky", sticky, &new.sticky, changes);
 }
 
-fn route(path: &str, old: &Route, new: &Route, changes: &mut Vec<Change>) {
+fn route(path: &str, old: &Route, new: &Route, changes: &mut Changes) {
     let Route {
         name: _,
         matches,
@@ -135,7 +171,7 @@ fn route(path: &str, old: &Route, new: &Route, changes: &mut Vec<Change>) {
     policy(path, &or_none(own), &or_none(&new.policy), changes);
 }
 
-fn policy(path: &str, before: &Policy, after: &Policy, changes: &mut Vec<Change>) {
+fn policy(path: &str, before: &Policy, after: &Policy, changes: &mut Changes) {
     let Policy {
         timeouts,
         retries,
@@ -197,15 +233,10 @@ fn field<T: PartialEq + Serialize>(
     name: &str,
     old: &T,
     new: &T,
-    changes: &mut Vec<Change>,
+    changes: &mut Changes,
 ) {
     if old != new {
-        let (before, after) = (Some(to_json(old)), Some(to_json(new)));
-        changes.push(Change {
-            path: format!("{path}/{name}"),
-            before,
-            after,
-        });
+        changes.push(&format!("{path}/{name}"), Some(old), Some(new));
     }
 }
 
@@ -215,26 +246,18 @@ fn optional<T: PartialEq + Serialize>(
     name: &str,
     old: &Option<T>,
     new: &Option<T>,
-    changes: &mut Vec<Change>,
+    changes: &mut Changes,
 ) {
     if old != new {
-        changes.push(Change {
-            path: format!("{path}/{name}"),
-            before: old.as_ref().map(to_json),
-            after: new.as_ref().map(to_json),
-        });
+        changes.push(&format!("{path}/{name}"), old.as_ref(), new.as_ref());
     }
 }
 
-fn backends(path: &str, old: &[Backend], new: &[Backend], changes: &mut Vec<Change>) {
+fn backends(path: &str, old: &[Backend], new: &[Backend], changes: &mut Changes) {
     if same_ids(old, new) {
         for (old, new) in old.iter().zip(new).filter(|(old, new)| old != new) {
             let path = format!("{path}/backends/{}", new.id);
-            changes.push(Change {
-                path,
-                before: Some(to_json(old)),
-                after: Some(to_json(new)),
-            });
+            changes.push(&path, Some(old), Some(new));
         }
         return;
     }
@@ -250,28 +273,15 @@ fn backends(path: &str, old: &[Backend], new: &[Backend], changes: &mut Vec<Chan
         let before = old_places.get(id).map(|i| &old[*i]);
         let after = new_places.get(id).map(|i| &new[*i]);
         if before != after {
-            let path = format!("{path}/backends/{id}");
-            changes.push(Change {
-                path,
-                before: before.map(to_json),
-                after: after.map(to_json),
-            });
+            changes.push(&format!("{path}/backends/{id}"), before, after);
         }
     }
     if !follows(old, &old_places, new, &new_places) || !follows(new, &new_places, old, &old_places)
     {
-        let ids = |list: &[Backend]| {
-            Some(
-                list.iter()
-                    .map(|backend| Value::from(backend.id.as_str()))
-                    .collect(),
-            )
+        let ids = |list: &'_ [Backend]| -> Vec<Name> {
+            list.iter().map(|backend| backend.id.clone()).collect()
         };
-        changes.push(Change {
-            path: format!("{path}/backends"),
-            before: ids(old),
-            after: ids(new),
-        });
+        changes.push(&format!("{path}/backends"), Some(ids(old)), Some(ids(new)));
     }
 }
 

@@ -58,6 +58,7 @@ pub use address::{Address, BadAddress};
 pub use apply::{Effect, Next};
 pub use balance::{Balance, HashOn};
 pub use capacity::Capacity;
+pub(crate) use diff::diff_text;
 pub use diff::{Change, diff};
 pub use fault::{Fault, Faults, Pointer};
 pub use health::{GrpcProbe, Health, HttpProbe, PANIC_PERCENT, Probe, Statuses};

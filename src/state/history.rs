@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Stamp;
 use super::borrowed::{self, Field, Value};
-use crate::config::{Change, Config, Revision, Undo, diff, limits};
+use crate::config::{Change, Config, Revision, Undo, diff_text, limits};
 
 /// One change of the config.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -219,7 +219,7 @@ impl History {
 
     /// Notes that `config` follows the newest.
     pub(super) fn push(&mut self, config: Arc<Config>, stamp: Stamp, author: &str, comment: &str) {
-        let changes = json(&diff(&self.newest, &config));
+        let changes = diff_text(&self.newest, &config);
         let author = cut(author, limits::AUTHOR_BYTES);
         let comment = cut(comment, limits::COMMENT_BYTES);
         let head = json(&Head {
