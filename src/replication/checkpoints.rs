@@ -23,8 +23,9 @@ pub struct Pace {
     pub bytes: u64,
 }
 
-/// A checkpoint is a whole image of the state: of a large one not more is written than so many times the log.
-const MOST_TIMES_THE_LOG: u64 = 4;
+/// A checkpoint is a whole image of the state: of a large one not more is written than so many times the log. A start
+/// then reads at most half as much of the log as it reads of the checkpoint.
+const MOST_TIMES_THE_LOG: u64 = 2;
 
 /// The taking of checkpoints, for the applier alone.
 pub(super) struct Checkpoints {

@@ -4,7 +4,6 @@
 //! first) followed by its record, the compact JSON `{"revision","stamp","author","comment","changes"}`. Only changes
 //! are kept; an older config is the newest one with later changes taken back.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Stamp;
 use super::borrowed::{self, Field, Value};
+use super::queue::Queue;
 use crate::config::{Change, Config, Revision, Undo, diff_text, limits};
 
 /// One change of the config.
@@ -70,7 +70,7 @@ pub enum At<T> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
     /// Oldest first.
-    entries: VecDeque<Arc<Entry>>,
+    entries: Queue<Arc<Entry>>,
     /// The config after the last of them.
     newest: Arc<Config>,
     /// The revision of the last entry dropped; 0 if none was.
@@ -92,7 +92,7 @@ impl History {
         let first = self
             .entries
             .partition_point(|entry| entry.revision <= revision);
-        self.entries.range(first..)
+        self.entries.iter_from(first)
     }
 
     /// Of the last entry ever made, and through it of all: 32 zero bytes before the first.
@@ -108,13 +108,13 @@ impl History {
 
     /// The entry that made exactly this revision.
     pub fn entry(&self, revision: Revision) -> At<&Arc<Entry>> {
-        match self
+        let found = self
             .entries
-            .binary_search_by_key(&revision, |entry| entry.revision)
-        {
-            Ok(index) => At::Found(&self.entries[index]),
-            Err(_) if revision > Revision(0) && revision <= self.compacted => At::Compacted,
-            Err(_) => At::Unknown,
+            .partition_point(|entry| entry.revision < revision);
+        match self.entries.get(found) {
+            Some(entry) if entry.revision == revision => At::Found(entry),
+            _ if revision > Revision(0) && revision <= self.compacted => At::Compacted,
+            _ => At::Unknown,
         }
     }
 
@@ -165,7 +165,7 @@ impl History {
 
     /// Writes a `HistoryImage`: as a checkpoint keeps it, but for the newest config, which the machine holds too.
     pub(super) fn write_image(&self, out: &mut Vec<u8>) {
-        for entry in &self.entries {
+        for entry in self.entries.iter() {
             let image = entry.image();
             borrowed::begin(1, borrowed::length(&image), out);
             borrowed::write(&image, out);
@@ -190,7 +190,7 @@ impl History {
             <[u8; 32]>::try_from(bytes).map_err(|_| "a digest of history is not 32 bytes")
         };
         let mut history = Self {
-            entries: VecDeque::with_capacity(image.entries.len()),
+            entries: Queue::default(),
             newest,
             compacted: Revision(image.compacted),
             bytes: 0,
@@ -259,7 +259,7 @@ impl History {
         {
             self.compacted = oldest.revision;
             self.bytes -= oldest.bytes;
-            self.entries.pop_front();
+            self.entries.drop_front();
         }
     }
 }

@@ -4,7 +4,7 @@
 //! past a bound the oldest in log order go first. A key that shows its age (a UUIDv7) and is older than what is
 //! remembered is refused: it may have been applied. Every node forgets the same keys at the same slot.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::hash::Hasher;
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use twox_hash::XxHash3_64;
 
 use super::borrowed::{self, Field, Value};
 use super::command::BodyDigest;
+use super::queue::Queue;
 use super::{Key, Outcome, Stamp};
 use crate::bugs::{Bug, broken};
 use crate::config::{Rejection, limits};
@@ -20,14 +21,23 @@ use crate::config::{Rejection, limits};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Keys {
     /// Oldest first; the one in front has number `first`.
-    remembered: VecDeque<Remembered>,
+    remembered: Queue<Remembered>,
     first: u64,
-    /// The number of each key.
-    numbers: BTreeMap<Key, u64>,
+    numbers: Numbers,
     /// Of all outcomes.
     bytes: usize,
     /// The sum of what is remembered, each hashed: kept up as keys come and go.
     digest: u64,
+}
+
+/// The number of each key. A clone is without, and finds them when it is asked: most are only written down.
+#[derive(Debug, Default)]
+struct Numbers(Option<BTreeMap<Key, u64>>);
+
+impl Clone for Numbers {
+    fn clone(&self) -> Self {
+        Self(None)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -47,8 +57,8 @@ const WORDED_BYTES: usize = 4 * 1024;
 
 impl Keys {
     /// The answer to a command that is not to be applied: it was before, or its key cannot be trusted to be new.
-    pub(super) fn answer(&self, key: &Key, body: &BodyDigest, now: Stamp) -> Option<Outcome> {
-        let Some(number) = self.numbers.get(key) else {
+    pub(super) fn answer(&mut self, key: &Key, body: &BodyDigest, now: Stamp) -> Option<Outcome> {
+        let Some(number) = self.numbers().get(key).copied() else {
             let expired = key.drawn().is_some_and(|drawn| age(drawn, now) > MAX_AGE);
             return expired.then_some(Outcome::KeyExpired);
         };
@@ -74,11 +84,16 @@ impl Keys {
     fn push(&mut self, remembered: Remembered) {
         self.bytes += remembered.bytes();
         self.digest = self.digest.wrapping_add(remembered.digest());
-        self.numbers.insert(
-            remembered.key.clone(),
-            self.first + self.remembered.len() as u64,
-        );
+        let number = self.first + self.remembered.len() as u64;
+        self.numbers().insert(remembered.key.clone(), number);
         self.remembered.push_back(remembered);
+    }
+
+    fn numbers(&mut self) -> &mut BTreeMap<Key, u64> {
+        self.numbers.0.get_or_insert_with(|| {
+            let keys = self.remembered.iter().map(|it| it.key.clone());
+            keys.zip(self.first..).collect()
+        })
     }
 
     /// Forgets what is too old or too much.
@@ -90,8 +105,10 @@ impl Keys {
         {
             self.bytes -= oldest.bytes();
             self.digest = self.digest.wrapping_sub(oldest.digest());
-            self.numbers.remove(&oldest.key);
-            self.remembered.pop_front();
+            if let Some(numbers) = &mut self.numbers.0 {
+                numbers.remove(&oldest.key);
+            }
+            self.remembered.drop_front();
             self.first += 1;
         }
     }
@@ -127,7 +144,7 @@ impl Keys {
             // A refusal to read it later would be one that no other node gives.
             let outcome = Outcome::decode(&it.outcome);
             let outcome = outcome.map_err(|_| "a key's outcome cannot be read")?;
-            if keys.numbers.contains_key(&key) {
+            if keys.numbers().contains_key(&key) {
                 return Err("a key is there twice");
             }
             keys.push(Remembered {
@@ -238,7 +255,7 @@ mod tests {
         keys.forget(Stamp(1_001 + MAX_AGE));
         assert_eq!(keys.answer(&key(1), &[1; 32], Stamp(1_000)), None);
         assert_eq!(
-            (keys.digest(), keys.bytes, keys.numbers.len()),
+            (keys.digest(), keys.bytes, keys.numbers().len()),
             (0, 0, 0),
             "nothing is left of it"
         );
@@ -275,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_key_that_shows_an_age_beyond_memory_is_refused() {
-        let (keys, drawn) = (Keys::default(), Stamp(1_763_850_000_000));
+        let (mut keys, drawn) = (Keys::default(), Stamp(1_763_850_000_000));
         let key = Key::fresh(drawn, [3; 10]);
         assert_eq!(keys.answer(&key, &[0; 32], Stamp(drawn.0 + MAX_AGE)), None);
         assert_eq!(

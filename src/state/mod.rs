@@ -15,6 +15,7 @@ mod machine;
 
 mod borrowed;
 mod checkpoint;
+mod queue;
 #[cfg(test)]
 mod tests;
 
