@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
+use super::short::Short;
+
 /// What an address may be, for errors.
 pub(super) const EXPECTED: &str = "an IP address and port, such as \"10.0.0.7:8080\" or \"[2001:db8::7]:8080\", \
                                    a host name and port, such as \"app.internal:8080\", or a Unix socket, such as \
@@ -138,7 +140,17 @@ impl fmt::Debug for Address {
 
 impl Serialize for Address {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        let Self::Socket(SocketAddr::V4(address)) = self else {
+            return serializer.collect_str(self);
+        };
+        let mut text = Short::new();
+        for (octet, before) in address.ip().octets().into_iter().zip(["", ".", ".", "."]) {
+            text.push(before);
+            text.push_number(octet.into());
+        }
+        text.push(":");
+        text.push_number(address.port().into());
+        serializer.serialize_str(text.as_str())
     }
 }
 
@@ -160,6 +172,7 @@ mod tests {
         ] {
             let address: Address = text.parse().unwrap();
             assert_eq!(address.to_string(), written);
+            assert_eq!(serde_json::json!(address), written);
             assert_eq!(written.parse(), Ok(address));
         }
     }

@@ -1,6 +1,5 @@
 //! Durations as people write them: `"2s"`, `"500ms"`, `"1m30s"`. Whole milliseconds; one canonical form out.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -8,6 +7,7 @@ use jiff::fmt::friendly::{Designator, Spacing, SpanParser, SpanPrinter};
 use serde::Serializer;
 
 use super::limits;
+use super::short::Short;
 
 /// What a duration must be, as faults say it.
 pub(crate) const EXPECTED: &str = "must be a duration from 1ms to 24h in whole milliseconds, such as \"2s\", \"500ms\" or \"1m30s\"";
@@ -27,30 +27,33 @@ pub(crate) fn parse(text: &str) -> Option<Duration> {
 }
 
 /// Units of the canonical form, in milliseconds.
-const UNITS: [(u128, &str); 4] = [(3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
+const UNITS: [(u32, &str); 4] = [(3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
 
 /// The canonical form.
 pub(crate) fn print(duration: Duration) -> String {
-    let whole = duration.subsec_nanos().is_multiple_of(1_000_000);
-    let usual = limits::SHORTEST_DURATION..=limits::LONGEST_DURATION;
-    if whole && usual.contains(&duration) {
-        return print_whole(duration);
+    match usual(duration) {
+        Some(text) => text.as_str().to_owned(),
+        None => print_any(duration),
     }
-    print_any(duration)
 }
 
-/// Of a duration that [`parse`] gives. Every resource that is made is written once, with all of its durations.
-fn print_whole(duration: Duration) -> String {
-    let mut left = duration.as_millis();
-    let mut text = String::with_capacity(16);
+/// Of a duration that [`parse`] gives.
+fn usual(duration: Duration) -> Option<Short> {
+    let whole = duration.subsec_nanos().is_multiple_of(1_000_000);
+    let usual = limits::SHORTEST_DURATION..=limits::LONGEST_DURATION;
+    if !whole || !usual.contains(&duration) {
+        return None;
+    }
+    let mut left = u32::try_from(duration.as_millis()).ok()?;
+    let mut text = Short::new();
     for (unit, name) in UNITS {
         if left >= unit {
-            // A string takes all that is written.
-            let _ = write!(text, "{}{name}", left / unit);
+            text.push_number(left / unit);
+            text.push(name);
             left %= unit;
         }
     }
-    text
+    Some(text)
 }
 
 fn print_any(duration: Duration) -> String {
@@ -64,7 +67,10 @@ pub(crate) fn serialize<S: Serializer>(
     duration: &Duration,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&print(*duration))
+    match usual(*duration) {
+        Some(text) => serializer.serialize_str(text.as_str()),
+        None => serializer.serialize_str(&print_any(*duration)),
+    }
 }
 
 /// As [`serialize`], of one that is there.

@@ -7,8 +7,8 @@ use super::{Name, Resources};
 /// What was written so far, over the old resources.
 pub(super) struct Layer<'a, T> {
     base: &'a Resources<T>,
-    /// By name; `None` for those removed.
-    written: BTreeMap<Name, Option<Written<T>>>,
+    /// By name; `None` for those removed. Boxed: a map has room for several from the first on, and specs are large.
+    written: BTreeMap<Name, Option<Box<Written<T>>>>,
 }
 
 /// A spec, and its place in the transaction: faults about what it names point below that.
@@ -52,7 +52,8 @@ impl<'a, T> Layer<'a, T> {
 
     /// Writes a spec, which stands at `at`.
     pub(super) fn put(&mut self, name: Name, spec: T, at: String) {
-        self.written.insert(name, Some(Written { spec, at }));
+        let written = Box::new(Written { spec, at });
+        self.written.insert(name, Some(written));
     }
 
     /// Removes it, if it is there.

@@ -26,6 +26,7 @@ mod pool;
 mod resource;
 mod resources;
 mod route;
+mod short;
 mod sticky;
 mod tls;
 

@@ -11,7 +11,7 @@ use std::mem;
 use std::sync::Arc;
 
 /// Entries of a chunk, at most.
-const MOST: usize = 64;
+const MOST: usize = 32;
 
 /// An ordered map whose clones share what they have in common.
 pub struct PersistentMap<K, V> {
@@ -384,10 +384,10 @@ mod tests {
     #[test]
     fn chunks_go_with_their_entries() {
         let mut map = up_to(10_000);
-        for key in (0..10_000).filter(|key| key % 500 > 0) {
+        for key in (0..10_000).filter(|key| key % 1_000 > 0) {
             map.remove(&key);
         }
-        assert_eq!((map.len(), map.chunks.len()), (20, 1));
+        assert_eq!((map.len(), map.chunks.len()), (10, 1));
     }
 
     #[test]
