@@ -27,11 +27,11 @@ use crate::paxos::{
     Replica, Role, Seal, SealRefusal, Time, TransferFailure,
 };
 
-/// With this many clients waiting for commits a proposal waits until half as many do,
+/// With this many clients waiting for commits a proposal waits until three quarters as many do,
 const CROWD: usize = 4;
 /// but no longer than this: where the machine is busy they come one by one, and each would have a write, a sync and
 /// messages of its own, on every voter. A lone client never waits for others.
-const GATHER: Duration = Duration::from_millis(3);
+const GATHER: Duration = Duration::from_millis(6);
 /// A crowd is taken to shrink by one part in so many each time the driver looks.
 const FADE: usize = 32;
 
@@ -168,7 +168,7 @@ impl<'a> Driver<'a> {
         }
         match self.crowd {
             crowd if crowd >= CROWD && self.replica.role() == Role::Leader => Gather {
-                enough: crowd / 2,
+                enough: crowd * 3 / 4,
                 within: GATHER,
             },
             _ => Gather::NONE,
