@@ -9,6 +9,7 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::header::{ETAG, LOCATION};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -130,6 +131,20 @@ fn propose_unwatched(
         .into_response()
 }
 
+/// What a change is answered with.
+#[derive(Serialize)]
+struct Answer<'a> {
+    revision: Revision,
+    changed: bool,
+    key: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effect: Option<Effect>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effects: Option<&'a [Effect]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waited_for: Option<Value>,
+}
+
 fn answer(
     state: &AdminState,
     options: &WriteOptions,
@@ -139,11 +154,17 @@ fn answer(
 ) -> Response {
     let mut headers = HeaderMap::new();
     headers.insert(SYNOD_REVISION, revision_value(done.revision));
-    let mut body =
-        json!({"revision": done.revision, "changed": done.changed, "key": options.key.as_str()});
+    let mut body = Answer {
+        revision: done.revision,
+        changed: done.changed,
+        key: options.key.as_str(),
+        effect: None,
+        effects: None,
+        waited_for: waited,
+    };
     let mut status = StatusCode::OK;
     if let (Some(path), [effect]) = (path, done.effects.as_slice()) {
-        body["effect"] = json!(effect);
+        body.effect = Some(*effect);
         if let Some(revision) = changed_at(state, path, done, *effect) {
             headers.insert(ETAG, etag(revision));
         }
@@ -154,10 +175,7 @@ fn answer(
             headers.insert(LOCATION, location);
         }
     } else {
-        body["effects"] = json!(done.effects);
-    }
-    if let Some(waited) = waited {
-        body["waited_for"] = waited;
+        body.effects = Some(&done.effects);
     }
     (status, headers, Json(body)).into_response()
 }
