@@ -221,6 +221,8 @@ impl Reports {
             let known = self.lock();
             (known.told.clone(), known.fenced)
         };
+        // Before the standing is held: whoever applies holds the machine, and may change the standing meanwhile.
+        let level = shared.inspect(Machine::knows);
         let standing = shared.standing.borrow();
         Report {
             applied: told.revision.0,
@@ -231,7 +233,7 @@ impl Reports {
             }),
             slot: *shared.applied.borrow(),
             fenced,
-            level: shared.inspect(Machine::knows),
+            level,
             leads: standing.role == Role::Leader,
             failed: standing.state.failure().unwrap_or_default(),
             admin: self
