@@ -1,7 +1,9 @@
 //! Names of resources and ids of backends: one grammar, checked once, then only compared.
 
 use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -9,7 +11,7 @@ use serde::Serialize;
 use super::limits;
 
 /// A name or id: `[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}`. Cheap to clone, ordered by bytes.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Name(Arc<str>);
 
@@ -38,6 +40,34 @@ impl Name {
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Hash for Name {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl PartialOrd for Name {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Name {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // Most names that are compared are clones of each other: one config's and the next one's.
+        match Arc::ptr_eq(&self.0, &other.0) {
+            true => Ordering::Equal,
+            false => self.0.cmp(&other.0),
+        }
     }
 }
 
