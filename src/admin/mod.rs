@@ -49,6 +49,7 @@ mod probes;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -70,9 +71,26 @@ use crate::routing::SnapshotCell;
 use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::MetricsRegistry;
 
-/// What the API reads and changes.
+/// What the API reads and changes. A clone is the same, and as cheap as can be: each request takes several.
 #[derive(Clone)]
-pub struct AdminState {
+pub struct AdminState(Arc<AdminParts>);
+
+impl From<AdminParts> for AdminState {
+    fn from(parts: AdminParts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for AdminState {
+    type Target = AdminParts;
+
+    fn deref(&self) -> &AdminParts {
+        &self.0
+    }
+}
+
+/// What an [`AdminState`] is made of.
+pub struct AdminParts {
     /// This node's replica.
     pub replication: Handle,
     /// What the data plane serves.

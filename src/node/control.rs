@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::fences;
 use super::predecessor::Leaving;
-use crate::admin::{self, AdminState};
+use crate::admin::{self, AdminParts, AdminState};
 use crate::backend::Registry;
 use crate::proxy;
 use crate::replication::{self, Activation, Committed, Handle, Pace, Rejected, Running};
@@ -98,7 +98,7 @@ impl Ground {
         let (closing, close) = shutdown::channel();
         let listener = tokio::net::TcpListener::from_std(self.admin.try_clone()?)?;
         let ready = Arc::new(AtomicBool::new(false));
-        let router = admin::router(AdminState {
+        let router = admin::router(AdminState::from(AdminParts {
             replication: handle.clone(),
             cell: self.cell.clone(),
             registry: self.registry.clone(),
@@ -107,7 +107,7 @@ impl Ground {
             busy: self.busy.clone(),
             access: Arc::new(access(&self.settings.access)),
             shutdown: stop,
-        });
+        }));
         let serving = admin::serve(listener, self.admin_tls.clone(), router, close);
         let fencing = fences::run(handle.clone(), self.registry.clone());
         let publishing = publish(self.publisher(), handle.clone(), workers, ready, leaving);

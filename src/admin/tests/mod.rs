@@ -22,7 +22,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::{AdminState, router};
+use super::{AdminParts, AdminState, router};
 use crate::backend::Registry;
 use crate::config::Address;
 use crate::replication::{self, Activation, Committed, Options, Running};
@@ -159,7 +159,7 @@ impl Node {
         let (replication, running) = replication::start(options).await.unwrap();
         let metrics = MetricsRegistry::new(1);
         let (trigger, shutdown) = shutdown::channel();
-        let state = AdminState {
+        let state = AdminState::from(AdminParts {
             replication,
             access: Arc::default(),
             cell: Arc::new(SnapshotCell::new()),
@@ -168,7 +168,7 @@ impl Node {
             serving: Arc::new(AtomicBool::new(false)),
             busy: Arc::default(),
             shutdown,
-        };
+        });
         Self {
             router: router(state.clone()),
             state,
