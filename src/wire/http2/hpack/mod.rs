@@ -387,6 +387,8 @@ fn write(string: &[u8], out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const NONE: Found = Found {
@@ -617,6 +619,53 @@ mod tests {
                 let mut mended = Vec::new();
                 let found = Fields::default().read(&block, &mut mended);
                 assert_eq!((found, mended), (Ok(expected), vec![]), "{value}");
+            }
+        }
+    }
+
+    /// Blocks of pieces that may follow each other, most of them well-formed.
+    fn blocks() -> impl Strategy<Value = Vec<Vec<u8>>> {
+        let text = prop_oneof![
+            3 => "[a-z]{0,6}",
+            1 => prop::sample::select(vec!["A", "a b", "\r", "x\0", "\u{e4}", ""]).prop_map(String::from),
+            1 => prop::sample::select(vec![":method", ":path", ":status", ":scheme", ":a"]).prop_map(String::from),
+        ];
+        let first = prop::sample::select(vec![0x40, 0x40, 0, 0x10]);
+        let piece = prop_oneof![
+            4 => (first, text.clone(), text.clone()).prop_map(|(first, name, value)| literal(first, &name, &value)),
+            2 => (0x41..0x7F_u8, text).prop_map(|(first, value)| {
+                [&[first, value.len() as u8], value.as_bytes()].concat()
+            }),
+            // In a code: CR, NUL and A.
+            1 => prop::sample::select(vec![&[0xFF, 0xFF, 0xFF, 0xF7][..], &[0xFF, 0xC7], &[0x87]])
+                .prop_map(|code| [&[0x40, 1, b'a', 0x80 | code.len() as u8], code].concat()),
+            2 => (0x81..0xFF_u8).prop_map(|index| vec![index]),
+        ];
+        prop::collection::vec(
+            prop::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat()),
+            1..8,
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn who_reads_what_was_mended_has_the_same_table(blocks in blocks()) {
+            let (mut first, mut second) = (Fields::default(), Fields::default());
+            for block in blocks {
+                let mut mended = Vec::new();
+                let Ok(found) = first.read(&block, &mut mended) else {
+                    return Ok(());
+                };
+                prop_assert!(mended.is_empty() || found.malformed);
+                if mended.is_empty() {
+                    mended = block;
+                }
+                let mut again = Vec::new();
+                let read = second.read(&mended, &mut again);
+                prop_assert_eq!(read.map(|found| found.pseudo), Ok(found.pseudo));
+                prop_assert!(again.is_empty() || again == mended, "{:x?}", mended);
+                let sizes = |fields: &Fields| fields.table.iter().map(|entry| entry.size).collect::<Vec<_>>();
+                prop_assert_eq!(sizes(&first), sizes(&second));
             }
         }
     }
