@@ -238,7 +238,8 @@ impl Intake {
         let malformed = match place {
             Place::Start => malformed || depends_on_itself(head, frames),
             Place::Within => malformed || pseudo || depends_on_itself(head, frames),
-            Place::Over => true,
+            // Even where nothing is wrong with them: the crate ends the connection, once it has forgotten the stream.
+            Place::Gone | Place::Over => true,
             // The crate ends the connection, and would not for each of these.
             Place::Closed | Place::Nowhere if malformed || depends_on_itself(head, frames) => {
                 return Err(Offence::Malformed);
@@ -248,9 +249,10 @@ impl Intake {
         if !malformed {
             return Ok(false);
         }
-        self.malformed += 1;
-        if place == Place::Over {
-            self.refuse(head)?;
+        match place {
+            Place::Gone => {}
+            Place::Over => self.refuse(head)?,
+            _ => self.malformed += 1,
         }
         if mended.is_empty() {
             mended.extend_from_slice(block);

@@ -17,6 +17,8 @@ pub(super) enum Place {
     Start,
     /// The request goes on, and it is more of that.
     Within,
+    /// The same, but this side has reset the stream, and the client may not have known.
+    Gone,
     /// The client has ended the request, or reset it; the answer is still under way, or was.
     Over,
     /// Both sides have ended.
@@ -38,6 +40,8 @@ pub(super) struct Streams {
     reset: Recent,
     /// Those whose answer has ended.
     answered: Recent,
+    /// Those that this side has reset.
+    gone: Recent,
 }
 
 impl Streams {
@@ -52,7 +56,10 @@ impl Streams {
         let place = match head.kind {
             HEADERS if stream > self.last && stream % 2 == 1 => Place::Start,
             RST_STREAM => Place::Nowhere,
-            _ if self.unended.contains(&stream) => Place::Within,
+            _ if self.unended.contains(&stream) => match self.gone.contains(stream) {
+                true => Place::Gone,
+                false => Place::Within,
+            },
             _ if self.reset.contains(stream) => Place::Over,
             _ if !self.ended.contains(stream) => Place::Nowhere,
             _ if self.answered.contains(stream) => Place::Closed,
@@ -77,7 +84,7 @@ impl Streams {
                 }
                 self.unended.push_back(stream);
             }
-            (Place::Within | Place::Nowhere, true) => {
+            (Place::Within | Place::Gone | Place::Nowhere, true) => {
                 self.unended.retain(|unended| *unended != stream);
                 self.ended.add(stream);
             }
@@ -90,8 +97,10 @@ impl Streams {
 
     /// Follows a frame of this side.
     pub(super) fn sent(&mut self, head: Head) {
-        if matches!(head.kind, DATA | HEADERS) && head.has(END_STREAM) {
-            self.answered.add(head.stream);
+        match head.kind {
+            DATA | HEADERS if head.has(END_STREAM) => self.answered.add(head.stream),
+            RST_STREAM => self.gone.add(head.stream),
+            _ => {}
         }
     }
 }
@@ -161,6 +170,16 @@ mod tests {
         assert_eq!(streams.came(head(DATA, 0, 1)), Place::Closed);
         // What was reset may have been on its way.
         streams.came(head(RST_STREAM, 0, 1));
+        assert_eq!(streams.came(head(DATA, 0, 1)), Place::Over);
+    }
+
+    #[test]
+    fn what_was_on_its_way_when_this_side_reset_its_stream_is_known_as_such() {
+        let mut streams = Streams::default();
+        streams.came(head(HEADERS, 0, 1));
+        streams.sent(head(RST_STREAM, 0, 1));
+        assert_eq!(streams.came(head(DATA, 0, 1)), Place::Gone);
+        assert_eq!(streams.came(head(HEADERS, END_STREAM, 1)), Place::Gone);
         assert_eq!(streams.came(head(DATA, 0, 1)), Place::Over);
     }
 

@@ -276,6 +276,24 @@ fn data_behind_the_end_of_a_stream_is_given_back_to_the_connections_window() {
 }
 
 #[test]
+fn trailers_that_were_on_their_way_when_their_stream_was_reset_end_no_connection() {
+    let (_backend, proxy) = unanswered();
+    let mut raw = Raw::connect(&proxy);
+    // More than the h2 crate remembers.
+    let streams = || (0..80).map(|n| 2 * n + 1);
+    for stream in streams() {
+        let bad = frame(WINDOW_UPDATE, 0, stream, [0; 4]);
+        raw.send(joined(&[post(stream), bad]));
+        assert_eq!(reset_or_pong(&mut raw), Some((stream, PROTOCOL_ERROR)));
+    }
+    for stream in streams() {
+        raw.send(frame(HEADERS, 5, stream, literal("a", "b")));
+    }
+    raw.send(frame(PING, 0, 0, [0; 8]));
+    while reset_or_pong(&mut raw).is_some() {}
+}
+
+#[test]
 fn frames_of_a_stream_that_both_sides_have_ended_end_the_connection() {
     let backend = Scripted::named("hello");
     let proxy = Harness::to(&[backend.address]);
