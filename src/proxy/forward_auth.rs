@@ -21,7 +21,6 @@ const OWN: KnownSet = KnownSet::of(&[
     Known::ContentLength,
     Known::Date,
     Known::KeepAlive,
-    Known::ProxyAuthenticate,
     Known::Te,
     Known::Trailer,
     Known::TransferEncoding,

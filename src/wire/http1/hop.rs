@@ -8,16 +8,14 @@ use crate::wire::fields::{Fields, members};
 /// Never passed on as received, whatever Connection says. The encoder writes Connection, TE, Transfer-Encoding and
 /// Upgrade anew where they are due.
 ///
-/// Proxy-Authorization is for the first proxy that asked for it, which this one never does; RFC 9110 (11.7.2) lets it be
-/// passed on to the next. What is behind here are backends, and credentials for somebody's proxy are not for them.
+/// Proxy-Authorization is for the first proxy that asked for it, which this one never does: it is passed on, as the
+/// challenge is that it answers (RFC 9110, 11.7).
 pub(super) const HOP_BY_HOP: KnownSet = KnownSet::of(&[
     Known::Connection,
     Known::FalseFraming,
     Known::Http2Settings,
     Known::Imposter,
     Known::KeepAlive,
-    Known::ProxyAuthenticate,
-    Known::ProxyAuthorization,
     Known::ProxyConnection,
     Known::Te,
     Known::TransferEncoding,

@@ -14,14 +14,12 @@ const HEADERS: &[&str] = &["request", "response"];
 const EDITS: &[&str] = &["remove", "set", "add"];
 
 /// Fields that say where a message ends or are for one hop only: an edit of them would make two readers differ.
-const FRAMING: [&str; 12] = [
+const FRAMING: [&str; 10] = [
     "connection",
     "content-length",
     "expect",
     "http2-settings",
     "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
     "proxy-connection",
     "te",
     "trailer",
