@@ -2,7 +2,8 @@
 //!
 //! Each stands where this code would have it, behind `broken`. That is `false` at compile time, and costs nothing,
 //! unless the feature `bugs` is on: then the simulation plants one of them at a time, for its own thread. So the tests
-//! are themselves tested. A name is that of the report, paper or release that told of the bug, or of the rule it breaks.
+//! are themselves tested. A name is that of the report, paper or release that told of the bug, or of the rule it
+//! breaks.
 
 #[cfg(feature = "bugs")]
 use std::cell::Cell;

@@ -1,12 +1,12 @@
 //! Composition root: the only place that wires top-level parts.
 //!
-//! The order of the start is what makes it safe: admin and peer are bound first, so that a mistake ends it before anything
-//! changed; the log is read and its newest config is in force before the first request is accepted; only then does
-//! the data plane accept. It stops in the reverse order: readiness fails and a leader hands over, traffic drains, the
-//! replica ends last.
+//! The order of the start is what makes it safe: admin and peer are bound first, so that a mistake ends it before
+//! anything changed; the log is read and its newest config is in force before the first request is accepted; only then
+//! does the data plane accept. It stops in the reverse order: readiness fails and a leader hands over, traffic drains,
+//! the replica ends last.
 //!
-//! Another process may go on in its place without a connection refused ([`Node::hand_over`]): it is given the sockets, then
-//! the data directory, and once it serves, this one drains. If it does not come so far, this one goes on.
+//! Another process may go on in its place without a connection refused ([`Node::hand_over`]): it is given the sockets,
+//! then the data directory, and once it serves, this one drains. If it does not come so far, this one goes on.
 
 mod control;
 mod fences;

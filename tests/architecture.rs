@@ -135,6 +135,25 @@ fn only_the_edge_knows_status_codes() {
     }
 }
 
+/// What `rustfmt` holds code to it leaves to us in comments.
+#[test]
+fn no_comment_is_wider_than_its_bound() {
+    const MOST: usize = 120;
+    let mut faults = Vec::new();
+    for folder in ["src", "tests", "benches"] {
+        let mut found = Vec::new();
+        every_source(&source_root().with_file_name(folder), &mut found);
+        for path in found {
+            let text = fs::read_to_string(&path).unwrap();
+            let comments = (1..).zip(text.lines());
+            let comments = comments.filter(|(_, line)| line.trim_start().starts_with("//"));
+            let wide = comments.filter(|(_, line)| line.chars().count() > MOST);
+            faults.extend(wide.map(|(at, _)| format!("{}:{at}", path.display())));
+        }
+    }
+    assert!(faults.is_empty(), "more than {MOST}: {}", faults.join("\n"));
+}
+
 fn source_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
@@ -157,17 +176,27 @@ fn sources(module: &str) -> Vec<(PathBuf, String)> {
         .collect()
 }
 
+/// All sources but tests.
 fn gather(folder: &Path, found: &mut Vec<PathBuf>) {
+    every_source(folder, found);
+    found.retain(|path| {
+        let inside = path.strip_prefix(folder).unwrap_or(path);
+        let tests = inside.components().any(|part| part.as_os_str() == "tests");
+        !tests && !path.to_str().unwrap().ends_with("tests.rs")
+    });
+}
+
+fn every_source(folder: &Path, found: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(folder) else {
         return;
     };
     for entry in entries {
         let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        if path.is_dir() && name != "tests" {
-            gather(&path, found);
-        } else if name.ends_with(".rs") && !name.ends_with("tests.rs") {
-            found.push(path);
+        match path.is_dir() {
+            true if path.ends_with("fuzz/target") => {}
+            true => every_source(&path, found),
+            false if path.extension().is_some_and(|it| it == "rs") => found.push(path),
+            false => {}
         }
     }
 }

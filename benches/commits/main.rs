@@ -1,9 +1,9 @@
 //! Acknowledged writes a second: three Synod voters beside three etcd members, on loopback, in one run.
 //!
 //! `cargo bench --bench commits` needs `etcd` on the PATH (Debian's `etcd-server`). Both are asked in JSON over
-//! keep-alive HTTP by the very same client code, one and 64 clients spread over the three nodes, in interleaved
-//! rounds; both keep their data on the same disk. The time of one sync of that disk is measured beside them, and the CPU
-//! time of the three nodes and of the clients: on a small machine that is what bounds the writes a second. At last one
+//! keep-alive HTTP by the very same client code, one and 64 clients spread over the three nodes, in interleaved rounds;
+//! both keep their data on the same disk. The time of one sync of that disk is measured beside them, and the CPU time
+//! of the three nodes and of the clients: on a small machine that is what bounds the writes a second. At last one
 //! client waits until every node serves what it wrote. A number (`-- 64`) has only so many clients run.
 #![allow(clippy::print_stdout, reason = "a bench reports on standard output")]
 

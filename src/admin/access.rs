@@ -1,7 +1,7 @@
 //! Who asks, and what they may: bearers of tokens and of certificates, each with a name and a role.
 //!
-//! A token is 256 random bits, so its plain SHA-256 is all that need be kept: there is nothing to guess. Where nobody is
-//! named everybody may do everything, which the settings allow on loopback alone.
+//! A token is 256 random bits, so its plain SHA-256 is all that need be kept: there is nothing to guess. Where nobody
+//! is named everybody may do everything, which the settings allow on loopback alone.
 
 use http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use http::{HeaderMap, Method};

@@ -1,5 +1,5 @@
-//! What holds for every request, whatever its path: origin and sender are checked, a panic is an answer, and the answer says
-//! at which revision this node stands.
+//! What holds for every request, whatever its path: origin and sender are checked, a panic is an answer, and the answer
+//! says at which revision this node stands.
 
 use std::any::Any;
 use std::net::IpAddr;

@@ -1,7 +1,8 @@
 //! `/livez` and `/readyz`, for whoever decides whether this process is restarted or sent traffic.
 //!
-//! Ready means that a snapshot is in force, and that the node is neither about to end nor at its limits. It does not mean a quorum: traffic flows
-//! without one. The empty config is one only for a node that has a part in the group: a wiped or new one serves nothing.
+//! Ready means that a snapshot is in force, and that the node is neither about to end nor at its limits. It does not
+//! mean a quorum: traffic flows without one. The empty config is one only for a node that has a part in the group: a
+//! wiped or new one serves nothing.
 
 use std::sync::atomic::Ordering;
 

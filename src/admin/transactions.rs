@@ -1,7 +1,7 @@
 //! Changes and candidates of several resources: `/v1/transactions`, `/v1/validate`, `/v1/diff`, `/v1/rollback`.
 //!
-//! A candidate is a whole config, `{"pools", "routes", "policies"}`, judged as if it replaced the present one, or the list that
-//! `/v1/transactions` takes, judged as if it were posted there.
+//! A candidate is a whole config, `{"pools", "routes", "policies"}`, judged as if it replaced the present one, or the
+//! list that `/v1/transactions` takes, judged as if it were posted there.
 
 use axum::Json;
 use axum::extract::State;

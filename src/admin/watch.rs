@@ -1,9 +1,10 @@
 //! `/v1/watch`: what changes the config, sessions and locks, as server-sent events.
 //!
-//! A stream reads this node's own state machine whenever its connection has room, so nothing is queued for it and a slow
-//! reader costs no more than a fast one. An event tells all that one slot of the log did and its id is that slot, the
-//! same on every node: whoever has read an event goes on behind it, at any node, with nothing left out or told twice.
-//! Between events an id alone says how far the stream is, so that a quiet one need not go back to its last event.
+//! A stream reads this node's own state machine whenever its connection has room, so nothing is queued for it and a
+//! slow reader costs no more than a fast one. An event tells all that one slot of the log did and its id is that slot,
+//! the same on every node: whoever has read an event goes on behind it, at any node, with nothing left out or told
+//! twice. Between events an id alone says how far the stream is, so that a quiet one need not go back to its last
+//! event.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

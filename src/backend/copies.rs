@@ -1,5 +1,5 @@
-//! Copies of requests that are under way to a pool: nobody waits for them, so their number has to have a bound, and one of
-//! its own for each pool, or one that hangs would take the places of all others.
+//! Copies of requests that are under way to a pool: nobody waits for them, so their number has to have a bound, and one
+//! of its own for each pool, or one that hangs would take the places of all others.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;

@@ -5,8 +5,8 @@
 //! a node that is silent (`FENCE_LEASE`), so a token that is answered to anybody makes all older ones useless on every
 //! node. A request that was on its way to a backend by then is not called back.
 //!
-//! The time is this machine's. One whose clock stood still with it, as that of a paused virtual machine may, passes what
-//! was good before until it has caught up: a backend that must never see that compares tokens too.
+//! The time is this machine's. One whose clock stood still with it, as that of a paused virtual machine may, passes
+//! what was good before until it has caught up: a backend that must never see that compares tokens too.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Release};

@@ -1,8 +1,8 @@
 //! Meters the requests of a route against its rate: GCRA, one atomic a key.
 //!
-//! Kept is the time at which a key's allowance would be whole again (the theoretical arrival time). Keys share a table of
-//! fixed size: four places for those that hash alike, the one that is whole soonest is given away. So memory is bounded
-//! whoever asks; a key that is pushed out begins anew.
+//! Kept is the time at which a key's allowance would be whole again (the theoretical arrival time). Keys share a table
+//! of fixed size: four places for those that hash alike, the one that is whole soonest is given away. So memory is
+//! bounded whoever asks; a key that is pushed out begins anew.
 
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;

@@ -1,7 +1,7 @@
 //! `synod edit KIND [NAME]`: a spec as YAML in an editor, and what was made of it put back.
 //!
-//! What was written is put only over what was read (`If-Match`). Whatever goes wrong, what was written stays: faults are
-//! shown above it in the editor, and else its file is kept and named.
+//! What was written is put only over what was read (`If-Match`). Whatever goes wrong, what was written stays: faults
+//! are shown above it in the editor, and else its file is kept and named.
 
 use std::fs;
 use std::io::Write as _;

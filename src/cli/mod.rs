@@ -1,6 +1,7 @@
 //! The command line: one file a command, each an `Args` and a `run`.
 //!
-//! `serve` and `demo` run nodes; `cert`, `token`, `check` and `completions` need none; all others are clients of the admin API.
+//! `serve` and `demo` run nodes; `cert`, `token`, `check` and `completions` need none; all others are clients of the
+//! admin API.
 #![allow(clippy::print_stdout, reason = "a command answers on standard output")]
 
 mod apply;
@@ -56,8 +57,8 @@ enum Command {
     Demo(demo::Args),
     /// Run a node
     ///
-    /// SIGTERM ends it when what is under way has ended, a second one at once. SIGUSR2 hands it over to the program that
-    /// is now at its path, in a process of its own; the first process of a container cannot be replaced so.
+    /// SIGTERM ends it when what is under way has ended, a second one at once. SIGUSR2 hands it over to the program
+    /// that is now at its path, in a process of its own; the first process of a container cannot be replaced so.
     Serve(serve::Args),
     /// Make an authority for a cluster, and certificates for its nodes
     Cert(cert::Args),

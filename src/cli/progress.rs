@@ -1,6 +1,7 @@
 //! A line on the terminal about how it goes, while a command waits.
 //!
-//! It is asked for on a thread of its own, so that what waits need not know of it, and is gone once the answer is there.
+//! It is asked for on a thread of its own, so that what waits need not know of it, and is gone once the answer is
+//! there.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::thread::{self, JoinHandle};

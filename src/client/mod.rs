@@ -132,7 +132,8 @@ pub enum Error {
 }
 
 impl Client {
-    /// A client of the nodes at these addresses, tried in this order from the one that answered last. An address is `http://host:port`, or `https`.
+    /// A client of the nodes at these addresses, tried in this order from the one that answered last. An address is
+    /// `http://host:port`, or `https`.
     pub fn new<S: AsRef<str>>(
         urls: impl IntoIterator<Item = S>,
         timeout: Duration,

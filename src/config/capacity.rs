@@ -15,9 +15,9 @@ pub struct Capacity {
     /// In flight at each backend; without limit unless said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_backend: Option<u32>,
-    /// Open to the backends of the whole pool, which speaks HTTP/1.1; without limit unless said. As many requests are in
-    /// flight at most, and idle connections make room for new ones: those of the same thread at once, those of others
-    /// within a second.
+    /// Open to the backends of the whole pool, which speaks HTTP/1.1; without limit unless said. As many requests are
+    /// in flight at most, and idle connections make room for new ones: those of the same thread at once, those of
+    /// others within a second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<u32>,
     /// Places in the queue, for requests that wait: 0 refuses at once. 1,024.

@@ -27,8 +27,9 @@ pub struct Health {
     pub rise: u32,
     /// Failed checks in a row that take a backend down. 3.
     pub fall: u32,
-    /// With a smaller share of its backends up, the pool uses all of them (panic); 0 switches that off. 50. A pool without
-    /// checks goes by 50 too, and comes to it only where its `outlier` lets more than half be ejected at a time.
+    /// With a smaller share of its backends up, the pool uses all of them (panic); 0 switches that off. 50. A pool
+    /// without checks goes by 50 too, and comes to it only where its `outlier` lets more than half be ejected at a
+    /// time.
     pub panic_percent: u32,
 }
 

@@ -88,8 +88,8 @@ pub type Routes = Resources<Route>;
 /// What routes share, by name.
 pub type Policies = Resources<SharedPolicy>;
 
-/// Everything the data plane is told, at one revision. Every pool and policy that is named is in it. A clone is cheap, and what a
-/// change did not touch is shared with the config before it.
+/// Everything the data plane is told, at one revision. Every pool and policy that is named is in it. A clone is cheap,
+/// and what a change did not touch is shared with the config before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// The slot of the command that last changed it; 0 before the first.

@@ -48,8 +48,8 @@ impl SameSite {
     }
 }
 
-/// The secret that makes the values of such cookies, the same on every node and for ever. It is drawn by the leader that
-/// proposes the first config, goes through the log with it, and is shown to nobody.
+/// The secret that makes the values of such cookies, the same on every node and for ever. It is drawn by the leader
+/// that proposes the first config, goes through the log with it, and is shown to nobody.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StickyKey(pub(crate) [u8; 32]);
 

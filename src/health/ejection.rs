@@ -1,9 +1,9 @@
 //! Passive ejection: takes backends out of use for what requests met there, and brings them back.
 //!
-//! Nothing is asked of anybody: the request path tells of backends that failed often enough in a row, and their counters
-//! are looked at once an interval for the share that failed. Judged here, by one task, a pool never has more ejected
-//! than it says, and its last backend that is up stays. An ejection ends when its time is over or with the first check
-//! begun since that is good.
+//! Nothing is asked of anybody: the request path tells of backends that failed often enough in a row, and their
+//! counters are looked at once an interval for the share that failed. Judged here, by one task, a pool never has more
+//! ejected than it says, and its last backend that is up stays. An ejection ends when its time is over or with the
+//! first check begun since that is good.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

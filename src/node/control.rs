@@ -138,8 +138,8 @@ impl Control {
         self.replica.stop().await;
     }
 
-    /// Ends while traffic goes on, for another process to have the data directory: requests under way are answered, those
-    /// to come wait in the queue of the socket.
+    /// Ends while traffic goes on, for another process to have the data directory: requests under way are answered,
+    /// those to come wait in the queue of the socket.
     pub(super) async fn release(mut self, ground: &Ground, workers: &proxy::Workers) {
         self.closing.set();
         self.stopping.set();

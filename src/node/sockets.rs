@@ -1,7 +1,7 @@
 //! The sockets that a node listens on, and how they pass from one process to the next.
 //!
-//! They pass themselves, not copies of what they are bound to: who waits in their queues is accepted by whichever process
-//! accepts next. Each is known by what it is for and the address that the settings give it.
+//! They pass themselves, not copies of what they are bound to: who waits in their queues is accepted by whichever
+//! process accepts next. Each is known by what it is for and the address that the settings give it.
 
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};

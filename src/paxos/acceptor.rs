@@ -179,7 +179,8 @@ impl Acceptor {
     ///
     /// Promised alone is not enough: the log below would not be that leader's, and a later phase 1, which takes one log
     /// whole by (synced, last), would take it for such. A gap is not filled later but sent again: "accepted through
-    /// `last`" must mean every slot up to it. (`nothing_is_accepted_before_the_sync`, `no_entry_is_accepted_behind_a_gap`)
+    /// `last`" must mean every slot up to it. (`nothing_is_accepted_before_the_sync`,
+    /// `no_entry_is_accepted_behind_a_gap`)
     pub(super) fn accept(
         &mut self,
         from: NodeId,

@@ -1,10 +1,10 @@
 //! The consensus core: Multi-Paxos over opaque commands, deterministic and without IO.
 //!
-//! [`Replica::handle`] takes the time and one [`Input`], or several with [`Replica::handle_all`], and gives back ordered
-//! [`Output`]s. The core reads no clock,
-//! starts no thread, iterates no hash map and draws its random numbers from the seed in [`Options`]; its whole state is
-//! `Clone + Eq + Hash`, so a model checker can walk it. Whoever embeds it (the driver in `replication`, the simulation)
-//! does the writing, sending and waking that the outputs ask for, by the numbered duties on [`Replica`].
+//! [`Replica::handle`] takes the time and one [`Input`], or several with [`Replica::handle_all`], and gives back
+//! ordered [`Output`]s. The core reads no clock, starts no thread, iterates no hash map and draws its random numbers
+//! from the seed in [`Options`]; its whole state is `Clone + Eq + Hash`, so a model checker can walk it. Whoever embeds
+//! it (the driver in `replication`, the simulation) does the writing, sending and waking that the outputs ask for, by
+//! the numbered duties on [`Replica`].
 //!
 //! One voter plays up to three roles, each in its own file and borrowing only what it needs: `acceptor` (what this
 //! voter promised and holds), `candidate` and `leader` (phase 1 and phase 2), `learner` (what is known decided).

@@ -1,7 +1,7 @@
 //! The TLS handshake of a client's connection, within the time for its first head.
 //!
-//! No request is misdirected here (RFC 9110, 15.5.20), whatever name the handshake was for: what is demanded of clients is
-//! the same for all names of a listener, and every route is served on every one. So there is no 421.
+//! No request is misdirected here (RFC 9110, 15.5.20), whatever name the handshake was for: what is demanded of clients
+//! is the same for all names of a listener, and every route is served on every one. So there is no 421.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -5,8 +5,8 @@
 //! the removal of that backend. It holds a buffer only while bytes are in it.
 //!
 //! Over HTTP/2 it is a stream that began with an extended CONNECT (RFC 8441), on either side: [`http2`] has it read as
-//! the upgrade of HTTP/1.1 that is meant by it, so there is one kind of tunnel. An orderly end of one way is END_STREAM,
-//! any other end a reset.
+//! the upgrade of HTTP/1.1 that is meant by it, so there is one kind of tunnel. An orderly end of one way is
+//! END_STREAM, any other end a reset.
 //!
 //! [`http2`]: crate::wire::http2
 

@@ -15,8 +15,8 @@ use crate::tls::{PeerTls, Vouched};
 /// What a peer may send before it said who it is.
 const MAX_HELLO_BYTES: usize = 64 << 10;
 
-/// Bytes that are made room for, so that one call reads what has come: left to itself the buffer grows by 64, and by what
-/// the frame that has begun still lacks.
+/// Bytes that are made room for, so that one call reads what has come: left to itself the buffer grows by 64, and by
+/// what the frame that has begun still lacks.
 const READ: usize = 8 << 10;
 /// With less room than this more is made.
 const LEAST_READ: usize = 1 << 10;

@@ -1,8 +1,8 @@
 //! Gets a checkpoint of a peer, when what this node lacks is in nobody's log any more.
 //!
-//! On a connection of its own, so that it delays no vote: the peer tells what it has, then sends it piece by piece, each
-//! with its checksum. A transfer that breaks is resumed where it stopped, if the peer still has that checkpoint. What
-//! came in counts for nothing until it is whole, verified and durable; then the replica's thread is told.
+//! On a connection of its own, so that it delays no vote: the peer tells what it has, then sends it piece by piece,
+//! each with its checksum. A transfer that breaks is resumed where it stopped, if the peer still has that checkpoint.
+//! What came in counts for nothing until it is whole, verified and durable; then the replica's thread is told.
 
 use std::io;
 use std::sync::Arc;

@@ -180,8 +180,8 @@ impl Follower {
         Err(End::Promoted)
     }
 
-    /// A decided Seal has been applied, here or in a checkpoint. If it names this node, the log is stamped as every voter
-    /// stamps it that enters the epoch, and nothing more is taken in: from then on it comes by a leader.
+    /// A decided Seal has been applied, here or in a checkpoint. If it names this node, the log is stamped as every
+    /// voter stamps it that enters the epoch, and nothing more is taken in: from then on it comes by a leader.
     fn learn_of(&mut self, Succession { epoch, seal }: &Succession) {
         let epoch = *epoch;
         let Some(details) = Details::of(seal) else {

@@ -81,8 +81,8 @@ impl Following {
         }
     }
 
-    /// Returns once those that vote in place of this node, which did until now, have a leader, or at the stop. Until then
-    /// a voter that has missed the end of the epoch may have nobody else to learn of it.
+    /// Returns once those that vote in place of this node, which did until now, have a leader, or at the stop. Until
+    /// then a voter that has missed the end of the epoch may have nobody else to learn of it.
     async fn wait_for_successors(&self) {
         let mut backoff = FIRST_BACKOFF;
         while !self.stop.is_cancelled() {
@@ -105,9 +105,9 @@ impl Following {
         }
     }
 
-    /// Whether the voter at `address` has a leader in a later epoch, in which this node has no vote: then a majority has
-    /// entered that epoch, and hands over all that was decided before. What is fed says less: this node may not have
-    /// applied all of its own epoch. (`one_that_waits_for_an_upgrade_hands_over_as_all_do`)
+    /// Whether the voter at `address` has a leader in a later epoch, in which this node has no vote: then a majority
+    /// has entered that epoch, and hands over all that was decided before. What is fed says less: this node may not
+    /// have applied all of its own epoch. (`one_that_waits_for_an_upgrade_hands_over_as_all_do`)
     pub(super) async fn has_successors(&self, address: &str) -> Result<bool, Ended> {
         let slot = *self.shared.decided.borrow();
         let (mut welcome, mut reader, _writer) = self.call(address, slot).await?;

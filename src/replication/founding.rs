@@ -92,7 +92,8 @@ pub(super) fn store<D: Disk>(disk: &D, group: &Group) -> Result<(), Error> {
 pub(super) struct Founding {
     shared: Arc<Shared>,
     keeper: Mutex<Keeper>,
-    /// Who votes, as the followers that this node took for voters know it: so far as it is news, and never written down.
+    /// Who votes, as the followers that this node took for voters know it: so far as it is news, and never written
+    /// down.
     told: Mutex<Option<Box<Welcome>>>,
 }
 
@@ -297,8 +298,8 @@ impl Founding {
     }
 
     /// A peer has entered `epoch`, in which this node has no vote. Beside that peer it may be the only one to hold the
-    /// Seal of its own epoch, not knowing it decided: so it votes on, and hands over what it knows, as one that was there
-    /// when it was removed does. What it is told is not written down: it is told again after a start.
+    /// Seal of its own epoch, not knowing it decided: so it votes on, and hands over what it knows, as one that was
+    /// there when it was removed does. What it is told is not written down: it is told again after a start.
     /// (`one_that_is_told_that_it_was_removed_keeps_its_vote_until_its_successors_have_a_leader`)
     fn moved(&self, epoch: Epoch) {
         let _keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);

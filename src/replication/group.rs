@@ -279,8 +279,8 @@ impl Group {
         Ok(())
     }
 
-    /// What a node without a vote answers to one that takes it for a voter: nothing, where it has one. Who votes, as far
-    /// as it knows, may be news to the other, which may have no vote any more.
+    /// What a node without a vote answers to one that takes it for a voter: nothing, where it has one. Who votes, as
+    /// far as it knows, may be news to the other, which may have no vote any more.
     /// (`one_whose_voters_all_follow_by_now_is_told_who_votes`)
     pub(super) fn has_no_vote(&self, caller: &str) -> Option<Refusal> {
         let own = self.follower.as_ref().filter(|_| self.me == 0)?;

@@ -1,9 +1,9 @@
 //! A bounded queue into a plain thread, which takes all that waits at once.
 //!
 //! Taking everything is what makes batches: the driver handles a burst before it hands on any output, and the log
-//! thread turns all that waits into one write. Some items are patient: they wait for more of their kind, so that a crowd
-//! shares what a batch costs. The taker is woken once for what it waits for, not for each item: a wake costs more than
-//! most items do.
+//! thread turns all that waits into one write. Some items are patient: they wait for more of their kind, so that a
+//! crowd shares what a batch costs. The taker is woken once for what it waits for, not for each item: a wake costs more
+//! than most items do.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

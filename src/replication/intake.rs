@@ -101,8 +101,8 @@ impl Intake {
 }
 
 impl Intake {
-    /// The batch by which a follower that a decided Seal names comes to its vote: all it holds is decided, so its log is
-    /// the one that every member begins the epoch with, or further along it.
+    /// The batch by which a follower that a decided Seal names comes to its vote: all it holds is decided, so its log
+    /// is the one that every member begins the epoch with, or further along it.
     pub fn enter(&self, epoch: Epoch) -> Batch {
         let change = LogChange::Adopt {
             base: None,

@@ -2,7 +2,8 @@
 //!
 //! Pure: the simulation runs the same rules. They live in one leadership's memory only. Keeping a session alive costs
 //! no entry of the log; ending one does, and that entry counts under this leadership alone. Whoever leads next begins
-//! with full times, so no session ends early, however leaders come and go. (`a_new_leader_gives_everybody_the_full_time`)
+//! with full times, so no session ends early, however leaders come and go.
+//! (`a_new_leader_gives_everybody_the_full_time`)
 
 use std::collections::BTreeMap;
 use std::time::Duration;

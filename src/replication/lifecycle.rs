@@ -150,7 +150,8 @@ fn pass_over(shared: &Shared, until: Instant) -> Result<(), End> {
 }
 
 impl End {
-    /// What came with the change of a part, and will be seen by no other: an order to end, or a failure, counts for more.
+    /// What came with the change of a part, and will be seen by no other: an order to end, or a failure, counts for
+    /// more.
     pub(super) fn unless_ended_by(self, events: impl IntoIterator<Item = Event>) -> Self {
         let changes = matches!(self, Self::Promoted | Self::Demoted);
         let ends = events.into_iter().find_map(|event| match event {

@@ -141,7 +141,8 @@ impl Links {
 impl Outbound {
     /// Waits for frames and takes all there are, up to a bound; none once the queue has ended.
     ///
-    /// Whatever else can go on goes on first, and is likely to add to them: in a crowd each would else be written alone.
+    /// Whatever else can go on goes on first, and is likely to add to them: in a crowd each would else be written
+    /// alone.
     pub(super) async fn take(&mut self, frames: &mut Vec<Bytes>) {
         if self.queue.recv_many(frames, MAX_TAKEN).await > 0 {
             tokio::task::yield_now().await;

@@ -116,9 +116,10 @@ fn start(memory: &Memory) -> Option<(bool, Recovered)> {
     Some((wal.damage().is_some(), recovered))
 }
 
-/// A log with some of its bytes overwritten is refused, or gives a prefix of what was written. Where that is shorter it is
-/// told, unless what is missing is the last write alone, which may never have been acknowledged, or looks like one write
-/// that was torn: a sector of it is zero, and every record behind that was harmed, too. A second start finds the same.
+/// A log with some of its bytes overwritten is refused, or gives a prefix of what was written. Where that is shorter it
+/// is told, unless what is missing is the last write alone, which may never have been acknowledged, or looks like one
+/// write that was torn: a sector of it is zero, and every record behind that was harmed, too. A second start finds the
+/// same.
 pub fn check_log(bytes: &[u8]) {
     let (memory, whole) = written();
     let image = harmed(memory, bytes);

@@ -1,6 +1,8 @@
-//! What an operator orders of the leader: to hand over, or to change who votes. Any node takes an order and passes it on.
+//! What an operator orders of the leader: to hand over, or to change who votes. Any node takes an order and passes it
+//! on.
 //!
-//! An order is not a command: it is not in the log and has no key. One whose fate is unknown is looked up, not repeated.
+//! An order is not a command: it is not in the log and has no key. One whose fate is unknown is looked up, not
+//! repeated.
 
 use std::time::Duration;
 
@@ -124,8 +126,8 @@ impl Handle {
         }
     }
 
-    /// The connection that an order was passed on by may end with the order itself: a follower that comes to vote leaves
-    /// its voter. Then what has become of it is seen here.
+    /// The connection that an order was passed on by may end with the order itself: a follower that comes to vote
+    /// leaves its voter. Then what has become of it is seen here.
     async fn look_up(&self, order: &Order, why: String) -> Fulfilled {
         let deadline = Instant::now() + SEEN_WITHIN;
         let done = |group: &Group| {

@@ -1,7 +1,7 @@
 //! Whom the fate of a proposal is told: a task of this process, or the peer that forwarded it.
 //!
-//! A peer is answered by whoever knows the fate, the driver for one: under load a task for each question would cost more
-//! than the answer.
+//! A peer is answered by whoever knows the fate, the driver for one: under load a task for each question would cost
+//! more than the answer.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! What changes in the table, by place: a host and a path. Each place is then made anew once, however many of its routes
-//! change.
+//! What changes in the table, by place: a host and a path. Each place is then made anew once, however many of its
+//! routes change.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! A map by text that a request looks things up in, and whose clones share what they have in common.
 //!
-//! Its keys come from the config. Requests only look things up, so they cannot make it degenerate, and the hash can be a
-//! fast one. Only this process sees its values, so it needs not be one on all nodes.
+//! Its keys come from the config. Requests only look things up, so they cannot make it degenerate, and the hash can be
+//! a fast one. Only this process sees its values, so it needs not be one on all nodes.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};

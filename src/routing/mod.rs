@@ -1,7 +1,7 @@
 //! The only bridge between the planes: a `Config` compiled to the [`Snapshot`] that the data plane reads.
 //!
-//! [`compile()`] builds, [`publish::Publisher`] puts what was built into the one [`SnapshotCell`] and says so once every
-//! worker serves it, [`explain()`] tells why a request goes where it goes. Matching is on bytes as they came: the
+//! [`compile()`] builds, [`publish::Publisher`] puts what was built into the one [`SnapshotCell`] and says so once
+//! every worker serves it, [`explain()`] tells why a request goes where it goes. Matching is on bytes as they came: the
 //! host without port and in any case, the path without its query.
 
 mod snapshot;

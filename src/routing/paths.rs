@@ -1,9 +1,9 @@
 //! The paths of one host: a tree by segment, walked once along the path of a request.
 //!
-//! An exact path wins over any regular expression, that over any prefix, a longer one over a shorter one. `/a` as a prefix takes `/a`, `/a/` and
-//! `/a/b`, not `/ab`; `/a/` as a prefix is the same. A walk hashes each segment once and ends where the tree does, so
-//! a path of nothing but slashes costs no more than any other. Where the conditions of all routes of a path fail, the
-//! next shorter prefix is tried.
+//! An exact path wins over any regular expression, that over any prefix, a longer one over a shorter one. `/a` as a
+//! prefix takes `/a`, `/a/` and `/a/b`, not `/ab`; `/a/` as a prefix is the same. A walk hashes each segment once and
+//! ends where the tree does, so a path of nothing but slashes costs no more than any other. Where the conditions of all
+//! routes of a path fail, the next shorter prefix is tried.
 //!
 //! A clone shares the tree, and a change copies what lies on its path alone.
 
@@ -110,8 +110,8 @@ impl Paths {
         Walked { exact, prefix }
     }
 
-    /// Of all prefixes of the path but the longest, the longest one first. Seldom asked for: a second walk is cheaper than
-    /// to note them all in the first.
+    /// Of all prefixes of the path but the longest, the longest one first. Seldom asked for: a second walk is cheaper
+    /// than to note them all in the first.
     fn find_shorter(&self, asked: &Asked<'_>) -> Option<&Arc<RouteEntry>> {
         let mut node = &self.root;
         let mut prefixes: Vec<&Slot> = node.prefix.as_deref().into_iter().collect();

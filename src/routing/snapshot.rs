@@ -42,8 +42,8 @@ impl Snapshot {
         self.table.find(asked)
     }
 
-    /// How many pools and routes are others in `config` than in the one that it was compiled from. A policy counts for all
-    /// routes.
+    /// How many pools and routes are others in `config` than in the one that it was compiled from. A policy counts for
+    /// all routes.
     pub fn differences(&self, config: &Config) -> usize {
         let policies = self.config.policies.differences(&config.policies).len();
         self.config.pools.differences(&config.pools).len()

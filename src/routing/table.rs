@@ -1,10 +1,10 @@
 //! Finds the route of a request in time of the length of host and path.
 //!
 //! Precedence, in the words of the Kubernetes Gateway API: an exact host over a wildcard, a longer wildcard over a
-//! shorter one, any over no host; then an exact path over a regular expression, that over a prefix, a longer one over a shorter; then a route that
-//! asks for a method over one that takes any, more header fields over fewer, more query parameters over fewer; then
-//! the oldest route, then the first by name. A route that does not match leaves the request to the next in that order,
-//! of a shorter prefix or of a less specific host too.
+//! shorter one, any over no host; then an exact path over a regular expression, that over a prefix, a longer one over a
+//! shorter; then a route that asks for a method over one that takes any, more header fields over fewer, more query
+//! parameters over fewer; then the oldest route, then the first by name. A route that does not match leaves the request
+//! to the next in that order, of a shorter prefix or of a less specific host too.
 //!
 //! Paths are compared byte for byte, as they are forwarded: `/%61dmin`, `//admin` and `/x/../admin` are not below
 //! `/admin`, though a backend may think so. A route is where a request goes, not what keeps it away from a backend.

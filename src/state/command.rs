@@ -41,8 +41,8 @@ pub enum Body {
     Config(Transaction),
     /// Changes sessions and locks.
     Locks(Operation),
-    /// Ends what has not been kept alive. Only a leader proposes it, for itself; it is void after that leadership, so it
-    /// is applied at most once without its key being remembered.
+    /// Ends what has not been kept alive. Only a leader proposes it, for itself; it is void after that leadership, so
+    /// it is applied at most once without its key being remembered.
     Expiry(Expiry),
 }
 

@@ -24,7 +24,8 @@ pub fn dns_names_of(shown: Option<&[CertificateDer<'_>]>) -> Vec<String> {
 
 /// When a certificate ends, in seconds since 1970; none if it cannot be told.
 pub(super) fn not_after(certificate: &CertificateDer<'_>) -> Option<i64> {
-    // RFC 5280, 4.1: Certificate { TBSCertificate { [0] version?, serial, algorithm, issuer, validity { from, to } .. } .. }
+    // RFC 5280, 4.1: Certificate { TBSCertificate { [0] version?, serial, algorithm, issuer, validity { from, to } .. }
+    // .. }
     let (_, whole, _) = element(certificate)?;
     let (_, mut fields, _) = element(whole)?;
     let (tag, _, behind) = element(fields)?;

@@ -57,8 +57,8 @@ impl Counters {
     }
 }
 
-/// Everything of this node that speaks TLS, each with the words that tell it apart (`listener 0.0.0.0:443`, `backends`).
-/// Register it once with the node's metrics.
+/// Everything of this node that speaks TLS, each with the words that tell it apart (`listener 0.0.0.0:443`,
+/// `backends`). Register it once with the node's metrics.
 #[derive(Debug)]
 pub struct TlsMetrics {
     /// What is served.

@@ -45,8 +45,8 @@ struct Line {
 }
 
 impl Line {
-    /// What stands at `start` in its block, without its CRLF. `None` if no name and colon begin it: so a folded line has
-    /// none, and a name with white space behind it neither (RFC 9112, 5.1 and 5.2).
+    /// What stands at `start` in its block, without its CRLF. `None` if no name and colon begin it: so a folded line
+    /// has none, and a name with white space behind it neither (RFC 9112, 5.1 and 5.2).
     fn read(line: &[u8], start: usize) -> Option<Self> {
         let name_len = token_len(line);
         let (name, value) = line.split_at(name_len);
@@ -205,8 +205,8 @@ impl Fields {
         }
     }
 
-    /// As [`remove`](Self::remove), with every name that one would be to a backend that takes `_` for `-`, as those like
-    /// CGI do.
+    /// As [`remove`](Self::remove), with every name that one would be to a backend that takes `_` for `-`, as those
+    /// like CGI do.
     pub fn remove_alike(&mut self, name: &str) {
         for at in 0..self.lines.len() {
             let given = self.field(&self.lines[at]).name;
@@ -328,7 +328,8 @@ pub(super) const CRLF: &[u8] = b"\r\n";
 const ONES: u64 = u64::MAX / 0xFF;
 const TOP_BITS: u64 = ONES << 7;
 
-/// The length of the first line without its CRLF; `None` if it has none, or another control byte than a tab comes first.
+/// The length of the first line without its CRLF; `None` if it has none, or another control byte than a tab comes
+/// first.
 ///
 /// Eight bytes are looked at together. The subtractions tell of the lowest byte that is what is looked for; what they
 /// tell of those above it may be wrong.

@@ -171,8 +171,8 @@ impl RequestHead {
         self.body
     }
 
-    /// Whether there is content where the method gives it no meaning (RFC 9110, 9.3.1, 9.3.2, 9.3.5, 9.3.7 and 9.3.8). A
-    /// backend that does not read it takes it for the next request.
+    /// Whether there is content where the method gives it no meaning (RFC 9110, 9.3.1, 9.3.2, 9.3.5, 9.3.7 and 9.3.8).
+    /// A backend that does not read it takes it for the next request.
     pub fn has_unexpected_content(&self) -> bool {
         self.has_content()
             && matches!(

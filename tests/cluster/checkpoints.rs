@@ -29,8 +29,8 @@ fn large(name: &str) -> Value {
     json!({"name": name, "backends": backends})
 }
 
-/// So many writes by clients that write at a time. All but the first of each change nothing, so that the state, and with
-/// it each checkpoint, stays small.
+/// So many writes by clients that write at a time. All but the first of each change nothing, so that the state, and
+/// with it each checkpoint, stays small.
 fn fill(cluster: &Cluster, nodes: &[usize], writes: usize) {
     let urls: Vec<String> = nodes
         .iter()

@@ -11,8 +11,8 @@ use crate::load::{Load, OnLoss};
 
 const CROWD: usize = 10_000;
 
-/// Bytes of the node's memory that one of them may cost: a few more than it does (the README tells how many), for the node
-/// is built without optimizations.
+/// Bytes of the node's memory that one of them may cost: a few more than it does (the README tells how many), for the
+/// node is built without optimizations.
 const MOST_EACH: usize = 2_048;
 
 /// Files beside those of the crowd, in this process and in the node's.

@@ -1,8 +1,8 @@
 //! Locks under all faults: whoever keeps a session claims them, waits for them and lets them go.
 //!
 //! In log order a lock has one exclusive holder at most, its tokens rise, and nobody is granted it whose session has
-//! ended. Whoever was told a token counts on holding the lock as long as on its session: no machine may think otherwise.
-//! What happened in a slot is told by every machine alike.
+//! ended. Whoever was told a token counts on holding the lock as long as on its session: no machine may think
+//! otherwise. What happened in a slot is told by every machine alike.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

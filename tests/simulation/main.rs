@@ -7,9 +7,9 @@
 //! - `SYNOD_SIM_SEEDS=N` runs N seeds (default 25); `SYNOD_SIM_FROM=N` begins at another one than 0.
 //! - `SYNOD_SIM_SEED=N` runs one seed; with `SYNOD_SIM_TRACE=1` it prints what happens.
 //! - `SYNOD_SIM_STATES=1` searches all histories within the larger bounds of `exhaustive`, and runs no seeds.
-//! - `SYNOD_SIM_BUGS=1`, built with the feature `bugs`, plants every bug of `synod::bugs`, one at a time, and says after
-//!   how many seeds it was caught and by which invariant. Each must be, within 300: a rule whose breach no seed notices
-//!   is not tested here. A name in place of the 1 plants that one alone.
+//! - `SYNOD_SIM_BUGS=1`, built with the feature `bugs`, plants every bug of `synod::bugs`, one at a time, and says
+//!   after how many seeds it was caught and by which invariant. Each must be, within 300: a rule whose breach no seed
+//!   notices is not tested here. A name in place of the 1 plants that one alone.
 //! - `SYNOD_SIM_TWICE=1` runs every seed twice and compares the hash of the trace (else every eighth).
 #![allow(
     clippy::print_stdout,

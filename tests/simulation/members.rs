@@ -100,8 +100,8 @@ impl World {
         }
     }
 
-    /// Makes durable what a follower does that comes to vote, and gives what a start finds of it. Nothing where the power
-    /// fails before.
+    /// Makes durable what a follower does that comes to vote, and gives what a start finds of it. Nothing where the
+    /// power fails before.
     fn becomes_voter(&mut self, node: NodeId, told: Told) -> Option<Recovered> {
         let segment_bytes = self.mix.segment_bytes;
         let fails = !self.node(node).spared && self.rng.random_bool(0.2);

@@ -185,10 +185,10 @@ impl World {
         }
     }
 
-    /// Until what it is about to propose is proposed, another may lead: it gives everybody the full time anew, and keeps
-    /// alive whom the first was about to end. The proposal counts under the leadership that made it alone; the same voter
-    /// in a later one must not end by it who lives on. Chance alone hardly ever brings the lead back in those seconds,
-    /// with a holder that asks in between. (`Etcd15247`)
+    /// Until what it is about to propose is proposed, another may lead: it gives everybody the full time anew, and
+    /// keeps alive whom the first was about to end. The proposal counts under the leadership that made it alone; the
+    /// same voter in a later one must not end by it who lives on. Chance alone hardly ever brings the lead back in
+    /// those seconds, with a holder that asks in between. (`Etcd15247`)
     fn lends_the_lead(&mut self, node: NodeId, within: u64, expiry: &Expiry) {
         if !self.mix.lends || self.mix.settles {
             return;

@@ -2,8 +2,8 @@
 //!
 //! Cuts at random seldom come to it, and most of what systems like this one have lost was lost here. Why each part:
 //!
-//! - It is the *leader*, with fewer than a majority: those left behind elect another, whose log goes on from before what
-//!   the first still proposes. Two logs that differ behind one slot are what the rules of phase 1 are about.
+//! - It is the *leader*, with fewer than a majority: those left behind elect another, whose log goes on from before
+//!   what the first still proposes. Two logs that differ behind one slot are what the rules of phase 1 are about.
 //! - A *burst at the cut*: the tail that nobody else holds is then longer than what the others come to agree on
 //!   meanwhile. One that is shorter ends below their checkpoints, and whoever goes on from one of those drops it whole,
 //!   whatever the code does; of a longer one there is something to be kept by mistake. (`OpenRaft559`)
@@ -11,9 +11,9 @@
 //!   short for the others to outgrow the tail.
 //! - *Companions*, among five voters: they accept the tail, and say so, but fall short of a majority. Among three the
 //!   first of such votes makes one: what it is for is chosen, so counting it again later tells no lie.
-//! - The lead is *handed back* to who had it. It leads by another ballot, and with another log in the same slots; now it
-//!   is *told again* what the companions had said. Those votes were for the tail: here they mean nothing. A stray copy
-//!   comes in just these moments once in a thousand seeds. (`LogCabin44`)
+//! - The lead is *handed back* to who had it. It leads by another ballot, and with another log in the same slots; now
+//!   it is *told again* what the companions had said. Those votes were for the tail: here they mean nothing. A stray
+//!   copy comes in just these moments once in a thousand seeds. (`LogCabin44`)
 
 use std::collections::VecDeque;
 

@@ -1,8 +1,9 @@
 //! Picks a member of a pool: one file an algorithm, one property suite over all.
 //!
 //! A balancer is built with the snapshot from the members that may get requests at all (ready, weight above 0; for
-//! consistent hashing, all with a weight). It keeps no state of its own: rotation and load live with the pool and its backends, over all snapshots. A pick
-//! takes no lock and allocates nothing. To add an algorithm: a file here, a variant here and in `config`.
+//! consistent hashing, all with a weight). It keeps no state of its own: rotation and load live with the pool and its
+//! backends, over all snapshots. A pick takes no lock and allocates nothing. To add an algorithm: a file here, a
+//! variant here and in `config`.
 
 mod cursor;
 

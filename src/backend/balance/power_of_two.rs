@@ -1,4 +1,5 @@
-//! The less loaded of two, the first drawn by weight: nearly as even as the least of all, and no herd runs to one that is idle.
+//! The less loaded of two, the first drawn by weight: nearly as even as the least of all, and no herd runs to one that
+//! is idle.
 //!
 //! Load is in-flight over weight, plus one. Because the first draw goes by weight already, members without load get
 //! their shares; drawing evenly and weighing in-flight plus one would give a light member nothing in a quiet pool.

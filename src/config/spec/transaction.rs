@@ -44,7 +44,8 @@ impl Transaction {
         faults.or(Some(Self { operations }))
     }
 
-    /// As JSON text that [`Transaction::from_json`] reads. Equal transactions give equal bytes: a retry is told by them.
+    /// As JSON text that [`Transaction::from_json`] reads. Equal transactions give equal bytes: a retry is told by
+    /// them.
     pub fn to_text(&self) -> String {
         let operations: Vec<Written<'_>> = self.operations.iter().map(Written::of).collect();
         serde_json::to_string(&operations)

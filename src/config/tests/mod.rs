@@ -507,8 +507,8 @@ fn a_diff_leads_back_to_the_order_of_backends_that_went() {
     assert!(undo.finish(before.revision).same_content(&before));
 }
 
-/// Checkpoints keep it, and nodes of different builds compare theirs: what a config had before a field was thought of may
-/// not change with it.
+/// Checkpoints keep it, and nodes of different builds compare theirs: what a config had before a field was thought of
+/// may not change with it.
 #[test]
 fn a_digest_outlives_the_build_that_made_it() {
     let whole = json!([{"op": "put", "path": "/config", "value": {

@@ -1,5 +1,5 @@
-//! Good is a backend that answers a request with a fitting status, and with the wanted text if there is one. It is asked
-//! in what its pool speaks.
+//! Good is a backend that answers a request with a fitting status, and with the wanted text if there is one. It is
+//! asked in what its pool speaks.
 
 use bytes::Bytes;
 use http::HeaderName;

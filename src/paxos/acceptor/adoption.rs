@@ -53,8 +53,8 @@ impl Acceptor {
     /// Takes a part of a sync, and adopts the leader's log when it was the last one.
     ///
     /// - Not twice in a ballot: once in sync this log only grows, so a late copy can not take back what was
-    ///   acknowledged since. (`a_sync_of_the_same_ballot_never_truncates`) But it may go on behind a checkpoint that lies
-    ///   beyond its end: that is growing, too.
+    ///   acknowledged since. (`a_sync_of_the_same_ballot_never_truncates`) But it may go on behind a checkpoint that
+    ///   lies beyond its end: that is growing, too.
     /// - Only if it answers this voter as it is since it started and promised: a sync sent before it lost its log would
     ///   end before entries it had acknowledged. (`a_damaged_voter_is_not_made_whole_by_an_old_sync`)
     /// - In one batch, at the end: half a sync is a log that no leader ever had. (`a_sync_counts_whole_or_not_at_all`)
@@ -90,8 +90,9 @@ impl Acceptor {
             return None;
         }
         let fetched = self.fetched.as_ref().filter(|fetched| fetched.sync == sync);
-        // A leader sends its last entry at least, which a checkpoint may have summed up already: the one at hand, or that
-        // which this log begins behind, and that may have come since it asked. (`a_sync_may_begin_within_a_checkpoint`)
+        // A leader sends its last entry at least, which a checkpoint may have summed up already: the one at hand, or
+        // that which this log begins behind, and that may have come since it asked.
+        // (`a_sync_may_begin_within_a_checkpoint`)
         let base = match (fetched, self.useful_for(ballot)) {
             (Some(_), Some(base)) if from <= base.slot.next() && through >= base.slot => Some(base),
             (Some(_), _) => return None,
@@ -141,8 +142,8 @@ impl Acceptor {
     /// voter held above is void: nothing is chosen above a Seal in its epoch. A damaged voter is whole by it, for it
     /// has accepted nothing in the epoch it enters. (`a_voter_enters_an_epoch_with_the_decided_log_alone`)
     ///
-    /// A checkpoint may stand for the beginning of that log, or for all of it: then of a later epoch than the next, too,
-    /// and further along the log that all members begin that epoch with. (`a_checkpoint_leads_into_a_later_epoch`)
+    /// A checkpoint may stand for the beginning of that log, or for all of it: then of a later epoch than the next,
+    /// too, and further along the log that all members begin that epoch with. (`a_checkpoint_leads_into_a_later_epoch`)
     pub(in crate::paxos) fn enter(
         &mut self,
         (base, first, entries): Beginning,

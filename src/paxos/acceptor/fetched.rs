@@ -1,7 +1,7 @@
 //! A checkpoint that was fetched: what it is good for, and how a leader is told of it.
 //!
-//! What it sums up is decided, but it changes nothing by itself: within an epoch it counts only as the beginning of a log
-//! that is adopted whole, from a leader whose log has the same entry where it ends. Alone it would be a log that no
+//! What it sums up is decided, but it changes nothing by itself: within an epoch it counts only as the beginning of a
+//! log that is adopted whole, from a leader whose log has the same entry where it ends. Alone it would be a log that no
 //! leader ever had; and a leader deposed meanwhile may lack what it sums up.
 //! (`a_checkpoint_is_adopted_only_with_a_log_that_holds_its_last_entry`)
 
@@ -34,7 +34,8 @@ impl Acceptor {
     }
 
     /// The same for a log of `ballot`, be it the one that begins the next epoch: to enter that takes back nothing that
-    /// was chosen, however long the end of this log is. (`a_checkpoint_leads_past_the_end_of_a_longer_log_into_an_epoch`)
+    /// was chosen, however long the end of this log is.
+    /// (`a_checkpoint_leads_past_the_end_of_a_longer_log_into_an_epoch`)
     pub(super) fn useful_for(&self, ballot: Ballot) -> Option<Base> {
         let in_sync = self.synced == Some(ballot);
         let base = self.fetched.as_ref()?.base;
@@ -42,8 +43,8 @@ impl Acceptor {
         news.then_some(base)
     }
 
-    /// The log by which the leader promised is to tell what it lacks: as it is, or as it will be behind the checkpoint at
-    /// hand.
+    /// The log by which the leader promised is to tell what it lacks: as it is, or as it will be behind the checkpoint
+    /// at hand.
     pub(super) fn wanted(&self) -> Summary {
         self.wanting(self.promised)
     }

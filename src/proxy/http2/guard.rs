@@ -2,8 +2,8 @@
 //! In passing it keeps rules that the h2 crate is lenient about, or ends the connection for where a stream would do.
 //!
 //! The h2 crate bounds what it keeps (streams, header lists, small data, resets not yet taken); what a client makes it
-//! do again and again is counted here, on the bytes, before it sees them. A head, and what else is looked at as a whole,
-//! is held back until it is.
+//! do again and again is counted here, on the bytes, before it sees them. A head, and what else is looked at as a
+//! whole, is held back until it is.
 
 mod frame;
 mod intake;

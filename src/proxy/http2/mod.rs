@@ -1,7 +1,7 @@
 //! A client's connection that speaks HTTP/2: each of its requests is served like one over a connection of its own.
 //!
-//! The connection is this task, the requests are tasks beside it, which reach it through its streams only. It ends
-//! when nothing was asked for a while, when the proxy drains, and at once when the client floods it or breaks its rules.
+//! The connection is this task, the requests are tasks beside it, which reach it through its streams only. It ends when
+//! nothing was asked for a while, when the proxy drains, and at once when the client floods it or breaks its rules.
 
 mod guard;
 
@@ -41,8 +41,8 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 /// The same of all requests of a connection.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
-/// What the frames of a connection's bodies may hold in memory beside their data while they wait to be passed on. A frame
-/// counts as 256 bytes less its data, so this is 16,000 of one byte at a time.
+/// What the frames of a connection's bodies may hold in memory beside their data while they wait to be passed on. A
+/// frame counts as 256 bytes less its data, so this is 16,000 of one byte at a time.
 const SMALL_FRAMES: usize = 4 * 1024 * 1024;
 
 /// Bytes of one answer that wait for the connection to take them.

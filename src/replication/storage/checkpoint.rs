@@ -1,9 +1,9 @@
 //! Checkpoint files: written aside, synced, and only then given their name.
 //!
-//! A file is one sector that tells which slot it is of, how long it is and its checksum, then the body: who votes behind
-//! the slot, and the content, which is opaque here. It counts once the log vouches for it: a start passes over one whose
-//! slot the log does not know to be decided. Two are kept, so that one may rot. `Wal::keep` gives the name and removes
-//! what is no longer needed. [`list`] and [`read`] are for whoever looks at a data directory from outside.
+//! A file is one sector that tells which slot it is of, how long it is and its checksum, then the body: who votes
+//! behind the slot, and the content, which is opaque here. It counts once the log vouches for it: a start passes over
+//! one whose slot the log does not know to be decided. Two are kept, so that one may rot. `Wal::keep` gives the name
+//! and removes what is no longer needed. [`list`] and [`read`] are for whoever looks at a data directory from outside.
 
 use bytes::Bytes;
 use prost::Message;

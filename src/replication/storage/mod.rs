@@ -2,8 +2,8 @@
 //!
 //! `Wal` keeps the promise and the log that `paxos` hands out in batches; `Disk` is the directory it stands on, real or
 //! simulated. Nothing here decides anything: it makes durable what it is given, and tells on start what is there. The
-//! replica's log thread calls it; `recovery` states the rules by which a tail is torn or a log damaged. `checkpoint` has
-//! the images of the state machine that a start goes on from, opaque here.
+//! replica's log thread calls it; `recovery` states the rules by which a tail is torn or a log damaged. `checkpoint`
+//! has the images of the state machine that a start goes on from, opaque here.
 
 mod batch;
 pub mod checkpoint;

@@ -278,9 +278,10 @@ impl Found {
         self.replay.decided = self.replay.decided.max(applied);
     }
 
-    /// The log goes on from this checkpoint. What is left of a damaged one counts as far as it is known decided itself: a
-    /// checkpoint beyond that vouches for the slots that it sums up, and not for what stands in them here. That may be a
-    /// dead leader's, replaced by what is now damaged. (`what_a_dead_leader_left_is_not_what_a_checkpoint_sums_up`)
+    /// The log goes on from this checkpoint. What is left of a damaged one counts as far as it is known decided itself:
+    /// a checkpoint beyond that vouches for the slots that it sums up, and not for what stands in them here. That may
+    /// be a dead leader's, replaced by what is now damaged.
+    /// (`what_a_dead_leader_left_is_not_what_a_checkpoint_sums_up`)
     pub(super) fn rest_on(&mut self, base: Base) {
         let whole = self.replay.synced.is_some() || base.slot <= self.replay.decided;
         let entry = self.replay.entry(base.slot);

@@ -1,7 +1,7 @@
 //! The checkpoints of a data directory, as a running node takes them, hands them out and takes in a peer's.
 //!
-//! All of it beside the log: nothing here makes a checkpoint count. One that is taken counts with `Storage::keep`, one of
-//! a peer with the batch that adopts it.
+//! All of it beside the log: nothing here makes a checkpoint count. One that is taken counts with `Storage::keep`, one
+//! of a peer with the batch that adopts it.
 
 use bytes::Bytes;
 

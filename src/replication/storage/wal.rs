@@ -29,7 +29,8 @@ pub struct WalOptions {
     /// Whether a log may be made where there is none: true only in a directory that holds no identity yet. A voter that
     /// lost its log and promise must not begin anew under its old name.
     pub create: bool,
-    /// Whether this process has had it open before: then a peer's checkpoint that is half here is on its way, and stays.
+    /// Whether this process has had it open before: then a peer's checkpoint that is half here is on its way, and
+    /// stays.
     pub again: bool,
     /// Bytes of a segment; one is larger only where a single write is.
     pub segment_bytes: u64,

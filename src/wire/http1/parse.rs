@@ -1,7 +1,7 @@
 //! From a buffer to a head: complete, incomplete, or refused.
 //!
-//! The quick reader takes the head apart if it is whole and keeps the rules of syntax; what it means is settled here. If
-//! it does not the scan tells whether it is whole, and the slow and strict reader names the broken rule.
+//! The quick reader takes the head apart if it is whole and keeps the rules of syntax; what it means is settled here.
+//! If it does not the scan tells whether it is whole, and the slow and strict reader names the broken rule.
 
 use super::quick::{self, RequestLine};
 use super::refusal::{Reason, Refusal, Side};
@@ -89,8 +89,8 @@ fn expectations(version: Version, fields: &Fields) -> Result<(), Reason> {
     }
 }
 
-/// Reads the head at `start`, which mostly is whole at the first look; none while it is not. What breaks a rule is named
-/// the same, however it came.
+/// Reads the head at `start`, which mostly is whole at the first look; none while it is not. What breaks a rule is
+/// named the same, however it came.
 fn take<'a, T>(
     buffer: &'a [u8],
     start: usize,

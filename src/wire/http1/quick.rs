@@ -39,7 +39,8 @@ pub(super) fn head<'a, L>(
     Some((first, end))
 }
 
-/// Method, target and version, with one space between them. What bytes a target holds is checked when it is taken apart.
+/// Method, target and version, with one space between them. What bytes a target holds is checked when it is taken
+/// apart.
 pub(super) fn request_line(line: &[u8]) -> Option<RequestLine<'_>> {
     let method = token_len(line);
     let behind = line[method..].strip_prefix(b" ")?;

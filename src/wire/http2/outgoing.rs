@@ -79,8 +79,8 @@ impl Outgoing {
         self.stream.poll_reset(cx).map(|_| ())
     }
 
-    /// Ready when the peer's window had room for all of it, but for what went with a request's head. One that is pending
-    /// is to be repeated with the same bytes.
+    /// Ready when the peer's window had room for all of it, but for what went with a request's head. One that is
+    /// pending is to be repeated with the same bytes.
     pub(super) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,

@@ -21,8 +21,8 @@ pub(super) const OF_CONNECTION: KnownSet = KnownSet::of(&[
     Known::Upgrade,
 ]);
 
-/// What is another with every message. The table of what was sent before, which HPACK looks things up in, is not to learn
-/// it, for each would drive out one of those that come again: it goes as sensitive fields do (RFC 7541, 6.2.3).
+/// What is another with every message. The table of what was sent before, which HPACK looks things up in, is not to
+/// learn it, for each would drive out one of those that come again: it goes as sensitive fields do (RFC 7541, 6.2.3).
 const UNLIKE: KnownSet = KnownSet::of(&[Known::Traceparent, Known::XRequestId]);
 
 /// The same head for HTTP/2: without a reason, and without what is for HTTP/1's connections.

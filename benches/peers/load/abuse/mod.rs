@@ -1,8 +1,8 @@
 //! What a small request waits for while others abuse the proxy at the same time.
 //!
 //! The prober asks at a fixed modest rate by HTTP/1.1 on a listener of its own, first alone, then while a child abuses
-//! the main listener, which the same worker serves. The abuser shares the prober's core, so its rate is bounded: what the
-//! prober then waits for is the proxy. How often the abuser came to its turn is told beside.
+//! the main listener, which the same worker serves. The abuser shares the prober's core, so its rate is bounded: what
+//! the prober then waits for is the proxy. How often the abuser came to its turn is told beside.
 
 mod attacker;
 mod frames;

@@ -1,5 +1,5 @@
-//! Reads what routes do besides sending their requests somewhere, of their own and by policies that they share. One file
-//! a kind, as in `config::policy`.
+//! Reads what routes do besides sending their requests somewhere, of their own and by policies that they share. One
+//! file a kind, as in `config::policy`.
 
 mod basic_auth;
 mod clients;

@@ -24,8 +24,8 @@ const POLICY: &[&str] = &[
     "forward_auth",
 ];
 
-/// Reads a policy as far as it can be read; `None` if it has no name. Whether the pools it names are there is checked on
-/// the whole config.
+/// Reads a policy as far as it can be read; `None` if it has no name. Whether the pools it names are there is checked
+/// on the whole config.
 pub(in crate::config) fn read_policy(
     value: &Value,
     at: &Pointer<'_>,

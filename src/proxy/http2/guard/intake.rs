@@ -2,9 +2,9 @@
 //! given on to it, or something else in its place.
 //!
 //! The crate ends the connection for what concerns one stream only, where RFC 9113 would have that stream reset. In its
-//! place it is given what makes it do so: for fields that none may have (8.1.1) the same block with others of their size
-//! and one more that belongs to a connection (8.2.2); for a window that is opened by nothing (6.9) a stream that depends
-//! on itself. For what comes behind the end of a stream (5.1) the client is told from here, and the crate hears
+//! place it is given what makes it do so: for fields that none may have (8.1.1) the same block with others of their
+//! size and one more that belongs to a connection (8.2.2); for a window that is opened by nothing (6.9) a stream that
+//! depends on itself. For what comes behind the end of a stream (5.1) the client is told from here, and the crate hears
 //! that the stream was reset; with HEADERS there, which it has to decode, it gets a reason to say so once more.
 
 use std::time::Instant;
@@ -85,7 +85,8 @@ impl Intake {
         self.meter.tick(now);
     }
 
-    /// Of a frame that is held back (if `held`), or of SETTINGS that did not come yet, the number of frames ahead of it.
+    /// Of a frame that is held back (if `held`), or of SETTINGS that did not come yet, the number of frames ahead of
+    /// it.
     pub(super) fn begun(&self, held: bool) -> Option<u64> {
         (held || !self.greeted).then_some(self.frames)
     }
@@ -108,8 +109,8 @@ impl Intake {
 
     /// Reads what is on its way to the h2 crate.
     ///
-    /// Empty DATA that ends nothing becomes a frame of no known kind, which is passed over: h2 ends a connection for the
-    /// hundred and first in its whole life, and patience is measured here.
+    /// Empty DATA that ends nothing becomes a frame of no known kind, which is passed over: h2 ends a connection for
+    /// the hundred and first in its whole life, and patience is measured here.
     pub(super) fn read(&mut self, bytes: &mut [u8]) -> Result<Share, Offence> {
         let mut at = 0;
         loop {
@@ -226,7 +227,8 @@ impl Intake {
         Ok(())
     }
 
-    /// Reads the block that these frames carry. One that is malformed goes on as what the h2 crate resets its stream for.
+    /// Reads the block that these frames carry. One that is malformed goes on as what the h2 crate resets its stream
+    /// for.
     fn block(&mut self, head: Head, place: Place, frames: &[u8]) -> Result<bool, Offence> {
         let (mut gathered, mut mended) = (Vec::new(), Vec::new());
         let block = gather(head, frames, &mut gathered).ok_or(Offence::Malformed)?;

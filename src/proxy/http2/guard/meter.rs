@@ -24,8 +24,9 @@ const UPDATES: u64 = 2;
 /// Resets within [`WINDOW`] that came [soon](SOON), beyond which they may not be more than half of the requests.
 const RESETS: u32 = 200;
 
-/// A reset that takes longer than three times this is no part of a flood: as long its stream took one of the few places that
-/// its connection has, as any request does. Those that give up on what is late, all at once if need be, are honest.
+/// A reset that takes longer than three times this is no part of a flood: as long its stream took one of the few places
+/// that its connection has, as any request does. Those that give up on what is late, all at once if need be, are
+/// honest.
 const SOON: Duration = Duration::from_millis(50);
 
 /// Streams that are opened and not reset, as far as they are counted: more than may be open.
@@ -57,7 +58,8 @@ pub(super) struct Meter {
     standing: usize,
     /// When `young` last moved on.
     turned: Instant,
-    /// The streams before this one were opened [`SOON`] ago at least; those from it on, less than three times as long ago.
+    /// The streams before this one were opened [`SOON`] ago at least; those from it on, less than three times as long
+    /// ago.
     young: u32,
     /// Those from this one on were opened after `turned`.
     newest: u32,

@@ -1,5 +1,5 @@
-//! What RFC 9113 and HTTP's semantics have a server do with requests that break their rules, and with odd ones that keep
-//! them.
+//! What RFC 9113 and HTTP's semantics have a server do with requests that break their rules, and with odd ones that
+//! keep them.
 
 use super::raw::*;
 use super::rules::{check, check_heads, joined};

@@ -1,7 +1,7 @@
 //! The code of RFC 7541, appendix B.
 //!
-//! It is canonical: codes of one length are consecutive in the order of their bytes, and longer ones are greater. So the
-//! lengths say all.
+//! It is canonical: codes of one length are consecutive in the order of their bytes, and longer ones are greater. So
+//! the lengths say all.
 
 use super::Undecodable;
 
@@ -71,8 +71,8 @@ impl Code {
         code
     }
 
-    /// The byte in front of `bits`, from the highest on, and the length of its code; none if there is no whole one among
-    /// the first `has`.
+    /// The byte in front of `bits`, from the highest on, and the length of its code; none if there is no whole one
+    /// among the first `has`.
     fn next(&self, bits: u64, has: usize) -> Option<(u8, usize)> {
         let (byte, length) = self.short[(bits >> (64 - SHORT)) as usize];
         if length > 0 {

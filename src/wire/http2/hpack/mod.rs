@@ -41,8 +41,8 @@ pub struct Undecodable;
 pub struct Found {
     /// A pseudo-header field.
     pub pseudo: bool,
-    /// What no message has: a name or a value that no field has, a path with a fragment behind it, a scheme that is none
-    /// of HTTP.
+    /// What no message has: a name or a value that no field has, a path with a fragment behind it, a scheme that is
+    /// none of HTTP.
     pub malformed: bool,
 }
 
@@ -320,8 +320,8 @@ impl Block<'_> {
         Ok(matches!(&scheme[..], b"http" | b"https"))
     }
 
-    /// Writes the strings from `start` to here anew: a name, if there is one, and a value of this kind. Whether they are
-    /// as long as they were.
+    /// Writes the strings from `start` to here anew: a name, if there is one, and a value of this kind. Whether they
+    /// are as long as they were.
     fn mend(&mut self, start: usize, has_name: bool, kind: Kind) -> Result<bool, Undecodable> {
         self.mended
             .extend_from_slice(&self.bytes[self.copied..start]);
