@@ -96,6 +96,8 @@ pub(super) struct Guarded {
     ready: Vec<u8>,
     gone: usize,
     outgoing: Outgoing,
+    /// Whether it is the intake's own frames that a write has begun with, which is to be repeated.
+    writing_own: bool,
     watch: Rc<Watch>,
     ended: bool,
 }
@@ -110,6 +112,7 @@ impl Guarded {
             ready: Vec::new(),
             gone: 0,
             outgoing: Outgoing::default(),
+            writing_own: false,
             watch,
             ended: false,
         }
@@ -189,17 +192,24 @@ impl Guarded {
         n > 0
     }
 
-    /// Writes the intake's frames for the client, where they do not part another one.
+    /// Writes the intake's frames for the client, where they do not part another one, nor come in between a write of
+    /// others that has begun and its end.
     fn poll_own(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.intake.own.is_empty() && self.outgoing.is_between_frames() {
-            let stream = Pin::new(&mut self.stream);
-            let written = ready!(stream.poll_write(cx, &self.intake.own))?;
+        while self.may_write_own() {
+            let written = Pin::new(&mut self.stream).poll_write(cx, &self.intake.own);
+            self.writing_own = written.is_pending() && self.stream.is_writing();
+            let written = ready!(written)?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.intake.own.drain(..written);
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn may_write_own(&self) -> bool {
+        let free = self.outgoing.is_between_frames() && !self.stream.is_writing();
+        self.writing_own || free && !self.intake.own.is_empty()
     }
 
     /// Takes note of bytes that were written.

@@ -178,6 +178,57 @@ fn a_flood_over_tls_ends_the_connection_and_disturbs_nobody() {
     assert_eq!(listener.refusals("http2_frame_flood"), 1);
 }
 
+/// Over TLS a write that is pending is repeated with the same bytes: nothing else may be written in between.
+#[test]
+fn a_stream_is_reset_behind_what_waits_for_a_client_that_does_not_read() {
+    let (stalled, stall) = std::sync::mpsc::channel();
+    let backend = Scripted::new(move |peer, _| {
+        peer.head();
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n");
+        let patience = Some(Duration::from_millis(300));
+        peer.stream.set_write_timeout(patience).unwrap();
+        while peer.try_send([0; 64 * 1024]) {}
+        stalled.send(()).unwrap();
+        peer.is_closed();
+    });
+    let site = Site::new(None);
+    let proxy = site.proxy(&backend);
+    let mut config = site.ca.client();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let mut client = Encrypted::connect(&proxy, Arc::new(config)).unwrap();
+    let wide = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0x7F, 0xFF, 0xFF, 0xFF];
+    let wider = [0, 0, 4, 8, 0, 0, 0, 0, 0, 0x7F, 0xFE, 0, 0];
+    let head = [
+        &[0, 0, 17, 1, 5, 0, 0, 0, 1, 0x82, 0x87, 0x84, 0x41, 12][..],
+        b"shop.example",
+    ]
+    .concat();
+    client.send(
+        [
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            &wide[..],
+            &wider,
+            &head,
+        ]
+        .concat(),
+    );
+    stall.recv().unwrap();
+    // DATA behind its END_STREAM.
+    client.send([0, 0, 1, 0, 0, 0, 0, 0, 1, b'x']);
+    proxy.settle();
+    let code = loop {
+        let mut head = [0; 9];
+        client.0.read_exact(&mut head).expect("a whole frame");
+        let [a, b, c, kind, ..] = head;
+        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        client.0.read_exact(&mut payload).expect("a whole frame");
+        if kind == 3 {
+            break payload;
+        }
+    };
+    assert_eq!(code, [0, 0, 0, 5], "STREAM_CLOSED");
+}
+
 #[test]
 fn pipelined_requests_in_one_record_are_all_answered() {
     let backend = Scripted::named("a");
