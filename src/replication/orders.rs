@@ -4,6 +4,7 @@
 //! An order is not a command: it is not in the log and has no key. One whose fate is unknown is looked up, not
 //! repeated.
 
+use std::future::ready;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -48,7 +49,7 @@ const LONGEST: Duration = Duration::from_secs(3600);
 const MOST_LAG: u64 = 1024;
 /// How long to look for the effect of an order whose answer was lost.
 const SEEN_WITHIN: Duration = Duration::from_secs(5);
-/// Between two looks at whether a newcomer has caught up.
+/// Between two looks at whether what an order waits for has come to be.
 const LOOK: Duration = Duration::from_millis(100);
 
 impl Handle {
@@ -222,14 +223,8 @@ impl Handle {
     ) -> Result<Vec<Newcomer>, OrderError> {
         let mut newcomers = Vec::new();
         for name in &order.add {
-            let newcomer = loop {
-                match self.newcomer(name).await {
-                    Ok(newcomer) => break newcomer,
-                    Err(_) if Instant::now() + LOOK < deadline => tokio::time::sleep(LOOK).await,
-                    Err(why) => return refused(why),
-                }
-            };
-            newcomers.push(newcomer);
+            let newcomer = look_until(deadline, || self.newcomer(name));
+            newcomers.push(newcomer.await?);
         }
         Ok(newcomers)
     }
@@ -270,13 +265,7 @@ impl Handle {
     /// vote, or to this leader, the first report may still be on its way.
     async fn becomes_safe(&self, details: &Details, deadline: Instant) -> Result<(), OrderError> {
         let patience = deadline.min(Instant::now() + SILENT);
-        loop {
-            match self.is_safe(details) {
-                Ok(()) => return Ok(()),
-                Err(_) if Instant::now() + LOOK < patience => tokio::time::sleep(LOOK).await,
-                Err(why) => return refused(why),
-            }
-        }
+        look_until(patience, || ready(self.is_safe(details))).await
     }
 
     fn is_safe(&self, details: &Details) -> Result<(), String> {
@@ -302,6 +291,20 @@ impl Handle {
 
 fn is_well(node: &NodeReport) -> bool {
     node.failed.is_none() && node.heard.is_some_and(|ago| ago <= SILENT)
+}
+
+/// What `look` finds as soon as it finds it; refused with its last reason once there is no time for another look.
+async fn look_until<T, F: Future<Output = Result<T, String>>>(
+    patience: Instant,
+    look: impl Fn() -> F,
+) -> Result<T, OrderError> {
+    loop {
+        match look().await {
+            Ok(found) => return Ok(found),
+            Err(_) if Instant::now() + LOOK < patience => tokio::time::sleep(LOOK).await,
+            Err(why) => return refused(why),
+        }
+    }
 }
 
 fn refused<T>(why: impl Into<String>) -> Result<T, OrderError> {
