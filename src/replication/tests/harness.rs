@@ -96,11 +96,23 @@ impl Nodes {
 
     /// All of them, started.
     pub(in crate::replication) async fn started(names: &[&str]) -> Self {
-        let mut nodes = Self::new(names);
+        Self::new(names).start_all(names).await
+    }
+
+    /// The same of a build that knows one level more.
+    pub(super) async fn started_newer(names: &[&str]) -> Self {
+        let newer = Self {
+            level: LEVEL + 1,
+            ..Self::new(names)
+        };
+        newer.start_all(names).await
+    }
+
+    async fn start_all(mut self, names: &[&str]) -> Self {
         for name in names {
-            nodes.start(name).await.expect("a new node starts");
+            self.start(name).await.expect("a new node starts");
         }
-        nodes
+        self
     }
 
     pub(in crate::replication) fn directory(&self, name: &str) -> PathBuf {
@@ -283,6 +295,21 @@ pub(in crate::replication) async fn until(what: &str, mut holds: impl FnMut() ->
     while !holds() {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Waits until a node has met what only the newer build knows, and says so.
+pub(super) async fn until_upgrade(handle: &Handle) {
+    let level = LEVEL + 1;
+    let upgrade = State::Upgrade { level };
+    until("it to say so", || handle.status().state == upgrade).await;
+}
+
+/// What only the newer build knows.
+pub(super) fn newer(name: &str) -> Command {
+    Command {
+        level: LEVEL + 1,
+        ..put_pool(name)
     }
 }
 

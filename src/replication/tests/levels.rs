@@ -2,18 +2,10 @@
 
 use std::time::Duration;
 
-use super::harness::{LONG, Nodes, pools, put, put_pool, until};
+use super::harness::{LONG, Nodes, newer, pools, put, until, until_upgrade};
 use crate::paxos::Role;
-use crate::replication::{Handle, ProposeError, State};
-use crate::state::{Command, LEVEL, Outcome};
-
-/// What only the newer build knows.
-fn newer(name: &str) -> Command {
-    Command {
-        level: LEVEL + 1,
-        ..put_pool(name)
-    }
-}
+use crate::replication::{Handle, ProposeError};
+use crate::state::{LEVEL, Outcome};
 
 async fn refused(handle: &Handle, name: &str) -> String {
     let short = Duration::from_millis(300);
@@ -59,11 +51,7 @@ async fn what_is_new_waits_until_every_node_has_been_upgraded() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_build_that_meets_what_is_new_serves_on_and_says_upgrade() {
-    let mut nodes = Nodes::new(&["a", "b", "c"]);
-    nodes.level = LEVEL + 1;
-    for name in ["a", "b", "c"] {
-        nodes.start(name).await.expect("a new node starts");
-    }
+    let mut nodes = Nodes::started_newer(&["a", "b", "c"]).await;
     let leader = nodes.leader().await;
     put(&nodes.handle(&leader), "known").await;
     let old = ["a", "b", "c"].into_iter().find(|name| *name != leader);
@@ -78,22 +66,14 @@ async fn an_older_build_that_meets_what_is_new_serves_on_and_says_upgrade() {
     nodes.level = LEVEL;
     nodes.start(old).await.expect("it starts");
     let handle = nodes.handle(old);
-    let level = LEVEL + 1;
-    until("it to say so", || {
-        handle.status().state == State::Upgrade { level }
-    })
-    .await;
+    until_upgrade(&handle).await;
     assert_eq!(pools(&handle), ["known"], "it serves what it had");
     assert_ne!(handle.status().role, Role::Leader);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_must_be_upgraded_does_not_go_on_leading() {
-    let mut nodes = Nodes::new(&["a", "b", "c"]);
-    nodes.level = LEVEL + 1;
-    for name in ["a", "b", "c"] {
-        nodes.start(name).await.expect("a new node starts");
-    }
+    let mut nodes = Nodes::started_newer(&["a", "b", "c"]).await;
     let a = nodes.handle("a");
     put(&a, "known").await;
     nodes.stop("c").await;
@@ -102,9 +82,7 @@ async fn one_that_must_be_upgraded_does_not_go_on_leading() {
     nodes.level = LEVEL;
     nodes.start("c").await.expect("it has its directory");
     let c = nodes.handle("c");
-    let level = LEVEL + 1;
-    let upgrade = State::Upgrade { level };
-    until("it to say so", || c.status().state == upgrade).await;
+    until_upgrade(&c).await;
     let leader = nodes.handle(&nodes.leader().await);
     // What it is handed it hands on.
     let _ = leader.transfer(Some("c".to_owned()), LONG).await;

@@ -6,14 +6,16 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::harness::{LONG, Nodes, not_proposed, pools, put, put_pool, until};
+use super::harness::{
+    LONG, Nodes, newer, not_proposed, pools, put, put_pool, until, until_upgrade,
+};
 use crate::replication::following::Following;
 use crate::replication::founding::Founding;
 use crate::replication::membership::Newcomer;
 use crate::replication::shared::Event;
 use crate::replication::storage::Memory;
 use crate::replication::{Handle, State};
-use crate::state::{Command, LEVEL};
+use crate::state::LEVEL;
 
 /// Whether it has no vote and a voter feeds it.
 fn follows(handle: &Handle) -> bool {
@@ -183,25 +185,16 @@ async fn one_that_is_told_that_it_was_removed_keeps_its_vote_until_its_successor
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_waits_for_an_upgrade_hands_over_as_all_do() {
-    let mut nodes = Nodes::new(&["a", "b", "c"]);
-    nodes.level = LEVEL + 1;
-    for name in ["a", "b", "c"] {
-        nodes.start(name).await.expect("a new node starts");
-    }
+    let mut nodes = Nodes::started_newer(&["a", "b", "c"]).await;
     let a = nodes.handle("a");
     put(&a, "known").await;
     nodes.drop("c").await;
-    let newer = Command {
-        level: LEVEL + 1,
-        ..put_pool("newer")
-    };
-    a.propose(newer, LONG).await.expect("all have known it");
+    let done = a.propose(newer("newer"), LONG).await;
+    done.expect("all have known it");
     nodes.level = LEVEL;
     nodes.start("c").await.expect("it has its directory");
     let c = nodes.handle("c");
-    let level = LEVEL + 1;
-    let upgrade = State::Upgrade { level };
-    until("it to say so", || c.status().state == upgrade).await;
+    until_upgrade(&c).await;
 
     nodes.drop("b").await;
     put(&a, "without").await;
