@@ -16,7 +16,7 @@ use super::failure::Failure;
 use super::policy::Ruling;
 use super::record::Record;
 use super::retry::Declining;
-use super::splice::{Broken, Passage};
+use super::splice::{Broken, Splice};
 use super::transfer::write_all;
 use super::upgrade;
 use super::worker::Worker;
@@ -338,9 +338,9 @@ async fn stream(
     way: &mut Way<'_, '_>,
 ) -> Result<bool, Failure> {
     let left = reader.remaining().filter(|_| relay == Relay::Pass);
-    if let Some(passage) = left.and_then(|left| way.passage(left)) {
+    if let Some(splice) = left.and_then(|left| way.splice(left)) {
         // Rare enough to have its room elsewhere.
-        return Box::pin(pass(passage, idle, way)).await.map(|()| false);
+        return Box::pin(pass(splice, idle, way)).await.map(|()| false);
     }
     let mut large = way.worker.large.lease();
     let buffer = &mut large.0;
@@ -373,10 +373,10 @@ async fn stream(
 }
 
 /// Has the kernel pass on what is left of a body.
-async fn pass(mut passage: Passage<'_>, idle: Duration, way: &Way<'_, '_>) -> Result<(), Failure> {
+async fn pass(mut splice: Splice<'_>, idle: Duration, way: &Way<'_, '_>) -> Result<(), Failure> {
     way.deadline.set(idle);
-    while !passage.is_over() {
-        let moved = poll_fn(|cx| passage.poll_move(cx)).await;
+    while !splice.is_over() {
+        let moved = poll_fn(|cx| splice.poll_move(cx)).await;
         let moved = moved.map_err(|broken| match broken {
             Broken::SourceEnded => Failure::BackendGone,
             Broken::Source(error) => Failure::of_connection(&error),
@@ -403,8 +403,8 @@ fn take(
 }
 
 impl Way<'_, '_> {
-    fn passage(&self, left: u64) -> Option<Passage<'_>> {
-        Passage::between(self.backend, self.client, left, &self.worker.pipes)
+    fn splice(&self, left: u64) -> Option<Splice<'_>> {
+        Splice::between(self.backend, self.client, left, &self.worker.pipes)
     }
 
     /// Reads from the backend, unless the client gives up while there is nothing.

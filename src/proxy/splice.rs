@@ -56,7 +56,7 @@ impl Pipes {
     }
 }
 
-/// Which side of a passage ended or broke.
+/// Which side of a splice ended or broke.
 #[derive(Debug)]
 pub(crate) enum Broken {
     /// It has ended before its time.
@@ -67,7 +67,7 @@ pub(crate) enum Broken {
 
 /// The way of one body from a socket to another.
 #[derive(Debug)]
-pub(crate) struct Passage<'a> {
+pub(crate) struct Splice<'a> {
     from: &'a TcpStream,
     to: &'a TcpStream,
     pipes: &'a Pipes,
@@ -79,7 +79,7 @@ pub(crate) struct Passage<'a> {
     left: u64,
 }
 
-impl<'a> Passage<'a> {
+impl<'a> Splice<'a> {
     /// For the next `left` bytes of `from`; none if they are to be copied.
     pub(crate) fn between(
         from: &'a ReadHalf<'_>,
@@ -149,7 +149,7 @@ impl<'a> Passage<'a> {
     }
 }
 
-impl Drop for Passage<'_> {
+impl Drop for Splice<'_> {
     fn drop(&mut self) {
         if let Some(pipe) = self.pipe.take() {
             self.pipes.give(pipe, self.held);
@@ -236,11 +236,11 @@ mod tests {
             let _ = backend.write_all(&vec![b'x'; sent]).await;
         });
         let ((from, _), (_, to)) = (source.split(), sink.split());
-        let mut passage = Passage::between(&from, &to, left, pipes).expect("it is worth a pipe");
+        let mut splice = Splice::between(&from, &to, left, pipes).expect("it is worth a pipe");
         let mut total = 0;
-        while !passage.is_over() {
-            let moved = poll_fn(|cx| match passage.poll_move(cx) {
-                Poll::Pending if passage.held > 0 => Poll::Ready(Ok(0)),
+        while !splice.is_over() {
+            let moved = poll_fn(|cx| match splice.poll_move(cx) {
+                Poll::Pending if splice.held > 0 => Poll::Ready(Ok(0)),
                 moved => moved,
             });
             match moved.await? {
@@ -248,34 +248,34 @@ mod tests {
                 moved => total += moved,
             }
         }
-        drop(passage);
+        drop(splice);
         sending.abort();
         Ok(total)
     }
 
     #[tokio::test]
-    async fn a_passage_takes_its_own_bytes_and_leaves_those_behind_them() {
+    async fn a_splice_takes_its_own_bytes_and_leaves_those_behind_them() {
         let pipes = Pipes::default();
         let ((mut source, mut backend), (mut sink, mut client)) =
             (connection().await, connection().await);
         let (left, behind) = (WORTH, b"HTTP/1.1 200 OK");
         let body: Vec<u8> = (0..left).map(|at| (at % 251) as u8).collect();
         let ((from, _), (_, to)) = (source.split(), sink.split());
-        let mut passage = Passage::between(&from, &to, left, &pipes).expect("it is worth a pipe");
+        let mut splice = Splice::between(&from, &to, left, &pipes).expect("it is worth a pipe");
         let sending = async {
             backend.write_all(&body).await.unwrap();
             backend.write_all(behind).await.unwrap();
         };
         let moving = async {
-            while !passage.is_over() {
-                poll_fn(|cx| passage.poll_move(cx)).await.unwrap();
+            while !splice.is_over() {
+                poll_fn(|cx| splice.poll_move(cx)).await.unwrap();
             }
         };
         let mut received = vec![0; body.len()];
         let (_, _, read) = tokio::join!(sending, moving, client.read_exact(&mut received));
         read.unwrap();
         assert!(received == body, "the bytes came out as others");
-        drop(passage);
+        drop(splice);
         let mut next = vec![0; behind.len()];
         source.read_exact(&mut next).await.unwrap();
         assert_eq!(next, behind);
@@ -304,13 +304,13 @@ mod tests {
         let ((mut source, _backend), (mut sink, _client)) =
             (connection().await, connection().await);
         let ((from, _), (_, to)) = (source.split(), sink.split());
-        assert!(Passage::between(&from, &to, WORTH - 1, &pipes).is_none());
-        let passages: Vec<_> = (0..MOST)
-            .map(|_| Passage::between(&from, &to, WORTH, &pipes))
+        assert!(Splice::between(&from, &to, WORTH - 1, &pipes).is_none());
+        let splices: Vec<_> = (0..MOST)
+            .map(|_| Splice::between(&from, &to, WORTH, &pipes))
             .collect();
-        assert!(passages.iter().all(Option::is_some));
-        assert!(Passage::between(&from, &to, WORTH, &pipes).is_none());
-        drop(passages);
-        assert!(Passage::between(&from, &to, WORTH, &pipes).is_some());
+        assert!(splices.iter().all(Option::is_some));
+        assert!(Splice::between(&from, &to, WORTH, &pipes).is_none());
+        drop(splices);
+        assert!(Splice::between(&from, &to, WORTH, &pipes).is_some());
     }
 }

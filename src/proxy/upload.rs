@@ -11,7 +11,7 @@ use super::buffers::Buffer;
 use super::deadlines::Deadline;
 use super::failure::Failure;
 use super::record::Record;
-use super::splice::{Broken, Passage, Pipes};
+use super::splice::{Broken, Pipes, Splice};
 use super::transfer::write_all;
 use crate::wire::body::BodyKind;
 use crate::wire::http1::{BodyReader, Refusal};
@@ -75,20 +75,21 @@ impl Upload {
         self.reader.is_done()
     }
 
-    /// Sees to room for more behind what is kept, or keeps it no longer.
-    fn make_room(&mut self, inbound: &mut Buffer, record: &Record) {
-        if !inbound.make_room(0) {
+    /// Sees to room for more behind what is kept, or keeps it no longer; tells whether it is now that it is given up.
+    fn make_room(&mut self, inbound: &mut Buffer, record: &Record) -> bool {
+        let full = !inbound.make_room(0);
+        if full {
             self.spent = true;
             self.forget(inbound, record);
         }
+        full
     }
 
-    /// For what is left of a body that is not kept any more: nothing of it is read, and it may be as long as it says.
-    fn passage<'a>(&self, way: &'a Way<'_, '_>) -> Option<Passage<'a>> {
-        let left = self.reader.remaining().filter(|_| self.spent)?;
-        let bounded = self.data.saturating_add(left) > self.most;
-        let passage = || Passage::between(way.client, way.backend, left, way.pipes);
-        (!bounded).then(passage)?
+    /// For what is left of a body that is not kept: nothing of it need be read. As long as it says it was allowed to be
+    /// when its head came.
+    fn splice<'a>(&self, way: &'a Way<'_, '_>) -> Option<Splice<'a>> {
+        let left = self.reader.remaining()?;
+        Splice::between(way.client, way.backend, left, way.pipes)
     }
 
     /// What was kept is not needed again.
@@ -143,10 +144,11 @@ pub(crate) async fn run(
     written.map_err(|_| Cut::Backend)?;
     while !upload.reader.is_done() {
         if upload.prefix == inbound.filled().len() {
-            upload.make_room(inbound, way.record);
-            if let Some(passage) = upload.passage(&way) {
+            if upload.make_room(inbound, way.record)
+                && let Some(splice) = upload.splice(&way)
+            {
                 // Rare enough to have its room elsewhere.
-                return Box::pin(pass(upload, passage, &way)).await;
+                return Box::pin(pass(upload, splice, &way)).await;
             }
             way.waits.set(true);
             let read = poll_fn(|cx| inbound.poll_fill(way.client, cx)).await;
@@ -178,11 +180,11 @@ pub(crate) async fn run(
 }
 
 /// Has the kernel pass on what is left of the body.
-async fn pass(upload: &mut Upload, mut passage: Passage<'_>, way: &Way<'_, '_>) -> Result<(), Cut> {
-    while !passage.is_over() {
+async fn pass(upload: &mut Upload, mut splice: Splice<'_>, way: &Way<'_, '_>) -> Result<(), Cut> {
+    while !splice.is_over() {
         let moved = poll_fn(|cx| {
-            let moved = passage.poll_move(cx);
-            way.waits.set(moved.is_pending() && passage.awaits_source());
+            let moved = splice.poll_move(cx);
+            way.waits.set(moved.is_pending() && splice.awaits_source());
             moved
         });
         let moved = moved.await.map_err(|broken| match broken {
