@@ -1,0 +1,241 @@
+//! One block of fields, read string by string, and written anew where it must be.
+
+use super::{Undecodable, huffman};
+use crate::wire::fields::{is_token_byte, is_value_byte};
+
+/// Of the names that begin with a colon.
+const LONGEST_PSEUDO: usize = b":authority".len();
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Name {
+    pub(super) kind: Kind,
+    pub(super) length: usize,
+    pub(super) malformed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Method,
+    Scheme,
+    Path,
+    Status,
+    /// Another pseudo-header field.
+    Pseudo,
+    Other,
+}
+
+impl Kind {
+    /// What a value of its kind may hold, as far as the connection depends on it.
+    fn allows(self, byte: u8) -> bool {
+        match self {
+            Self::Method => is_token_byte(byte),
+            Self::Scheme | Self::Path | Self::Status | Self::Pseudo => byte.is_ascii(),
+            Self::Other => is_value_byte(byte),
+        }
+    }
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    is_token_byte(byte) && !byte.is_ascii_uppercase()
+}
+
+/// A block, and how far it was read.
+pub(super) struct Block<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    /// Bytes of it that are in `mended`, or something else in their place.
+    copied: usize,
+    mended: &'a mut Vec<u8>,
+}
+
+pub(super) struct Value {
+    pub(super) length: usize,
+    pub(super) malformed: bool,
+    /// So that it would end the connection.
+    pub(super) ends_all: bool,
+}
+
+impl<'a> Block<'a> {
+    /// At its start; what is mended of it goes to `mended`.
+    pub(super) fn new(bytes: &'a [u8], mended: &'a mut Vec<u8>) -> Self {
+        Self {
+            bytes,
+            at: 0,
+            copied: 0,
+            mended,
+        }
+    }
+
+    /// The next byte, which is not taken yet; none at the end.
+    pub(super) fn first(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    /// Where it is read.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    fn byte(&mut self) -> Result<u8, Undecodable> {
+        let byte = *self.bytes.get(self.at).ok_or(Undecodable)?;
+        self.at += 1;
+        Ok(byte)
+    }
+
+    /// A number that begins in the last `bits` of the next byte (RFC 7541, 5.1).
+    pub(super) fn number(&mut self, bits: u32) -> Result<usize, Undecodable> {
+        let full = (1 << bits) - 1;
+        let mut number = usize::from(self.byte()?) & full;
+        if number < full {
+            return Ok(number);
+        }
+        // More than four bytes behind it are more than any length or index has.
+        for shift in [0, 7, 14, 21] {
+            let byte = self.byte()?;
+            number += usize::from(byte & 0x7F) << shift;
+            if byte < 0x80 {
+                return Ok(number);
+            }
+        }
+        Err(Undecodable)
+    }
+
+    /// Gives each byte of a string.
+    fn string(&mut self, mut give: impl FnMut(u8)) -> Result<(), Undecodable> {
+        let coded = self.bytes.get(self.at).is_some_and(|first| *first >= 0x80);
+        let length = self.number(7)?;
+        let string = self.bytes[self.at..].get(..length).ok_or(Undecodable)?;
+        self.at += length;
+        match coded {
+            true => huffman::decode(string, give),
+            false => {
+                string.iter().for_each(|byte| give(*byte));
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn name(&mut self) -> Result<Name, Undecodable> {
+        let (mut start, mut length, mut malformed) = ([0; LONGEST_PSEUDO], 0, false);
+        self.string(|byte| {
+            if let Some(place) = start.get_mut(length) {
+                *place = byte;
+            }
+            length += 1;
+            malformed |= !is_name_byte(byte);
+        })?;
+        let kind = match start.get(..length).unwrap_or_default() {
+            b":method" => Kind::Method,
+            b":scheme" => Kind::Scheme,
+            b":path" => Kind::Path,
+            b":status" => Kind::Status,
+            b":authority" | b":protocol" => Kind::Pseudo,
+            _ => Kind::Other,
+        };
+        Ok(Name {
+            kind,
+            length,
+            malformed: kind == Kind::Other && (malformed || length == 0),
+        })
+    }
+
+    pub(super) fn value(&mut self, of: Kind) -> Result<Value, Undecodable> {
+        let start = self.at;
+        let (mut length, mut fragment, mut allowed) = (0, false, true);
+        self.string(|byte| {
+            length += 1;
+            fragment |= byte == b'#';
+            allowed &= of.allows(byte);
+        })?;
+        let ends_all = match of {
+            Kind::Status => true,
+            Kind::Method => !allowed || length == 0,
+            _ => !allowed,
+        };
+        let malformed = match of {
+            Kind::Path => fragment,
+            Kind::Scheme => !self.is_http(start)?,
+            _ => false,
+        };
+        Ok(Value {
+            length,
+            malformed: malformed || ends_all,
+            ends_all,
+        })
+    }
+
+    /// Whether the string from `start` to here is a scheme of HTTP.
+    fn is_http(&mut self, start: usize) -> Result<bool, Undecodable> {
+        self.at = start;
+        let mut scheme = Vec::new();
+        self.string(|byte| scheme.push(byte.to_ascii_lowercase()))?;
+        Ok(matches!(&scheme[..], b"http" | b"https"))
+    }
+
+    /// Writes the strings from `start` to here anew: a name, if there is one, and a value of this kind. Whether they
+    /// are as long as they were.
+    pub(super) fn mend(
+        &mut self,
+        start: usize,
+        has_name: bool,
+        kind: Kind,
+    ) -> Result<bool, Undecodable> {
+        self.mended
+            .extend_from_slice(&self.bytes[self.copied..start]);
+        self.at = start;
+        let (mut name, mut value) = (Vec::new(), Vec::new());
+        if has_name {
+            self.string(|byte| name.push(byte))?;
+        }
+        self.string(|byte| value.push(byte))?;
+        self.copied = self.at;
+        let length = name.len() + value.len();
+        if has_name && kind == Kind::Other {
+            replace(&mut name, is_name_byte);
+            if name.is_empty() {
+                name.push(b'x');
+                value.pop();
+            }
+        }
+        match kind {
+            Kind::Status => value = b"200".to_vec(),
+            Kind::Method if value.is_empty() => value.push(b'x'),
+            _ => replace(&mut value, |byte| kind.allows(byte)),
+        }
+        if has_name {
+            write(&name, self.mended);
+        }
+        write(&value, self.mended);
+        Ok(name.len() + value.len() == length)
+    }
+
+    /// Copies the rest, if anything was mended.
+    pub(super) fn end(self) {
+        if self.copied > 0 {
+            self.mended.extend_from_slice(&self.bytes[self.copied..]);
+        }
+    }
+}
+
+/// Puts a byte that is allowed in the place of others.
+fn replace(string: &mut [u8], allowed: impl Fn(u8) -> bool) {
+    let wrong = string.iter_mut().filter(|byte| !allowed(**byte));
+    wrong.for_each(|byte| *byte = b'x');
+}
+
+/// Appends a string without a code (RFC 7541, 5.2).
+fn write(string: &[u8], out: &mut Vec<u8>) {
+    let length = string.len();
+    match length.checked_sub(0x7F) {
+        None => out.push(length as u8),
+        Some(mut left) => {
+            out.push(0x7F);
+            while left >= 0x80 {
+                out.push(left as u8 | 0x80);
+                left >>= 7;
+            }
+            out.push(left as u8);
+        }
+    }
+    out.extend_from_slice(string);
+}
