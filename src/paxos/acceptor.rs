@@ -81,6 +81,12 @@ impl Acceptor {
         self.synced
     }
 
+    /// Whether this voter may ask for votes: its log is whole, and of the epoch that it promised in.
+    pub(super) fn is_whole(&self) -> bool {
+        let known = self.synced.map(|synced| synced.epoch);
+        known == Some(self.promised.epoch)
+    }
+
     pub(super) fn log(&self) -> &Log {
         &self.log
     }

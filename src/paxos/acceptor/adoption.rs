@@ -153,16 +153,22 @@ impl Acceptor {
     ) -> PersistId {
         let ballot = Ballot::initial(epoch);
         assert!(
-            self.promised < ballot,
+            self.synced < Some(ballot),
             "enters epoch {} a second time",
             epoch.0
         );
-        self.promised = ballot;
+        assert!(
+            self.promised <= ballot || self.promised.node.is_none(),
+            "enters epoch {} with {} promised",
+            epoch.0,
+            self.promised
+        );
+        self.promised = self.promised.max(ballot);
         self.sync = SyncId(random.draw());
         self.keeps_decided(first, &entries);
         self.journal
             .note_decided(first.plus(entries.len()).previous());
-        self.replace(base, first, entries, out)
+        self.replace(base, first, entries, ballot, out)
     }
 
     /// Makes this log identical with that of the leader of the ballot promised, through the end of `entries`.
@@ -192,7 +198,7 @@ impl Acceptor {
         if let Some(base) = base {
             self.journal.note_decided(base.slot);
         }
-        self.replace(base, first, entries, out)
+        self.replace(base, first, entries, self.promised, out)
     }
 
     /// No decided entry may be lost or changed where the log from `first` on is replaced.
@@ -210,13 +216,13 @@ impl Acceptor {
         }
     }
 
-    /// Replaces the log from `first` on, or whole behind a checkpoint, and stamps it with the ballot promised, in one
-    /// batch.
+    /// Replaces the log from `first` on, or whole behind a checkpoint, and stamps it with `synced`, in one batch.
     fn replace(
         &mut self,
         base: Option<Base>,
         first: Slot,
         mut entries: Vec<Entry>,
+        synced: Ballot,
         out: &mut Outbox,
     ) -> PersistId {
         match base {
@@ -240,13 +246,13 @@ impl Acceptor {
         entries
             .iter()
             .for_each(|entry| self.log.append(entry.clone()));
-        self.synced = Some(self.promised);
+        self.synced = Some(synced);
         self.staging = None;
         let change = LogChange::Adopt {
             base,
             first,
             entries,
-            synced: self.promised,
+            synced,
         };
         let held = self.held();
         self.journal.persist(

@@ -10,7 +10,7 @@ use super::{Replica, State};
 use crate::paxos::acceptor::{Beginning, Collected, Part};
 use crate::paxos::outbox::Outbox;
 use crate::paxos::{
-    Attempt, Ballot, Base, Entry, Epoch, Message, NodeId, Output, Seal, Slot, Succession, Summary,
+    Attempt, Base, Entry, Epoch, Message, NodeId, Output, Seal, Slot, Succession, Summary,
 };
 
 impl Replica {
@@ -189,9 +189,8 @@ impl Replica {
             return;
         }
         let (led, membership, details) = (*led, next.membership(), next.seal.details.clone());
-        assert_eq!(
-            self.acceptor.promised(),
-            Ballot::initial(membership.epoch),
+        assert!(
+            self.acceptor.promised().node.is_none(),
             "an epoch begins with nothing promised in it"
         );
         let member = membership.voters.contains(&self.options.id);

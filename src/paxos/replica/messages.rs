@@ -228,7 +228,7 @@ impl Replica {
     }
 
     fn on_ask(&mut self, from: NodeId, attempt: Attempt, out: &mut Outbox) {
-        let able = self.acceptor.synced().is_some()
+        let able = self.acceptor.is_whole()
             && matches!(self.state, State::Follower { .. })
             && self.is_fellow(from);
         let support = able && self.election.supports(from, self.now);

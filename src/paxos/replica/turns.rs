@@ -94,7 +94,7 @@ impl Replica {
         match &mut self.state {
             State::Entering { .. } => {}
             State::Removed => self.tell_of_epoch(out),
-            State::Follower { .. } if self.acceptor.synced().is_none() => {}
+            State::Follower { .. } if !self.acceptor.is_whole() => {}
             State::Follower { .. } if self.options.membership.voters.len() == 1 => self.stand(out),
             State::Follower { .. }
                 if broken(Bug::Cloudflare2020) && self.election.patient_until() <= now =>
@@ -155,7 +155,7 @@ impl Replica {
     /// Tries to lead, by a ballot above all it knows of. One ballot is tried once: the promise is raised with it, and
     /// survives a restart.
     pub(super) fn stand(&mut self, out: &mut Outbox) {
-        assert!(self.acceptor.synced().is_some(), "a damaged voter stands");
+        assert!(self.acceptor.is_whole(), "a damaged voter stands");
         let (id, membership) = (self.options.id, &self.options.membership);
         let ballot = self
             .election
@@ -250,7 +250,7 @@ impl Replica {
         match &self.state {
             State::Entering { .. } => None,
             State::Removed => Some(self.election.patient_until()),
-            State::Follower { .. } if self.acceptor.synced().is_none() => None,
+            State::Follower { .. } if !self.acceptor.is_whole() => None,
             State::Follower { .. } if self.tells() => Some(self.election.patient_until()),
             State::Follower { .. } => self.election.deadline(&self.options.membership),
             State::Candidate(candidate) => Some(candidate.resend_at.min(candidate.give_up_at)),

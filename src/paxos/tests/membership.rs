@@ -314,3 +314,72 @@ fn who_reaches_no_majority_says_in_which_epoch_it_is() {
         "again and again"
     );
 }
+
+/// The decided log through the Seal of `epoch`, for a voter that has nothing and asks by this name.
+fn way(epoch: Epoch, sync: SyncId, entries: &[Entry]) -> Message {
+    Message::Sealed {
+        epoch,
+        sync,
+        from: Slot(1),
+        through: Slot(entries.len() as u64),
+        first: Slot(1),
+        entries: entries.to_vec(),
+    }
+}
+
+#[test]
+fn a_voter_that_lost_its_way_into_an_epoch_is_brought_there_again() {
+    let initial = |epoch| Ballot::initial(Epoch(epoch));
+    // Its log was damaged, and holds nothing any more; it had entered the second epoch, or the third by a checkpoint.
+    let lost = |promised| Recovered {
+        promised,
+        synced: None,
+        ..Recovered::empty(initial(0))
+    };
+    let first = [sealing(&[1, 4], ballot(1, 2))];
+    let second = [first[0].clone(), sealing(&[1, 5], next(1, 4))];
+    let prepare = |ballot| Message::Prepare { ballot };
+
+    let mut voter = Voter::of(3, lost(initial(1)));
+    assert_eq!(voter.wake_at, None, "it asks for no votes");
+    assert_eq!(
+        voter.gets(2, prepare(ballot(9, 2))),
+        ["to 2: reject 9.2, promised 0.0"]
+    );
+    let sync = voter.sync();
+    assert_eq!(
+        voter.gets(4, way(Epoch(0), sync, &first)),
+        [
+            "persist 1: adopt 0.0, 1: #@1.2 decided 1",
+            "decided 1: #@1.2"
+        ]
+    );
+    assert_eq!(
+        voter.is_told(1),
+        ["entered epoch 1: {NodeId(1), NodeId(4)}"]
+    );
+    assert_eq!(voter.replica.synced(), Some(initial(1)));
+
+    let mut voter = Voter::of(3, lost(initial(2)));
+    let sync = voter.sync();
+    voter.gets(4, way(Epoch(0), sync, &first));
+    voter.is_told(1);
+    voter.does(Input::Connected(NodeId(4)));
+    assert_eq!(voter.replica.membership().epoch, Epoch(1));
+    assert_eq!(voter.wake_at, None, "nor there");
+    let ask = Message::Ask {
+        attempt: Attempt(7),
+    };
+    assert_eq!(voter.gets(4, ask), ["to 4: answer false, promised 0.0"]);
+    assert_eq!(
+        voter.gets(4, prepare(next(9, 4))),
+        ["to 4: reject 9.4, promised 0.0"]
+    );
+    let sync = voter.sync();
+    voter.gets(4, way(Epoch(1), sync, &second));
+    assert_eq!(
+        voter.is_told(2),
+        ["entered epoch 2: {NodeId(1), NodeId(5)}"]
+    );
+    assert_eq!(voter.replica.synced(), Some(initial(2)));
+}
