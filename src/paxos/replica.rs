@@ -8,8 +8,8 @@ use super::learner::Learner;
 use super::outbox::Outbox;
 use super::random::Random;
 use super::{
-    Ballot, Entry, Input, Membership, NodeId, Options, Output, PersistId, Recovered, Role, Slot,
-    Succession, Time,
+    Ballot, Base, Entry, Input, Membership, NodeId, Options, Output, PersistId, Recovered, Role,
+    Slot, Succession, Time,
 };
 
 mod epochs;
@@ -57,6 +57,8 @@ enum State {
         durable: PersistId,
         led: bool,
         next: Succession,
+        /// A checkpoint that has come meanwhile.
+        fetched: Option<(Base, Option<Succession>)>,
     },
     /// It has no vote any more, and only hands over what it knows.
     Removed,

@@ -109,15 +109,20 @@ impl Replica {
 
     /// A checkpoint is at hand. One of a later epoch is decided through the Seals of all epochs before: it alone leads
     /// there. One of this epoch is the beginning of a log to be adopted.
+    ///
+    /// Between two epochs it waits: it is not fetched a second time. (`a_checkpoint_that_comes_between_epochs_counts`)
     pub(super) fn on_fetched(
         &mut self,
         base: Base,
         succession: Option<Succession>,
         out: &mut Outbox,
     ) {
-        let later = succession.filter(|it| it.epoch > self.options.membership.epoch);
-        match (later, &self.state) {
-            (_, State::Entering { .. } | State::Removed) => {}
+        let later = succession
+            .clone()
+            .filter(|it| it.epoch > self.options.membership.epoch);
+        match (later, &mut self.state) {
+            (_, State::Entering { fetched, .. }) => *fetched = Some((base, succession)),
+            (_, State::Removed) => {}
             (None, _) => self.acceptor.fetched(base, &mut self.random),
             (Some(next), _) => {
                 assert!(
@@ -149,7 +154,12 @@ impl Replica {
             .enter(decided, next.epoch, &mut self.random, out);
         let decided = self.acceptor.log().last();
         self.learner.learn(decided, &mut self.acceptor, out);
-        self.state = State::Entering { durable, led, next };
+        self.state = State::Entering {
+            durable,
+            led,
+            next,
+            fetched: None,
+        };
     }
 
     /// A voter that was removed says now and then in which epoch it is: it may be the only one that knows, and one that
@@ -182,13 +192,20 @@ impl Replica {
     /// Begins the next epoch once entering it is durable. The old leader, if it is a member, stands at once: nobody
     /// else knows yet, and all would wait.
     pub(super) fn begin_epoch(&mut self, out: &mut Outbox) {
-        let State::Entering { durable, led, next } = &self.state else {
+        let State::Entering {
+            durable,
+            led,
+            next,
+            fetched,
+        } = &mut self.state
+        else {
             return;
         };
         if !self.acceptor.journal().is_durable(*durable) {
             return;
         }
         let (led, membership, details) = (*led, next.membership(), next.seal.details.clone());
+        let fetched = fetched.take();
         assert!(
             self.acceptor.promised().node.is_none(),
             "an epoch begins with nothing promised in it"
@@ -206,6 +223,9 @@ impl Replica {
         };
         if led && member {
             self.stand(out);
+        }
+        if let Some((base, succession)) = fetched {
+            self.on_fetched(base, succession, out);
         }
     }
 }

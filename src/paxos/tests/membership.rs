@@ -383,3 +383,35 @@ fn a_voter_that_lost_its_way_into_an_epoch_is_brought_there_again() {
     );
     assert_eq!(voter.replica.synced(), Some(initial(2)));
 }
+
+#[test]
+fn a_checkpoint_that_comes_between_epochs_counts() {
+    let mut voter = sealed(&[1, 2, 4]);
+    voter.gets(2, accepted(2));
+    let base = Base {
+        slot: Slot(9),
+        ballot: next(1, 4),
+    };
+    let succession = Some(Succession {
+        epoch: Epoch(1),
+        seal: seal(&[1, 2, 4]),
+    });
+    assert_eq!(voter.does(Input::Fetched { base, succession }), NONE);
+    voter.is_told(5);
+    let heartbeat = Message::Heartbeat {
+        ballot: next(2, 4),
+        round: Round(1),
+        decided: Slot(9),
+    };
+    voter.gets(4, heartbeat);
+    voter.is_told(7);
+    let fetch = Message::Fetch {
+        ballot: next(2, 4),
+        start: Slot(5),
+    };
+    assert_eq!(
+        voter.gets(4, fetch),
+        ["to 4: behind 2.4, 10..9"],
+        "it is at hand"
+    );
+}
