@@ -59,8 +59,9 @@ pub(super) struct Driver<'a> {
     /// Whether it has tried to hand over, as it must.
     aside: bool,
     damaged: bool,
-    /// A peer's checkpoint, until the core adopts it.
-    fetched: Option<Box<Image>>,
+    /// Peers' checkpoints, until the core adopts them: the one it was handed last, and those before it that were handed
+    /// in together with it.
+    fetched: Vec<Image>,
 }
 
 impl<'a> Driver<'a> {
@@ -89,7 +90,7 @@ impl<'a> Driver<'a> {
             crowd: 0,
             full: false,
             aside: false,
-            fetched: None,
+            fetched: Vec::new(),
             damaged,
         };
         driver.show_state();
@@ -126,6 +127,8 @@ impl<'a> Driver<'a> {
             }
             let outputs = self.replica.handle_all(self.now(), inputs);
             self.perform(outputs);
+            // Each has taken the place of the one before.
+            self.fetched.drain(..self.fetched.len().saturating_sub(1));
             self.step_aside();
             if self.damaged && self.replica.synced().is_some() {
                 tracing::info!("a leader has synced the damaged log: this node votes again");
@@ -211,7 +214,7 @@ impl<'a> Driver<'a> {
             }
             Event::Fetched(image) => {
                 let (base, succession) = (image.meta.base(), image.succession.clone());
-                self.fetched = Some(image);
+                self.fetched.push(*image);
                 Input::Fetched { base, succession }
             }
             Event::Fetching => Input::Fetching,
@@ -346,12 +349,13 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// The core has adopted the checkpoint that was fetched last.
+    /// The core has adopted a checkpoint that was fetched.
     fn install(&mut self, adopted: Base) {
-        let image = self.fetched.take();
-        let image = image.filter(|image| image.meta.base() == adopted);
-        let image = image.expect("the core adopts the checkpoint it was handed last");
-        self.applier.install(*image);
+        let mut images = std::mem::take(&mut self.fetched).into_iter();
+        let image = images.find(|image| image.meta.base() == adopted);
+        self.applier
+            .install(image.expect("the core adopts a checkpoint it was handed"));
+        self.fetched = images.collect();
     }
 
     fn answer(&mut self, id: ReadId, slot: Option<u64>) {

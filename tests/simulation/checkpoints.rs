@@ -153,7 +153,7 @@ impl World {
             return;
         };
         let (base, succession) = (meta.base(), image.succession.clone());
-        process.fetched = Some(image);
+        process.fetched.push(image);
         process.reached = base.slot;
         self.note(format_args!("{node} has fetched {}", base.slot));
         let input = Input::Fetched { base, succession };
@@ -163,9 +163,11 @@ impl World {
     /// A voter goes on from the checkpoint that it fetched.
     pub(crate) fn install(&mut self, node: NodeId, adopted: Base) {
         let process = self.process(node);
-        let image = process.fetched.take().expect("it was fetched");
+        let mut images = std::mem::take(&mut process.fetched).into_iter();
+        let image = images.find(|image| image.meta.base() == adopted);
+        let image = image.expect("it was fetched");
+        process.fetched = images.collect();
         let (base, machine) = (image.meta.base(), machine(&image));
-        assert_eq!(base, adopted, "another checkpoint is installed");
         assert!(
             machine.applied() > process.machine.applied(),
             "it goes back"

@@ -63,6 +63,9 @@ impl World {
         for output in process.replica.handle_all(clock, gathered) {
             self.output(node, output);
         }
+        // Each checkpoint of a peer takes the place of the one before.
+        let fetched = &mut self.process(node).fetched;
+        fetched.drain(..fetched.len().saturating_sub(1));
         self.begin_write(node);
         self.is_bounded(node);
     }

@@ -75,11 +75,11 @@ pub(crate) struct Process {
     /// The last slot of which a checkpoint was begun; whether one is on its way.
     pub(crate) checkpoint: u64,
     pub(crate) taking: bool,
-    /// Whether one of a peer is on its way; and one that is here.
+    /// Whether one of a peer is on its way; and those that are here and the core may adopt.
     pub(crate) fetching: bool,
     /// The slot of the last that was fetched: none that begins before its end is fetched again.
     pub(crate) reached: Slot,
-    pub(crate) fetched: Option<Checkpoint>,
+    pub(crate) fetched: Vec<Checkpoint>,
     /// Written, to be kept once the batches before are durable.
     pub(crate) drafts: Vec<(PersistId, Meta)>,
     /// Messages that wait for a batch.
@@ -132,7 +132,7 @@ impl Process {
             taking: false,
             fetching: false,
             reached: Slot::ZERO,
-            fetched: None,
+            fetched: Vec::new(),
             drafts: Vec::new(),
             withheld: VecDeque::new(),
             wake: None,
