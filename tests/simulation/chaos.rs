@@ -206,6 +206,7 @@ impl World {
             .names()
             .into_iter()
             .filter(|name| name.starts_with("log-") || name.starts_with("checkpoint-"))
+            .filter(|name| memory.size(name) > Some(0))
             .collect();
         if names.is_empty() {
             return;

@@ -51,8 +51,10 @@ impl World {
             }
         };
         it.founded = true;
-        // The record of the group is durable once an epoch is entered; the log may be newer.
-        if let Some(entered) = recovered.entered_by() {
+        // The record of the group is durable once an epoch is entered; the log may be newer, or have lost what it knew.
+        if let Some(entered) = recovered.entered_by()
+            && entered.epoch > it.membership.epoch
+        {
             it.membership = entered.membership();
         }
         let membership = it.membership.clone();

@@ -224,18 +224,20 @@ impl Oracle {
             recovered.promised <= whole.promised,
             "voter {node} recovered a promise it never made"
         );
-        if rotten && recovered.synced.is_none() {
+        // One that was damaged before may go on from what a checkpoint sums up that it fetched and did not adopt.
+        let went_on = shadow.synced.is_none() && recovered.decided > shadow.decided;
+        if (rotten || went_on) && recovered.synced.is_none() {
             self.is_real(recovered);
             let shadow = self.shadows.get_mut(&node).expect("one for each voter");
             shadow.synced = None;
             shadow.decided = recovered.decided;
             shadow.start = recovered.start;
             shadow.entries.clone_from(&recovered.entries);
-        } else if whole.is(recovered) {
+        } else if whole.is(recovered, rotten) {
             unsure.iter().for_each(|batch| self.durable(node, batch));
         } else {
             assert!(
-                shadow.is(recovered),
+                shadow.is(recovered, rotten),
                 "voter {node} held {} entries synced {:?} decided {}, recovered {} synced {:?} decided {}",
                 shadow.entries.len(),
                 shadow.synced,
@@ -245,10 +247,12 @@ impl Oracle {
                 recovered.decided
             );
         }
-        self.shadows
-            .get_mut(&node)
-            .expect("one for each voter")
-            .promised = recovered.promised;
+        let shadow = self.shadows.get_mut(&node).expect("one for each voter");
+        shadow.promised = recovered.promised;
+        shadow.decided = match rotten {
+            true => recovered.decided,
+            false => shadow.decided,
+        };
     }
 
     /// A state was read back from a checkpoint of `slot`.

@@ -179,8 +179,13 @@ impl World {
     /// Every voter applies all that is chosen by now.
     fn must_agree(&mut self) {
         let goal = self.oracle.chosen();
-        let bound = self.patience();
         let voters = self.oracle.newest().voters.clone();
+        // Who is in sync and far behind gets a window at a time, beside all that is written meanwhile.
+        let last = |node: &Node| node.process.as_ref().map(|process| process.replica.last());
+        let reached = self.nodes.iter().filter(|node| voters.contains(&node.id));
+        let least = reached.filter_map(last).min().unwrap_or_default();
+        let windows = goal.since(least).div_ceil(self.mix.window_entries as u64);
+        let bound = self.patience() + windows * 2 * self.mix.heartbeat.as_micros() as u64;
         let behind = |node: &Node| {
             node.process
                 .as_ref()

@@ -101,11 +101,13 @@ impl Shadow {
         changed
     }
 
-    /// Whether this is what was recovered, promise aside, and what a checkpoint sums up.
-    pub(crate) fn is(&self, recovered: &Recovered) -> bool {
+    /// Whether this is what was recovered, promise aside, and what a checkpoint sums up. A checkpoint that rotted may
+    /// have been the only one to tell how far it is decided.
+    pub(crate) fn is(&self, recovered: &Recovered, rotten: bool) -> bool {
         // What a checkpoint holds is decided, whatever else was told of it.
         let decided = self.decided.max(recovered.applied);
-        (self.synced, decided) == (recovered.synced, recovered.decided)
+        self.synced == recovered.synced
+            && (decided == recovered.decided || rotten && decided > recovered.decided)
             && self.start <= recovered.start
             && recovered.start <= recovered.applied.next()
             && self

@@ -226,7 +226,8 @@ impl World {
             Event::Resume(node) => self.resume(node),
             Event::Mend(node) => {
                 let sync = self.mix.sync;
-                self.node(node).sync = sync;
+                let it = self.node(node);
+                it.sync = if it.spared { it.sync } else { sync };
                 self.node(node).memory.limit(None);
             }
             Event::Heal => {
