@@ -31,6 +31,10 @@ use guard::{Guarded, Offence, Watch};
 /// Requests under way on one connection.
 const STREAMS: u32 = 100;
 
+/// Requests that were reset before they were taken up, beyond which the h2 crate ends the connection: more than there
+/// are before the guard does.
+const RESET: usize = 256;
+
 /// Bytes of a head's fields as HTTP/2 counts them, beyond which the h2 crate answers itself: 431 without a word of why.
 /// Twice of what a head may have, so that all but the grossest are told, and logged, as over HTTP/1.
 const MOST_FIELDS: u32 = 2 * MAX_HEAD as u32;
@@ -122,7 +126,9 @@ fn builder() -> Builder {
     builder
         .enable_connect_protocol()
         .max_concurrent_streams(STREAMS)
-        .max_pending_accept_reset_streams(STREAMS as usize)
+        .max_pending_accept_reset_streams(RESET)
+        // The guard counts them, and forgets them in time.
+        .max_local_error_reset_streams(None)
         .max_header_list_size(MOST_FIELDS)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)

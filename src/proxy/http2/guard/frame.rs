@@ -66,13 +66,47 @@ pub(super) fn write(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload
 
 /// Appends the frames of a block of fields.
 pub(super) fn write_block(out: &mut Vec<u8>, ends_stream: bool, stream: u32, block: &[u8]) {
-    let mut pieces = block.chunks(MOST).peekable();
+    write_pieces(out, ends_stream, stream, block, |end| end);
+}
+
+/// Appends the frames of a block of these fields, which is malformed. Where one ends and another follows, a field goes
+/// on: the h2 crate ends the connection for a malformed block that might have ended there.
+pub(super) fn write_malformed(out: &mut Vec<u8>, ends_stream: bool, stream: u32, fields: &[&[u8]]) {
+    let ends = fields.iter().scan(0, |end, field| {
+        *end += field.len();
+        Some(*end)
+    });
+    let ends: Vec<usize> = ends.collect();
+    let within = |end| match ends.binary_search(&end) {
+        // Whatever changes a table takes two bytes, but for what says how large that is.
+        Ok(_) => end - 1,
+        Err(_) => end,
+    };
+    write_pieces(out, ends_stream, stream, &fields.concat(), within);
+}
+
+/// Appends the frames of a block, each but the last as long as it may be, or as `shorten` would have it.
+fn write_pieces(
+    out: &mut Vec<u8>,
+    ends_stream: bool,
+    stream: u32,
+    block: &[u8],
+    shorten: impl Fn(usize) -> usize,
+) {
     let (mut kind, mut flags) = (HEADERS, if ends_stream { END_STREAM } else { 0 });
-    while let Some(piece) = pieces.next() {
-        if pieces.peek().is_none() {
+    let mut at = 0;
+    loop {
+        let end = match block.len() - at {
+            0..=MOST => block.len(),
+            _ => shorten(at + MOST),
+        };
+        if end == block.len() {
             flags |= END_HEADERS;
         }
-        write(out, kind, flags, stream, piece);
-        (kind, flags) = (CONTINUATION, 0);
+        write(out, kind, flags, stream, &block[at..end]);
+        if end == block.len() {
+            return;
+        }
+        (at, kind, flags) = (end, CONTINUATION, 0);
     }
 }

@@ -2,10 +2,10 @@
 //! given on to it, or something else in its place.
 //!
 //! The crate ends the connection for what concerns one stream only, where RFC 9113 would have that stream reset. In its
-//! place it is given what makes it do so: for fields that none may have (8.1.1) the same block with others of their
-//! size and one more that belongs to a connection (8.2.2); for a window that is opened by nothing (6.9) a stream that
-//! depends on itself. For what comes behind the end of a stream (5.1) the client is told from here, and the crate hears
-//! that the stream was reset; with HEADERS there, which it has to decode, it gets a reason to say so once more.
+//! place it is given what makes it do so: for fields that none may have (8.1.1) what of their block changes its table,
+//! and a field that belongs to a connection (8.2.2); for a window that is opened by nothing (6.9) a stream that depends
+//! on itself. For what comes behind the end of a stream (5.1) the client is told from here, and the crate hears that
+//! the stream was reset; with HEADERS there, which it has to decode, it gets a reason to say so once more.
 
 use std::time::Instant;
 
@@ -15,14 +15,16 @@ use super::Offence;
 use super::frame::{self, *};
 use super::meter::Meter;
 use super::streams::{Place, Streams};
-use crate::wire::http2::hpack::{Fields, Found};
+use crate::wire::http2::hpack::{self, Fields, Found};
 
 /// The preface in front of the first frame.
 const PREFACE: usize = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len();
 
-/// CONTINUATION frames of one block beyond which it has no end: the most that a head may be fits, in frames that are a
-/// little less than full.
-const CONTINUATIONS: usize = 10;
+/// CONTINUATION frames of one block beyond which it has no end: there are those who send small ones.
+const CONTINUATIONS: usize = 64;
+
+/// Bytes of a block beyond which it has no end: what fits into as many frames as the h2 crate takes.
+const BLOCK: usize = 11 * MOST;
 
 /// Bytes for the client that wait for it to read, beyond which it only provokes them.
 const UNREAD: usize = 16 * 1024;
@@ -103,8 +105,11 @@ impl Intake {
 
     /// This frame was written to the client, a reset with this code.
     pub(super) fn sent(&mut self, head: Head, code: u32) {
+        let again = head.kind == RST_STREAM && self.streams.is_gone(head.stream);
         self.streams.sent(head);
-        self.meter.sent(head, code);
+        if !again {
+            self.meter.sent(head, code);
+        }
     }
 
     /// Reads what is on its way to the h2 crate.
@@ -224,6 +229,7 @@ impl Intake {
         }
         write_reset(&mut self.own, head.stream, Reason::STREAM_CLOSED);
         self.meter.provoke();
+        self.streams.reset(head.stream);
         Ok(())
     }
 
@@ -248,24 +254,25 @@ impl Intake {
             }
             Place::Closed | Place::Nowhere => false,
         };
+        let several = head.length < frames.len() - HEAD;
+        if !malformed && several {
+            // The crate takes as few as there have to be.
+            let ends = head.has(END_STREAM);
+            frame::write_block(&mut self.instead, ends, head.stream, block);
+        }
         if !malformed {
-            return Ok(false);
+            return Ok(several);
         }
         match place {
             Place::Gone => {}
             Place::Over => self.refuse(head)?,
             _ => self.malformed += 1,
         }
-        if mended.is_empty() {
-            mended.extend_from_slice(block);
-        }
-        mended.extend_from_slice(MALFORMED);
-        frame::write_block(
-            &mut self.instead,
-            head.has(END_STREAM),
-            head.stream,
-            &mended,
-        );
+        let block = if mended.is_empty() { block } else { &mended };
+        let mut fields = hpack::remembered(block);
+        fields.push(MALFORMED);
+        let ends = head.has(END_STREAM);
+        frame::write_malformed(&mut self.instead, ends, head.stream, &fields);
         Ok(true)
     }
 }
@@ -277,7 +284,7 @@ fn write_reset(out: &mut Vec<u8>, stream: u32, reason: Reason) {
 
 /// The length of the frames of the block that begins here; none if they have not all come.
 fn block_length(bytes: &[u8]) -> Result<Option<usize>, Offence> {
-    let (mut end, mut first) = (0, None);
+    let (mut end, mut first, mut block) = (0, None, 0);
     for _ in 0..=CONTINUATIONS + 1 {
         let Some(head) = Head::read(&bytes[end..]) else {
             return Ok(None);
@@ -290,6 +297,10 @@ fn block_length(bytes: &[u8]) -> Result<Option<usize>, Offence> {
             return Err(Offence::FrameSize);
         }
         end += HEAD + head.length;
+        block += head.length;
+        if block > BLOCK {
+            break;
+        }
         if bytes.len() < end {
             return Ok(None);
         }

@@ -37,7 +37,7 @@ pub(super) struct Streams {
     /// Those whose request has ended.
     ended: Recent,
     /// Those that the client has reset.
-    reset: Recent,
+    taken_back: Recent,
     /// Those whose answer has ended.
     answered: Recent,
     /// Those that this side has reset.
@@ -60,7 +60,7 @@ impl Streams {
                 true => Place::Gone,
                 false => Place::Within,
             },
-            _ if self.reset.contains(stream) => Place::Over,
+            _ if self.taken_back.contains(stream) => Place::Over,
             _ if !self.ended.contains(stream) => Place::Nowhere,
             _ if self.answered.contains(stream) => Place::Closed,
             _ => Place::Over,
@@ -73,7 +73,7 @@ impl Streams {
         let stream = head.stream;
         if head.kind == RST_STREAM {
             self.unended.retain(|unended| *unended != stream);
-            self.reset.add(stream);
+            self.taken_back.add(stream);
             return;
         }
         match (place, head.has(END_STREAM)) {
@@ -95,12 +95,24 @@ impl Streams {
         }
     }
 
+    /// Whether this side has reset it.
+    pub(super) fn is_gone(&self, stream: u32) -> bool {
+        self.gone.contains(stream)
+    }
+
     /// Follows a frame of this side.
     pub(super) fn sent(&mut self, head: Head) {
         match head.kind {
             DATA | HEADERS if head.has(END_STREAM) => self.answered.add(head.stream),
-            RST_STREAM => self.gone.add(head.stream),
+            RST_STREAM => self.reset(head.stream),
             _ => {}
+        }
+    }
+
+    /// This side resets it.
+    pub(super) fn reset(&mut self, stream: u32) {
+        if !self.gone.contains(stream) {
+            self.gone.add(stream);
         }
     }
 }

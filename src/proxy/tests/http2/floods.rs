@@ -138,13 +138,41 @@ fn all_that_a_client_asks_may_be_taken_back_at_once_and_no_backend_hears_of_it()
     let proxy = Harness::to(&[backend.address]);
     let mut raw = Raw::connect(&proxy);
     let taken_back = |n| joined(&[get(n), frame(RST_STREAM, 0, n, [0, 0, 0, 8])]);
-    let mut all: Vec<_> = (0..100).map(|n| taken_back(2 * n + 1)).collect();
-    all.push(get(201));
+    let mut all: Vec<_> = (0..199).map(|n| taken_back(2 * n + 1)).collect();
+    all.push(get(399));
     raw.send(joined(&all));
     assert_eq!(raw.outcome(), Outcome::Status(200));
     assert_eq!(backend.connections(), 1);
     let listener = proxy.metrics.listener();
-    assert_eq!(listener.refusals("http2_taken_back"), 100);
+    assert_eq!(listener.refusals("http2_taken_back"), 199);
+}
+
+#[test]
+fn a_connection_outlives_any_number_of_malformed_messages_among_others() {
+    let backend = Scripted::named("hello");
+    let proxy = Harness::to(&[backend.address]);
+    let mut raw = Raw::connect(&proxy);
+    let malformed = |n| {
+        let fields = joined(&[get_block(), block(&[("connection", "close")])]);
+        frame(HEADERS, END_STREAM | END_HEADERS, n, fields)
+    };
+    let (mut answers, mut resets) = (0, 0);
+    for n in 0..120 {
+        let first = 60 * n + 1;
+        let some = (0..10).map(|m| first + 6 * m);
+        let some: Vec<_> = some
+            .flat_map(|n| [malformed(n), get(n + 2), get(n + 4)])
+            .collect();
+        raw.send(joined(&some));
+        while answers < 20 * (n + 1) || resets < 10 * (n + 1) {
+            match raw.outcome() {
+                Outcome::Status(200) => answers += 1,
+                Outcome::Reset(1) => resets += 1,
+                other => panic!("{other:?} behind {resets} malformed messages"),
+            }
+        }
+    }
+    assert_eq!(resets, 1_200);
 }
 
 #[test]

@@ -260,6 +260,86 @@ fn an_error_of_one_stream_leaves_the_others() {
 }
 
 #[test]
+fn a_malformed_head_resets_its_stream_wherever_its_block_is_parted() {
+    let (_backend, proxy) = unanswered();
+    let metrics = proxy.metrics.backend("web", "b1");
+    let mut raw = Raw::connect(&proxy);
+    raw.send(get(1));
+    wait_until(|| metrics.in_flight() == 1);
+    let mut stream = 1;
+    for field in [
+        literal("connection", "close"),
+        remembered("transfer-encoding", "chunked"),
+        literal("te", "gzip"),
+        literal(":path", "/"),
+        joined(&[literal("a", "b"), literal(":protocol", "c")]),
+        literal("Upper", "case"),
+    ] {
+        let parts = [get_block(), field, literal("x", "y")];
+        let block = joined(&parts);
+        for at in 1..block.len() {
+            stream += 2;
+            let first = frame(HEADERS, END_STREAM, stream, &block[..at]);
+            let second = frame(CONTINUATION, END_HEADERS, stream, &block[at..]);
+            raw.send(joined(&[first, second]));
+            let reset = Some((stream, PROTOCOL_ERROR));
+            assert_eq!(reset_or_pong(&mut raw), reset, "{at} of {parts:?}");
+            // As few as are no flood.
+            if stream > 300 {
+                drop(raw);
+                wait_until(|| metrics.in_flight() == 0);
+                raw = Raw::connect(&proxy);
+                raw.send(get(1));
+                wait_until(|| metrics.in_flight() == 1);
+                stream = 1;
+            }
+        }
+    }
+    assert_eq!(metrics.in_flight(), 1, "no backend heard of them");
+}
+
+#[test]
+fn a_head_in_small_frames_is_served() {
+    let backend = Scripted::named("hello");
+    let proxy = Harness::to(&[backend.address]);
+    let mut raw = Raw::connect(&proxy);
+    let block = get_block();
+    let mut frames = vec![frame(HEADERS, END_STREAM, 1, &block[..1])];
+    frames.extend(
+        block[1..]
+            .iter()
+            .map(|byte| frame(CONTINUATION, 0, 1, [*byte])),
+    );
+    frames.push(frame(CONTINUATION, END_HEADERS, 1, []));
+    assert!(frames.len() > 11);
+    raw.send(joined(&frames));
+    assert_eq!(raw.outcome(), Status(200));
+}
+
+#[test]
+fn a_field_behind_the_end_of_a_stream_is_remembered_and_refused_once() {
+    let (_backend, proxy) = unanswered();
+    let mut raw = Raw::connect(&proxy);
+    let field = joined(&[get_block(), remembered("x", "y")]);
+    raw.send(joined(&[
+        get(1),
+        frame(HEADERS, END_STREAM | END_HEADERS, 1, field),
+    ]));
+    assert_eq!(reset_or_pong(&mut raw), Some((1, STREAM_CLOSED)));
+    raw.send(frame(
+        HEADERS,
+        END_STREAM | END_HEADERS,
+        3,
+        joined(&[get_block(), vec![0xBE]]),
+    ));
+    raw.send(frame(PING, 0, 0, [0; 8]));
+    while let Some((stream, _)) = reset_or_pong(&mut raw) {
+        assert_eq!(stream, 1);
+    }
+    proxy.wait_for_in_flight("b1");
+}
+
+#[test]
 fn data_behind_the_end_of_a_stream_is_given_back_to_the_connections_window() {
     let (_backend, proxy) = unanswered();
     let mut raw = Raw::connect(&proxy);

@@ -1,10 +1,13 @@
 //! One block of fields, read string by string, and written anew where it must be.
 
-use super::{Undecodable, huffman};
+use super::{NOT_REMEMBERED, REMEMBERED, TABLE, Undecodable, huffman};
 use crate::wire::fields::{is_token_byte, is_value_byte};
 
-/// Of the names that begin with a colon.
-const LONGEST_PSEUDO: usize = b":authority".len();
+/// Of the names that are known.
+const LONGEST_KNOWN: usize = b"transfer-encoding".len();
+
+/// Bytes of a name that the h2 crate takes for one.
+const LONGEST: usize = (1 << 16) - 1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Name {
@@ -19,18 +22,30 @@ pub(super) enum Kind {
     Scheme,
     Path,
     Status,
-    /// Another pseudo-header field.
-    Pseudo,
+    Authority,
+    Protocol,
+    /// Of a connection, which no message has (RFC 9113, 8.2.2).
+    Connection,
+    /// The one of them that a message may have, with this value alone.
+    Te,
     Other,
 }
 
 impl Kind {
+    /// A bit for each pseudo-header field; none for other fields.
+    pub(super) fn pseudo(self) -> u8 {
+        match self {
+            Self::Connection | Self::Te | Self::Other => 0,
+            kind => 1 << kind as u8,
+        }
+    }
+
     /// What a value of its kind may hold, as far as the connection depends on it.
     fn allows(self, byte: u8) -> bool {
         match self {
             Self::Method => is_token_byte(byte),
-            Self::Scheme | Self::Path | Self::Status | Self::Pseudo => byte.is_ascii(),
-            Self::Other => is_value_byte(byte),
+            Self::Connection | Self::Te | Self::Other => is_value_byte(byte),
+            _ => byte.is_ascii(),
         }
     }
 }
@@ -116,7 +131,7 @@ impl<'a> Block<'a> {
     }
 
     pub(super) fn name(&mut self) -> Result<Name, Undecodable> {
-        let (mut start, mut length, mut malformed) = ([0; LONGEST_PSEUDO], 0, false);
+        let (mut start, mut length, mut malformed) = ([0; LONGEST_KNOWN], 0, false);
         self.string(|byte| {
             if let Some(place) = start.get_mut(length) {
                 *place = byte;
@@ -129,13 +144,18 @@ impl<'a> Block<'a> {
             b":scheme" => Kind::Scheme,
             b":path" => Kind::Path,
             b":status" => Kind::Status,
-            b":authority" | b":protocol" => Kind::Pseudo,
+            b":authority" => Kind::Authority,
+            b":protocol" => Kind::Protocol,
+            b"connection" | b"keep-alive" | b"proxy-connection" | b"transfer-encoding"
+            | b"upgrade" => Kind::Connection,
+            b"te" => Kind::Te,
             _ => Kind::Other,
         };
+        malformed |= !(1..=LONGEST).contains(&length);
         Ok(Name {
             kind,
             length,
-            malformed: kind == Kind::Other && (malformed || length == 0),
+            malformed: kind == Kind::Other && malformed,
         })
     }
 
@@ -154,7 +174,12 @@ impl<'a> Block<'a> {
         };
         let malformed = match of {
             Kind::Path => fragment,
-            Kind::Scheme => !self.is_http(start)?,
+            Kind::Scheme => {
+                let scheme = self.again(start)?.to_ascii_lowercase();
+                !matches!(&scheme[..], b"http" | b"https")
+            }
+            Kind::Connection => true,
+            Kind::Te => self.again(start)? != b"trailers",
             _ => false,
         };
         Ok(Value {
@@ -164,12 +189,12 @@ impl<'a> Block<'a> {
         })
     }
 
-    /// Whether the string from `start` to here is a scheme of HTTP.
-    fn is_http(&mut self, start: usize) -> Result<bool, Undecodable> {
+    /// The string from `start` to here.
+    fn again(&mut self, start: usize) -> Result<Vec<u8>, Undecodable> {
         self.at = start;
-        let mut scheme = Vec::new();
-        self.string(|byte| scheme.push(byte.to_ascii_lowercase()))?;
-        Ok(matches!(&scheme[..], b"http" | b"https"))
+        let mut text = Vec::new();
+        self.string(|byte| text.push(byte))?;
+        Ok(text)
     }
 
     /// Writes the strings from `start` to here anew: a name, if there is one, and a value of this kind. Whether they
@@ -189,7 +214,13 @@ impl<'a> Block<'a> {
         }
         self.string(|byte| value.push(byte))?;
         self.copied = self.at;
-        let length = name.len() + value.len();
+        let mut length = name.len() + value.len();
+        if length > TABLE {
+            // What is larger than the table leaves it empty, as does whatever else is.
+            length = TABLE;
+            name.truncate(1);
+            value.resize(TABLE - name.len(), b'x');
+        }
         if has_name && kind == Kind::Other {
             replace(&mut name, is_name_byte);
             if name.is_empty() {
@@ -207,6 +238,32 @@ impl<'a> Block<'a> {
         }
         write(&value, self.mended);
         Ok(name.len() + value.len() == length)
+    }
+
+    /// Passes over the next field, whatever it says.
+    pub(super) fn pass_field(&mut self) -> Result<(), Undecodable> {
+        let (bits, has_value) = match self.first() {
+            Some(0x80..) => (7, false),
+            Some(0x40..) => (REMEMBERED, true),
+            Some(0x20..) => (5, false),
+            _ => (NOT_REMEMBERED, true),
+        };
+        if self.number(bits)? == 0 && has_value {
+            self.pass_string()?;
+        }
+        if has_value {
+            self.pass_string()?;
+        }
+        Ok(())
+    }
+
+    fn pass_string(&mut self) -> Result<(), Undecodable> {
+        let length = self.number(7)?;
+        self.at += length;
+        match self.at <= self.bytes.len() {
+            true => Ok(()),
+            false => Err(Undecodable),
+        }
     }
 
     /// Copies the rest, if anything was mended.

@@ -4,7 +4,9 @@
 //! That crate decodes a block and drops pseudo-header fields of trailers and the fragment of a path, both of which make
 //! a message malformed (RFC 9113, 8.1 and 8.3.1). And it ends the connection for a name or a value that none may be
 //! (8.2.1), which is malformed likewise, and concerns its stream alone: that is told of, and the block is written anew
-//! with bytes that are allowed in the place of those that are not. What the table holds stays as large as it was.
+//! with bytes that are allowed in the place of those that are not. What the table holds stays as large as it was. What
+//! else it finds malformed (8.2.2 and 8.3) it forgets, or ends the connection for, where a block comes in several
+//! frames: so that is found here, too.
 //!
 //! Here nothing is kept of the fields but what finds these: the sizes in the table of those that were sent before, and
 //! what kind they are of.
@@ -36,6 +38,9 @@ const STATIC: [u8; 61] = [
     12, 6, 4, 4, 6, 7, 4, 4, 8, 17, 13, 8, 19, 13, 4, 8, 12, 18, 19, 5, 7, 7, 11, 6, 10, 25, 17, 10, 4, 3, 16,
 ];
 
+/// Where it has that name, counted from 0.
+const TRANSFER_ENCODING: usize = 56;
+
 /// The block cannot be decoded, and neither can any behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Undecodable;
@@ -46,8 +51,24 @@ pub struct Found {
     /// A pseudo-header field.
     pub pseudo: bool,
     /// What no message has: a name or a value that no field has, a path with a fragment behind it, a scheme that is
-    /// none of HTTP.
+    /// none of HTTP, a field of a connection, a pseudo-header field twice or behind other fields.
     pub malformed: bool,
+}
+
+/// Of a block that was read, the fields that change the table, as they are written.
+pub fn remembered(block: &[u8]) -> Vec<&[u8]> {
+    let (mut fields, mut none) = (Vec::new(), Vec::new());
+    let mut reader = Block::new(block, &mut none);
+    while let Some(first) = reader.first() {
+        let start = reader.at();
+        if reader.pass_field().is_err() {
+            break;
+        }
+        if matches!(first, 0x20..0x80) {
+            fields.push(&block[start..reader.at()]);
+        }
+    }
+    fields
 }
 
 /// The fields of one connection, read along.
@@ -77,7 +98,7 @@ impl Fields {
     pub fn read(&mut self, block: &[u8], mended: &mut Vec<u8>) -> Result<Found, Undecodable> {
         let mut block = Block::new(block, mended);
         let mut found = Found::default();
-        let mut begun = false;
+        let (mut begun, mut pseudo, mut other) = (false, 0, false);
         while let Some(first) = block.first() {
             let entry = match first {
                 0x80.. => self.entry(block.number(7)?)?,
@@ -94,9 +115,16 @@ impl Fields {
                 _ => self.literal(&mut block, NOT_REMEMBERED)?,
             };
             begun = true;
-            found.pseudo |= entry.name.kind != Kind::Other;
             found.malformed |= entry.malformed;
+            match entry.name.kind.pseudo() {
+                0 => other = true,
+                bit => {
+                    found.malformed |= other || pseudo & bit != 0;
+                    pseudo |= bit;
+                }
+            }
         }
+        found.pseudo = pseudo != 0;
         block.end();
         Ok(found)
     }
@@ -113,7 +141,8 @@ impl Fields {
             3 | 4 => Kind::Path,
             5 | 6 => Kind::Scheme,
             7..14 => Kind::Status,
-            0 => Kind::Pseudo,
+            0 => Kind::Authority,
+            TRANSFER_ENCODING => Kind::Connection,
             _ => Kind::Other,
         };
         let length = usize::from(*length);
@@ -124,7 +153,7 @@ impl Fields {
                 malformed: false,
             },
             size: 0,
-            malformed: false,
+            malformed: kind == Kind::Connection,
         })
     }
 

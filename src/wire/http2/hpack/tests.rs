@@ -234,6 +234,121 @@ fn a_scheme_is_one_of_http() {
     }
 }
 
+#[test]
+fn what_belongs_to_a_connection_is_malformed_in_any_guise() {
+    let names = [
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    for name in names {
+        let mut fields = Fields::default();
+        for block in [
+            literal(0, name, "x"),
+            literal(0x40, name, ""),
+            vec![0xbe],
+            vec![0x0f, 0x2f, 1, b'x'],
+        ] {
+            assert_eq!(read(&mut fields, &block), Ok(MALFORMED), "{name}");
+        }
+    }
+    for (value, expected) in [
+        ("trailers", NONE),
+        ("Trailers", MALFORMED),
+        ("gzip", MALFORMED),
+        ("trailers, gzip", MALFORMED),
+        ("", MALFORMED),
+    ] {
+        let te = literal(0, "te", value);
+        assert_eq!(read(&mut Fields::default(), &te), Ok(expected), "{value}");
+    }
+    let by_index = [0x0f, 0x2a, 7, b'c', b'h', b'u', b'n', b'k', b'e', b'd'];
+    for block in [&[0xb9][..], &by_index] {
+        assert_eq!(read(&mut Fields::default(), block), Ok(MALFORMED));
+    }
+    for name in ["connections", "te-", "upgrade-insecure-requests"] {
+        assert_eq!(
+            read(&mut Fields::default(), &literal(0, name, "1")),
+            Ok(NONE)
+        );
+    }
+}
+
+#[test]
+fn a_pseudo_header_field_comes_once_and_in_front_of_the_others() {
+    for (block, expected) in [
+        (&[0x82, 0x84, 0x86, 0x41, 1, b'x', 0x90][..], PSEUDO),
+        (&[0x82, 0x83], BOTH),
+        (&[0x84, 0x04, 1, b'/'], BOTH),
+        (&[0x86, 0x87], BOTH),
+        (&[0x41, 1, b'x', 0x01, 1, b'y'], BOTH),
+        (&[0x82, 0x90, 0x84], BOTH),
+        (&[0x90, 0x82], BOTH),
+        (&[0x88], PSEUDO),
+    ] {
+        let found = read(&mut Fields::default(), block);
+        assert_eq!(found, Ok(expected), "{block:x?}");
+    }
+    let twice = literal(0, ":protocol", "a").repeat(2);
+    assert_eq!(read(&mut Fields::default(), &twice), Ok(BOTH));
+}
+
+#[test]
+fn what_changes_the_table_is_told_apart() {
+    let (kept, large) = (literal(0x40, "a", "b"), "v".repeat(100));
+    let block = [
+        &[0x20, 0x3f, 0xe1, 0x1f, 0x82][..],
+        &literal(0, "c", "d"),
+        &kept,
+        &[0x41, 0x81, 0x1f, 0x10, 1, b'e', 0, 0xbe, 0x44, 100],
+        large.as_bytes(),
+        &[0x0f, 0x2f, 1, b'f'],
+    ]
+    .concat();
+    let path = [&[0x44, 100], large.as_bytes()].concat();
+    let expected: [&[u8]; 5] = [
+        &[0x20],
+        &[0x3f, 0xe1, 0x1f],
+        &kept,
+        &[0x41, 0x81, 0x1f],
+        &path,
+    ];
+    assert_eq!(remembered(&block), expected);
+    assert!(read(&mut Fields::default(), &block).is_ok());
+}
+
+#[test]
+fn what_is_larger_than_the_table_leaves_it_empty_as_small_as_it_may_be() {
+    let number = |n: usize| {
+        let left = n - 127;
+        [
+            127,
+            left as u8 | 0x80,
+            (left >> 7) as u8 | 0x80,
+            (left >> 14) as u8,
+        ]
+    };
+    let text = |byte: u8, n: usize| [&number(n)[..], &vec![byte; n]].concat();
+    for block in [
+        [&[0x40][..], &text(b'n', 1 << 16), &[0]].concat(),
+        [&[0x40, 1, b'a'][..], &text(0, 20_000)].concat(),
+        [&[0x44][..], &text(0xFF, 20_000)].concat(),
+    ] {
+        let all = [&literal(0x40, "a", "b")[..], &block].concat();
+        let (mut fields, mut mended) = (Fields::default(), Vec::new());
+        assert!(fields.read(&all, &mut mended).unwrap().malformed);
+        assert!(mended.len() < TABLE + 50, "{}", mended.len());
+        assert_eq!((fields.table.len(), fields.size), (0, 0));
+        let mut again = Fields::default();
+        assert!(read(&mut again, &mended).is_ok());
+        assert_eq!((again.table.len(), again.size), (0, 0));
+    }
+    let fits = [&[0][..], &text(b'n', (1 << 16) - 1), &[0]].concat();
+    assert_eq!(read(&mut Fields::default(), &fits), Ok(NONE));
+}
+
 /// Blocks of pieces that may follow each other, most of them well-formed.
 fn blocks() -> impl Strategy<Value = Vec<Vec<u8>>> {
     let text = prop_oneof![

@@ -49,6 +49,7 @@ fn frames_that_are_looked_at_are_held_back_until_they_are_whole() {
     ]
     .concat();
     for (bytes, from) in [
+        (frame(HEADERS, END_HEADERS, 1, GET), 0),
         (request, 0),
         (frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]), 0),
         (frame(SETTINGS, 0, 0, &[0, 5, 0, 0, 64, 0]), 0),
@@ -67,7 +68,12 @@ fn frames_that_are_looked_at_are_held_back_until_they_are_whole() {
             assert_eq!(share, Ok(expected), "{end} of {bytes:?}");
         }
         assert_eq!(intake.begun(true), Some(1));
-        assert_eq!(all(&mut intake, &bytes), Ok(bytes));
+        let whole = match bytes[KIND] {
+            // Of several frames, one is made.
+            HEADERS => frame(HEADERS, bytes[KIND + 1] | END_HEADERS, 1, GET),
+            _ => bytes.clone(),
+        };
+        assert_eq!(all(&mut intake, &bytes), Ok(whole));
     }
 }
 
@@ -117,9 +123,13 @@ fn what_comes_behind_the_end_of_a_stream_is_answered_from_here() {
 
     let mut intake = behind(&over());
     let trailers = all(&mut intake, &frame(HEADERS, END_HEADERS, 1, GET));
-    let malformed = frame(HEADERS, END_HEADERS, 1, &[GET, MALFORMED].concat());
+    let malformed = frame(HEADERS, END_HEADERS, 1, MALFORMED);
     assert_eq!(trailers, Ok(malformed));
     assert_eq!(intake.own, answer);
+    let provoked = format!("{:?}", intake.meter);
+    let once_more = frame(RST_STREAM, 0, 1, &[0, 0, 0, 1]);
+    intake.sent(Head::read(&once_more).unwrap(), 1);
+    assert_eq!(format!("{:?}", intake.meter), provoked, "it counts once");
 
     let mut intake = behind(&over());
     let answered = frame(HEADERS, END_STREAM, 1, &[]);
@@ -152,53 +162,69 @@ fn a_window_that_is_opened_by_nothing_becomes_a_stream_that_depends_on_itself() 
 
 #[test]
 fn a_malformed_block_goes_on_as_one_that_resets_its_stream() {
-    let path = [0x04, 2, b'/', b'#'];
-    let malformed = |block: &[u8]| {
-        let block = [block, MALFORMED].concat();
-        frame(HEADERS, END_HEADERS | END_STREAM, 1, &block)
-    };
     let ends = END_HEADERS | END_STREAM;
-    let padded = [&[2][..], &path, &[0; 2]].concat();
-    let on_itself = [&[0x80, 0, 0, 1, 9], GET].concat();
-    let large = [&[0, 0x7F, 0xA1, 0x9B, 1][..], &[b'A'; 20_000], &[0]].concat();
-    let mut mended = large.clone();
-    mended[5..20_005].fill(b'x');
-    mended.extend_from_slice(MALFORMED);
-    let in_pieces = |block: &[u8], at: usize| {
+    // The one field is remembered, the other is not.
+    let remembered = [0x44, 1, b'/'];
+    let block = [&remembered[..], &[0x04, 2, b'/', b'#']].concat();
+    let malformed = |block: &[u8]| frame(HEADERS, ends, 1, &[block, MALFORMED].concat());
+    let padded = [&[2][..], &block, &[0; 2]].concat();
+    let on_itself = [&[0x80, 0, 0, 1, 9], GET, &remembered].concat();
+    let in_pieces = |at: usize| {
         [
             frame(HEADERS, END_STREAM, 1, &block[..at]),
             frame(CONTINUATION, END_HEADERS, 1, &block[at..]),
         ]
         .concat()
     };
-    for (bytes, expected) in [
-        (frame(HEADERS, ends, 1, &path), malformed(&path)),
-        (frame(HEADERS, ends | PADDED, 1, &padded), malformed(&path)),
-        (
-            frame(HEADERS, ends | WITH_PRIORITY, 1, &on_itself),
-            malformed(GET),
-        ),
-        (in_pieces(&path, 3), malformed(&path)),
-        (in_pieces(&large, 10_000), in_pieces(&mended, MOST)),
+    for bytes in [
+        frame(HEADERS, ends, 1, &block),
+        frame(HEADERS, ends | PADDED, 1, &padded),
+        frame(HEADERS, ends | WITH_PRIORITY, 1, &on_itself),
+        in_pieces(2),
+        in_pieces(3),
     ] {
         let mut intake = behind(&[]);
-        assert!(all(&mut intake, &bytes) == Ok(expected));
+        assert_eq!(all(&mut intake, &bytes), Ok(malformed(&remembered)));
         assert_eq!((intake.malformed(), intake.malformed()), (1, 0));
     }
     let mut intake = behind(&[frame(HEADERS, END_HEADERS, 1, GET)]);
     let trailers = all(&mut intake, &frame(HEADERS, ends, 1, &[0x82]));
-    assert_eq!(trailers, Ok(malformed(&[0x82])));
+    assert_eq!(trailers, Ok(malformed(&[])));
 }
 
 #[test]
-fn a_block_is_put_together_from_as_many_frames_as_h2_takes() {
+fn no_frame_of_a_malformed_block_ends_between_two_fields_but_the_last() {
+    // Fields of 64 bytes each, so that many a frame would end with one; then `connection`.
+    let field = [&[0x40, 1, b'a', 60][..], &[b'v'; 60]].concat();
+    let count = 3 * MOST / field.len();
+    let block = [&field.repeat(count)[..], MALFORMED].concat();
+    let mut frames = Vec::new();
+    frame::write_block(&mut frames, true, 1, &block);
+    let passed = all(&mut behind(&[]), &frames).unwrap();
+    let (mut rest, mut at, mut lengths) = (&passed[..], 0, Vec::new());
+    while let Some(head) = Head::read(rest) {
+        lengths.push(head.length);
+        at += head.length;
+        rest = &rest[HEAD + head.length..];
+        assert!(rest.is_empty() || at % field.len() != 0, "{at}");
+        assert_eq!(head.has(END_HEADERS), rest.is_empty());
+    }
+    assert_eq!(
+        (at, &lengths[..3]),
+        (block.len(), &[MOST - 1, MOST, MOST][..])
+    );
+}
+
+#[test]
+fn a_block_is_put_together_from_small_frames_and_bounded() {
     let mut some = frame(HEADERS, END_STREAM, 1, GET);
     for _ in 0..CONTINUATIONS {
         some.extend(frame(CONTINUATION, 0, 1, &[]));
     }
     let last = frame(CONTINUATION, END_HEADERS, 1, &[]);
     let whole = [&some[..], &last].concat();
-    assert_eq!(all(&mut behind(&[]), &whole), Ok(whole));
+    let one = frame(HEADERS, END_STREAM | END_HEADERS, 1, GET);
+    assert_eq!(all(&mut behind(&[]), &whole), Ok(one));
     for (more, offence) in [
         (frame(CONTINUATION, 0, 1, &[]), Offence::FrameFlood),
         (frame(CONTINUATION, END_HEADERS, 3, &[]), Offence::Malformed),
@@ -215,6 +241,13 @@ fn a_block_is_put_together_from_as_many_frames_as_h2_takes() {
         let bytes = [&some[..], &more].concat();
         assert_eq!(all(&mut behind(&[]), &bytes), Err(offence));
     }
+    let mut large = frame(HEADERS, END_STREAM, 1, &[0; MOST]);
+    for _ in 1..BLOCK / MOST {
+        large.extend(frame(CONTINUATION, 0, 1, &[0; MOST]));
+    }
+    assert_eq!(behind(&[]).read(&mut large.clone()).unwrap().done, 0);
+    large.extend(frame(CONTINUATION, 0, 1, &[0]));
+    assert_eq!(behind(&[]).read(&mut large), Err(Offence::FrameFlood));
     for (flags, payload) in [
         (PADDED, &[2, 0][..]),
         (PADDED, &[]),
