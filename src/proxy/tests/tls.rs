@@ -14,14 +14,14 @@ use crate::tls::testing::{Authority, Issued};
 use crate::tls::{ClientCertificates, Hot as _, MinVersion, ServerOptions, ServerTls};
 
 /// A listener that speaks TLS as `shop.example`.
-struct Site {
+pub(super) struct Site {
     ca: Authority,
     directory: tempfile::TempDir,
     tls: Arc<ServerTls>,
 }
 
 impl Site {
-    fn new(clients: Option<&Authority>) -> Self {
+    pub(super) fn new(clients: Option<&Authority>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let ca = Authority::new("ca");
         let files = ca.issue(&["shop.example"]).write(directory.path(), "shop");
@@ -49,16 +49,23 @@ impl Site {
         options
     }
 
-    fn proxy(&self, to: &Scripted) -> Harness {
+    pub(super) fn proxy(&self, to: &Scripted) -> Harness {
         Harness::new(self.options(), &web(&[to.address], json!({})))
     }
 
     fn client(&self, proxy: &Harness) -> Encrypted {
         Encrypted::connect(proxy, Arc::new(self.ca.client())).unwrap()
     }
+
+    /// A client that has agreed on HTTP/2.
+    pub(super) fn http2(&self, proxy: &Harness) -> Encrypted {
+        let mut config = self.ca.client();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Encrypted::connect(proxy, Arc::new(config)).unwrap()
+    }
 }
 
-struct Encrypted(StreamOwned<ClientConnection, TcpStream>);
+pub(super) struct Encrypted(pub(super) StreamOwned<ClientConnection, TcpStream>);
 
 impl Encrypted {
     /// Behind the handshake, as far as the client can tell.
@@ -155,9 +162,7 @@ fn a_flood_over_tls_ends_the_connection_and_disturbs_nobody() {
     let site = Site::new(None);
     let proxy = site.proxy(&backend);
     let mut other = site.client(&proxy);
-    let mut config = site.ca.client();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let mut client = Encrypted::connect(&proxy, Arc::new(config)).unwrap();
+    let mut client = site.http2(&proxy);
     let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
     let ping = [&[0, 0, 8, 6, 0, 0, 0, 0, 0][..], &[0; 8]].concat();
     client.send([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..]].concat());
@@ -193,9 +198,7 @@ fn a_stream_is_reset_behind_what_waits_for_a_client_that_does_not_read() {
     });
     let site = Site::new(None);
     let proxy = site.proxy(&backend);
-    let mut config = site.ca.client();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let mut client = Encrypted::connect(&proxy, Arc::new(config)).unwrap();
+    let mut client = site.http2(&proxy);
     let wide = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0x7F, 0xFF, 0xFF, 0xFF];
     let wider = [0, 0, 4, 8, 0, 0, 0, 0, 0, 0x7F, 0xFE, 0, 0];
     let head = [

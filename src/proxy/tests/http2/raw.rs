@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::proxy::tests::harness::Harness;
+use crate::proxy::tests::tls::Site;
 
 pub(super) const DATA: u8 = 0;
 pub(super) const HEADERS: u8 = 1;
@@ -114,17 +115,30 @@ impl Outcome {
 }
 
 /// A connection.
-pub(super) struct Raw(TcpStream);
+pub(super) struct Raw(Box<dyn Wire>);
+
+/// What carries it.
+trait Wire: Read + Write {}
+
+impl<T: Read + Write> Wire for T {}
 
 impl Raw {
     /// Both sides have said what they must first.
     pub(super) fn connect(proxy: &Harness) -> Self {
-        let mut raw = Self::silent(proxy);
-        raw.send(PREFACE);
-        raw.send(frame(SETTINGS, 0, 0, []));
-        let (kind, flags, ..) = raw.frame().unwrap();
+        Self::silent(proxy).greeted()
+    }
+
+    /// The same over TLS.
+    pub(super) fn encrypted(site: &Site, proxy: &Harness) -> Self {
+        Self(Box::new(site.http2(proxy).0)).greeted()
+    }
+
+    fn greeted(mut self) -> Self {
+        self.send(PREFACE);
+        self.send(frame(SETTINGS, 0, 0, []));
+        let (kind, flags, ..) = self.frame().unwrap();
         assert_eq!((kind, flags), (SETTINGS, 0));
-        raw
+        self
     }
 
     pub(super) fn silent(proxy: &Harness) -> Self {
@@ -133,7 +147,7 @@ impl Raw {
             .set_read_timeout(Some(Duration::from_secs(10)))
             .unwrap();
         stream.set_nodelay(true).unwrap();
-        Self(stream)
+        Self(Box::new(stream))
     }
 
     /// The other side may have ended already.

@@ -5,6 +5,7 @@
 use super::messages::request;
 use super::raw::*;
 use crate::proxy::tests::harness::*;
+use crate::proxy::tests::tls::Site;
 
 use Outcome::{Closed, Ended, GoAway, Reset, Status};
 
@@ -18,6 +19,7 @@ const ENHANCE_YOUR_CALM: u32 = 11;
 /// The rule, the bytes behind the preface and the settings, and what they come to.
 pub(super) type Case = (&'static str, Vec<u8>, Outcome);
 
+/// Over plain connections and over TLS.
 pub(super) fn check(cases: &[Case]) {
     heads(cases);
 }
@@ -25,7 +27,7 @@ pub(super) fn check(cases: &[Case]) {
 /// As [`check`], and no backend hears of what is refused.
 pub(super) fn check_heads(cases: &[Case]) {
     let fine = cases.iter().filter(|case| case.2 == Status(200)).count();
-    assert_eq!(heads(cases), fine);
+    assert_eq!(heads(cases), 2 * fine);
 }
 
 /// Checks the cases, and tells how many heads of theirs reached the backend.
@@ -40,14 +42,21 @@ fn heads(cases: &[Case]) -> usize {
             }
         }
     });
-    let proxy = Harness::to(&[backend.address]);
+    let (proxy, site) = (Harness::to(&[backend.address]), Site::new(None));
+    let behind_tls = site.proxy(&backend);
     let mut faults = Vec::new();
     for (rule, bytes, expected) in cases {
-        let mut raw = Raw::connect(&proxy);
-        raw.send(bytes);
-        let outcome = raw.outcome();
-        if !outcome.is(*expected) {
-            faults.push(format!("{rule}: {outcome:?} instead of {expected:?}"));
+        for (over, mut raw) in [
+            ("TCP", Raw::connect(&proxy)),
+            ("TLS", Raw::encrypted(&site, &behind_tls)),
+        ] {
+            raw.send(bytes);
+            let outcome = raw.outcome();
+            if !outcome.is(*expected) {
+                faults.push(format!(
+                    "{rule}: {outcome:?} instead of {expected:?} over {over}"
+                ));
+            }
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
