@@ -84,6 +84,7 @@ fn frames_are_held_to_their_size_and_their_stream() {
         ("4.1 unknown flags are ignored", frame(HEADERS, 5 | 0x52 & !0x20, 1, get_block()), Status(200)),
         ("4.2 a frame has at most 16,384 bytes", joined(&[post(1), frame(DATA, 0, 1, vec![0; 16_385])]), GoAway(FRAME_SIZE_ERROR)),
         ("4.2 a header frame too", frame(HEADERS, 5, 1, vec![0; 16_385]), GoAway(FRAME_SIZE_ERROR)),
+        ("4.2 and may have as many", joined(&[post(1), frame(DATA, 1, 1, vec![0; 16_384])]), Status(200)),
         ("6.1 DATA has a stream", frame(DATA, 0, 0, "x"), GoAway(PROTOCOL_ERROR)),
         ("6.1 padding is shorter than its frame", joined(&[post(1), frame(DATA, PADDED, 1, [2, 0])]), GoAway(PROTOCOL_ERROR)),
         ("6.1 padded DATA has its length", joined(&[post(1), frame(DATA, PADDED, 1, [])]), Ended),
@@ -91,11 +92,14 @@ fn frames_are_held_to_their_size_and_their_stream() {
         ("6.2 its padding is shorter than it", frame(HEADERS, 5 | PADDED, 1, [9, 0x82]), GoAway(PROTOCOL_ERROR)),
         ("6.2 padding is not read", frame(HEADERS, 5 | PADDED, 1, joined(&[vec![3], get_block(), vec![0xFF; 3]])), Status(200)),
         ("6.2 priority in front is passed over", frame(HEADERS, 5 | 0x20, 1, joined(&[priority.to_vec(), get_block()])), Status(200)),
+        ("7540 5.3.1 it is on no stream that is its own", frame(HEADERS, 5 | 0x20, 1, joined(&[vec![0, 0, 0, 1, 15], get_block()])), Reset(PROTOCOL_ERROR)),
         ("6.3 PRIORITY has a stream", frame(PRIORITY, 0, 0, priority), GoAway(PROTOCOL_ERROR)),
         ("6.3 PRIORITY has five bytes", joined(&[post(1), frame(PRIORITY, 0, 1, [0; 4])]), GoAway(FRAME_SIZE_ERROR)),
         ("6.3 PRIORITY may come for an idle stream", joined(&[frame(PRIORITY, 0, 7, priority), get(1)]), Status(200)),
         ("6.4 RST_STREAM has a stream", frame(RST_STREAM, 0, 0, [0; 4]), GoAway(PROTOCOL_ERROR)),
         ("6.4 RST_STREAM has four bytes", joined(&[post(1), frame(RST_STREAM, 0, 1, [0; 3])]), GoAway(FRAME_SIZE_ERROR)),
+        ("7 a code of RST_STREAM may be unknown", joined(&[post(1), frame(RST_STREAM, 0, 1, [0xFF; 4]), get(3)]), Status(200)),
+        ("6.8 GOAWAY lets go on what was asked", joined(&[get(1), frame(GOAWAY, 0, 0, [0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF])]), Status(200)),
         ("6.6 a client pushes nothing", joined(&[post(1), frame(PUSH_PROMISE, END_HEADERS, 1, [0, 0, 0, 2])]), GoAway(PROTOCOL_ERROR)),
         ("6.7 PING has no stream", frame(PING, 0, 1, [0; 8]), GoAway(PROTOCOL_ERROR)),
         ("6.7 PING has eight bytes", frame(PING, 0, 0, [0; 6]), GoAway(FRAME_SIZE_ERROR)),
@@ -128,6 +132,7 @@ fn settings_are_held_to_their_range() {
         ("6.5.2 MAX_FRAME_SIZE is not below 16,384", setting(5, 16_383), GoAway(PROTOCOL_ERROR)),
         ("6.5.2 MAX_FRAME_SIZE is below 2^24", setting(5, 1 << 24), GoAway(PROTOCOL_ERROR)),
         ("6.5.2 unknown settings are ignored", setting(0xFFFF, 7), Status(200)),
+        ("6.5.3 of several values the last counts", joined(&[frame(SETTINGS, 0, 0, [0, 4, 0, 0, 0, 0, 0, 4, 0, 0, 0xFF, 0xFF]), get(1)]), Status(200)),
         ("6.5.2 HEADER_TABLE_SIZE may be 0", setting(1, 0), Status(200)),
         ("RFC 8441 ENABLE_CONNECT_PROTOCOL is 0 or 1", setting(8, 2), GoAway(PROTOCOL_ERROR)),
     ]);
@@ -305,6 +310,38 @@ fn a_malformed_head_resets_its_stream_wherever_its_block_is_parted() {
         }
     }
     assert_eq!(metrics.in_flight(), 1, "no backend heard of them");
+}
+
+#[test]
+fn a_connection_is_closed_behind_its_goodbye() {
+    let (_backend, proxy) = unanswered();
+    let mut raw = Raw::connect(&proxy);
+    raw.send(joined(&[get(1), frame(PING, 0, 0, [0; 6])]));
+    assert_eq!(raw.outcome(), GoAway(FRAME_SIZE_ERROR));
+    assert_eq!(raw.outcome(), Closed);
+}
+
+#[test]
+fn a_window_that_shrinks_below_what_was_sent_is_waited_for() {
+    let backend = Scripted::named("hello");
+    let proxy = Harness::to(&[backend.address]);
+    let mut raw = Raw::connect(&proxy);
+    let window = |bytes: u8| frame(SETTINGS, 0, 0, [0, 4, 0, 0, 0, bytes]);
+    let mut read = |frames: Vec<Vec<u8>>, until: usize| {
+        raw.send(joined(&frames));
+        let mut body = Vec::new();
+        while body.len() < until {
+            let (kind, .., payload) = raw.frame().expect("the connection goes on");
+            if kind == DATA {
+                body.extend(payload);
+            }
+        }
+        body
+    };
+    assert_eq!(read(vec![window(3), get(1)], 3), b"hel");
+    // Now it is -2, then 0, then 1, then as many as there are.
+    assert_eq!(read(vec![window(1), window(3), window(4)], 1), b"l");
+    assert_eq!(read(vec![window(9)], 1), b"o");
 }
 
 #[test]
