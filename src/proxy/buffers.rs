@@ -11,10 +11,10 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// Room of a fresh buffer: a head and a small body in one read.
+/// Bytes of room in a fresh buffer: a head and a small body in one read.
 const SMALL: usize = 16 * 1024;
 
-/// Room while a large body streams: fewer, larger reads.
+/// Bytes of room while a large body streams: fewer, larger reads.
 const LARGE: usize = 128 * 1024;
 
 /// Bytes read and not yet consumed. The default one has no room at all, and costs nothing.
@@ -123,7 +123,7 @@ impl Recycled for LargeBuffer {
     }
 }
 
-/// More room than this in a staging buffer is not kept.
+/// More bytes of room than this in a staging buffer is not kept.
 const STAGING_KEPT: usize = 16 * 1024;
 
 impl Recycled for Vec<u8> {

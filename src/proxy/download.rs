@@ -16,7 +16,7 @@ use super::failure::Failure;
 use super::policy::Ruling;
 use super::record::Record;
 use super::retry::Declining;
-use super::splice::{Broken, Splice};
+use super::splice::{Broken, Moved, Splice};
 use super::transfer::write_all;
 use super::upgrade;
 use super::worker::Worker;
@@ -376,14 +376,16 @@ async fn stream(
 async fn pass(mut splice: Splice<'_>, idle: Duration, way: &Way<'_, '_>) -> Result<(), Failure> {
     way.deadline.set(idle);
     while !splice.is_over() {
-        let moved = poll_fn(|cx| splice.poll_move(cx)).await;
+        let moved = poll_fn(|cx| splice.poll_step(cx)).await;
         let moved = moved.map_err(|broken| match broken {
             Broken::SourceEnded => Failure::BackendGone,
             Broken::Source(error) => Failure::of_connection(&error),
             Broken::Sink => Failure::ClientGone,
         })?;
         way.deadline.set(idle);
-        way.sent(moved);
+        if let Moved::Out(sent) = moved {
+            way.sent(sent);
+        }
     }
     Ok(())
 }

@@ -14,20 +14,28 @@ use tokio::net::TcpStream;
 
 use crate::wire::stream::{ReadHalf, WriteHalf};
 
-/// From so many bytes on, moving is cheaper than copying.
+/// From so many bytes of a body on, moving is cheaper than copying.
 pub(crate) const WORTH: u64 = 48 * 1024;
 
-/// Bytes moved at once, and the size of a pipe.
+/// Bytes moved at once, and the size of a pipe in bytes.
 const AT_ONCE: usize = 256 * 1024;
+
+/// Bytes copied where the kernel does not move them: only as far as it takes until it does again.
+const COPIED: usize = 1024;
 
 /// Pipes that one thread has at most; who finds none copies.
 const MOST: usize = 64;
 
-/// The pipes of one thread.
+/// The pipes of one thread. It keeps as many as were in use at once since the last sweep.
 #[derive(Debug, Default)]
 pub(crate) struct Pipes {
     free: RefCell<Vec<Pipe>>,
+    /// Those in use, and the free ones.
     open: Cell<usize>,
+    /// Free ones that nobody took since the last sweep.
+    spare: Cell<usize>,
+    /// The system gave none, as it would not the next body: it is asked again after the next sweep.
+    refused: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -37,14 +45,21 @@ struct Pipe {
 }
 
 impl Pipes {
-    fn take(&self) -> Option<Pipe> {
-        let free = self.free.borrow_mut().pop();
-        if free.is_some() || self.open.get() == MOST {
-            return free;
+    fn take(&self, make: impl FnOnce() -> io::Result<Pipe>) -> Option<Pipe> {
+        let mut free = self.free.borrow_mut();
+        if let Some(pipe) = free.pop() {
+            self.spare.set(self.spare.get().min(free.len()));
+            return Some(pipe);
         }
-        let pipe = system::pipe().ok()?;
-        self.open.set(self.open.get() + 1);
-        Some(pipe)
+        if self.open.get() == MOST || self.refused.get() {
+            return None;
+        }
+        let pipe = make().ok();
+        match pipe {
+            Some(_) => self.open.set(self.open.get() + 1),
+            None => self.refused.set(true),
+        }
+        pipe
     }
 
     /// Takes back a pipe; one that something is left in is of no use.
@@ -54,6 +69,25 @@ impl Pipes {
             _ => self.open.set(self.open.get() - 1),
         }
     }
+
+    /// Closes those that were not needed since the last time. Called about once a second.
+    pub(crate) fn sweep(&self) {
+        let mut free = self.free.borrow_mut();
+        let spare = self.spare.get();
+        free.drain(..spare);
+        self.open.set(self.open.get() - spare);
+        self.spare.set(free.len());
+        self.refused.set(false);
+    }
+}
+
+/// What one step of a splice came to.
+#[derive(Debug)]
+pub(crate) enum Moved {
+    /// So many bytes were taken from the source.
+    In(usize),
+    /// So many went to the sink.
+    Out(usize),
 }
 
 /// Which side of a splice ended or broke.
@@ -91,7 +125,7 @@ impl<'a> Splice<'a> {
             return None;
         }
         let (from, to) = (from.plain_socket()?, to.plain_socket()?);
-        let pipe = Some(pipes.take()?);
+        let pipe = Some(pipes.take(system::pipe)?);
         Some(Self {
             from,
             to,
@@ -112,40 +146,51 @@ impl<'a> Splice<'a> {
         self.held == 0
     }
 
-    /// Moves bytes to the sink, and tells how many.
-    pub(crate) fn poll_move(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
-        let pipe = self.pipe.as_ref().expect("only drop takes it");
-        if self.held == 0 {
-            // Only an empty pipe is filled: of a full one the kernel says what it says of an empty socket.
-            let most = usize::try_from(self.left).unwrap_or(AT_ONCE).min(AT_ONCE);
-            let taken = ready!(poll_io(
-                cx,
-                (self.from, Interest::READABLE),
-                TcpStream::poll_read_ready,
-                || system::splice(self.from, &pipe.into, most),
-            ));
-            match taken {
-                Ok(0) => return Poll::Ready(Err(Broken::SourceEnded)),
-                Ok(taken) => {
-                    self.held = taken;
-                    self.left -= taken as u64;
-                }
-                Err(error) => return Poll::Ready(Err(Broken::Source(error))),
-            }
+    /// Moves bytes on, one way. Not to be asked of one that is over.
+    pub(crate) fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<Moved, Broken>> {
+        // Only an empty pipe is filled: of a full one the kernel says what it says of an empty socket.
+        match self.held {
+            0 => self.poll_take(cx).map_ok(Moved::In),
+            _ => self.poll_give(cx).map_ok(Moved::Out),
         }
-        let moved = ready!(poll_io(
+    }
+
+    fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
+        debug_assert!(self.left > 0, "nothing taken would look like the end");
+        let most = usize::try_from(self.left).unwrap_or(AT_ONCE).min(AT_ONCE);
+        let pipe = self.pipe.as_ref().expect("only drop takes it");
+        let taken = ready!(poll_io(
+            cx,
+            (self.from, Interest::READABLE),
+            TcpStream::poll_read_ready,
+            || system::fill(self.from, pipe, most),
+        ));
+        Poll::Ready(match taken {
+            Ok(0) => Err(Broken::SourceEnded),
+            Ok(taken) => {
+                self.held = taken;
+                self.left -= taken as u64;
+                Ok(taken)
+            }
+            Err(error) => Err(Broken::Source(error)),
+        })
+    }
+
+    fn poll_give(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
+        let pipe = self.pipe.as_ref().expect("only drop takes it");
+        let given = ready!(poll_io(
             cx,
             (self.to, Interest::WRITABLE),
             TcpStream::poll_write_ready,
             || system::splice(&pipe.out, self.to, self.held),
         ));
-        match moved {
-            Ok(moved @ 1..) => {
-                self.held -= moved;
-                Poll::Ready(Ok(moved))
+        Poll::Ready(match given {
+            Ok(given @ 1..) => {
+                self.held -= given;
+                Ok(given)
             }
-            Ok(0) | Err(_) => Poll::Ready(Err(Broken::Sink)),
-        }
+            Ok(0) | Err(_) => Err(Broken::Sink),
+        })
     }
 }
 
@@ -186,6 +231,25 @@ mod system {
         Ok(Pipe { out, into })
     }
 
+    /// Moves up to `most` bytes from a socket into an empty pipe.
+    pub(super) fn fill(from: impl AsFd, pipe: &Pipe, most: usize) -> io::Result<usize> {
+        match splice(&from, &pipe.into, most) {
+            // It says so of urgent data too, and does not get past it; who reads does, as if it were not there.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => copy(&from, pipe, most),
+            filled => filled,
+        }
+    }
+
+    fn copy(from: impl AsFd, pipe: &Pipe, most: usize) -> io::Result<usize> {
+        let mut bytes = [0; COPIED];
+        let read = rustix::io::read(from, &mut bytes[..most.min(COPIED)])?;
+        // An empty pipe has room for as much.
+        match rustix::io::write(&pipe.into, &bytes[..read])? {
+            written if written == read => Ok(read),
+            _ => Err(io::ErrorKind::WriteZero.into()),
+        }
+    }
+
     pub(super) fn splice(from: impl AsFd, to: impl AsFd, most: usize) -> io::Result<usize> {
         // Not `MORE`: a backend that pauses would have its last bytes held back.
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
@@ -198,6 +262,10 @@ mod system {
     use super::*;
 
     pub(super) fn pipe() -> io::Result<Pipe> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(super) fn fill(_: impl AsFd, _: &Pipe, _: usize) -> io::Result<usize> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -239,13 +307,14 @@ mod tests {
         let mut splice = Splice::between(&from, &to, left, pipes).expect("it is worth a pipe");
         let mut total = 0;
         while !splice.is_over() {
-            let moved = poll_fn(|cx| match splice.poll_move(cx) {
-                Poll::Pending if splice.held > 0 => Poll::Ready(Ok(0)),
-                moved => moved,
+            let moved = poll_fn(|cx| match splice.poll_step(cx) {
+                Poll::Pending if splice.held > 0 => Poll::Ready(Ok(None)),
+                moved => moved.map_ok(Some),
             });
             match moved.await? {
-                0 => break,
-                moved => total += moved,
+                Some(Moved::In(_)) => {}
+                Some(Moved::Out(moved)) => total += moved,
+                None => break,
             }
         }
         drop(splice);
@@ -268,7 +337,7 @@ mod tests {
         };
         let moving = async {
             while !splice.is_over() {
-                poll_fn(|cx| splice.poll_move(cx)).await.unwrap();
+                poll_fn(|cx| splice.poll_step(cx)).await.unwrap();
             }
         };
         let mut received = vec![0; body.len()];
@@ -312,5 +381,43 @@ mod tests {
         assert!(Splice::between(&from, &to, WORTH, &pipes).is_none());
         drop(splices);
         assert!(Splice::between(&from, &to, WORTH, &pipes).is_some());
+    }
+
+    #[tokio::test]
+    async fn pipes_that_nobody_needs_between_two_sweeps_are_closed() {
+        let pipes = Pipes::default();
+        let taken: Vec<Pipe> = (0..5).filter_map(|_| pipes.take(system::pipe)).collect();
+        pipes.sweep();
+        assert_eq!(pipes.open.get(), 5, "all are in use");
+        for pipe in taken {
+            pipes.give(pipe, 0);
+        }
+        pipes.sweep();
+        assert_eq!(pipes.open.get(), 5, "all were needed");
+        let two = [(); 2].map(|()| pipes.take(system::pipe).expect("they are free"));
+        for pipe in two {
+            pipes.give(pipe, 0);
+        }
+        pipes.sweep();
+        assert_eq!((pipes.free.borrow().len(), pipes.open.get()), (2, 2));
+        pipes.sweep();
+        assert_eq!((pipes.free.borrow().len(), pipes.open.get()), (0, 0));
+    }
+
+    #[test]
+    fn a_system_without_pipes_is_asked_once_between_two_sweeps() {
+        let pipes = Pipes::default();
+        let asked = Cell::new(0);
+        let refuse = || {
+            asked.set(asked.get() + 1);
+            Err(io::ErrorKind::QuotaExceeded.into())
+        };
+        for _ in 0..3 {
+            assert!(pipes.take(refuse).is_none());
+        }
+        assert_eq!(asked.get(), 1);
+        pipes.sweep();
+        assert!(pipes.take(refuse).is_none());
+        assert_eq!(asked.get(), 2);
     }
 }

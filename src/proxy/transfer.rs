@@ -27,16 +27,30 @@ pub(crate) fn poll_write_two<W: AsyncWrite + Unpin>(
 }
 
 /// Writes all of `first`, then all of `second`.
-pub(crate) async fn write_all<W: AsyncWrite + Unpin>(
-    sink: &mut W,
-    mut first: &[u8],
-    mut second: &[u8],
-) -> io::Result<()> {
-    while !(first.is_empty() && second.is_empty()) {
-        let n = poll_fn(|cx| poll_write_two(sink, cx, first, second)).await?;
-        (first, second) = rest(first, second, n);
-    }
-    Ok(())
+pub(crate) fn write_all<'a, W: AsyncWrite + Unpin>(
+    sink: &'a mut W,
+    first: &'a [u8],
+    second: &'a [u8],
+) -> impl Future<Output = io::Result<()>> {
+    write_telling(sink, first, second, |_| {})
+}
+
+/// As [`write_all`], and tells of each write how many bytes went.
+pub(crate) fn write_telling<'a, W: AsyncWrite + Unpin>(
+    sink: &'a mut W,
+    mut first: &'a [u8],
+    mut second: &'a [u8],
+    mut wrote: impl FnMut(usize),
+) -> impl Future<Output = io::Result<()>> {
+    // One closure, for each future within the next holds what it is given once more.
+    poll_fn(move |cx| {
+        while !(first.is_empty() && second.is_empty()) {
+            let n = ready!(poll_write_two(sink, cx, first, second))?;
+            wrote(n);
+            (first, second) = rest(first, second, n);
+        }
+        Poll::Ready(Ok(()))
+    })
 }
 
 /// What is left of the two behind their first `n` bytes.

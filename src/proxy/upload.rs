@@ -11,8 +11,8 @@ use super::buffers::Buffer;
 use super::deadlines::Deadline;
 use super::failure::Failure;
 use super::record::Record;
-use super::splice::{Broken, Pipes, Splice};
-use super::transfer::write_all;
+use super::splice::{Broken, Moved, Pipes, Splice};
+use super::transfer::write_telling;
 use crate::wire::body::BodyKind;
 use crate::wire::http1::{BodyReader, Refusal};
 use crate::wire::stream::{ReadHalf, WriteHalf};
@@ -111,7 +111,8 @@ pub(crate) enum Cut {
     Backend,
 }
 
-/// Where the body goes, and how long it may stand still.
+/// Where the body goes, and how long it may stand still: whatever is read or written, if only a byte, its time begins
+/// anew.
 pub(crate) struct Way<'a, 'b> {
     pub(crate) client: &'a mut ReadHalf<'b>,
     pub(crate) backend: &'a mut WriteHalf<'b>,
@@ -139,8 +140,9 @@ pub(crate) async fn run(
     inbound: &mut Buffer,
     way: Way<'_, '_>,
 ) -> Result<(), Cut> {
+    let moved = |_| way.deadline.set(way.idle);
     let prefix = &upload.prefix(inbound)[unsent.of_prefix..];
-    let written = write_all(way.backend, unsent.head, prefix).await;
+    let written = write_telling(way.backend, unsent.head, prefix, moved).await;
     written.map_err(|_| Cut::Backend)?;
     while !upload.reader.is_done() {
         if upload.prefix == inbound.filled().len() {
@@ -168,10 +170,9 @@ pub(crate) async fn run(
         }
         // Before it is written: a write that fails has the whole of it sent again.
         upload.prefix += step.consumed;
-        write_all(way.backend, &inbound.filled()[from..upload.prefix], &[])
-            .await
-            .map_err(|_| Cut::Backend)?;
-        way.deadline.set(way.idle);
+        let piece = &inbound.filled()[from..upload.prefix];
+        let written = write_telling(way.backend, piece, &[], moved).await;
+        written.map_err(|_| Cut::Backend)?;
         if upload.spent {
             upload.forget(inbound, way.record);
         }
@@ -183,7 +184,7 @@ pub(crate) async fn run(
 async fn pass(upload: &mut Upload, mut splice: Splice<'_>, way: &Way<'_, '_>) -> Result<(), Cut> {
     while !splice.is_over() {
         let moved = poll_fn(|cx| {
-            let moved = splice.poll_move(cx);
+            let moved = splice.poll_step(cx);
             way.waits.set(moved.is_pending() && splice.awaits_source());
             moved
         });
@@ -192,11 +193,12 @@ async fn pass(upload: &mut Upload, mut splice: Splice<'_>, way: &Way<'_, '_>) ->
             Broken::Sink => Cut::Backend,
         })?;
         way.deadline.set(way.idle);
-        upload.reader.pass(moved as u64);
-        upload.data += moved as u64;
-        way.record
-            .received
-            .set(way.record.received.get() + moved as u64);
+        if let Moved::In(taken) = moved {
+            upload.reader.pass(taken as u64);
+            upload.data += taken as u64;
+            let received = &way.record.received;
+            received.set(received.get() + taken as u64);
+        }
     }
     Ok(())
 }

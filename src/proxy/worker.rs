@@ -45,7 +45,7 @@ const KEPT: usize = 512;
 /// Large buffers kept by one thread.
 const LARGE_KEPT: usize = 64;
 
-/// How often idle backend connections are looked through.
+/// How often idle backend connections and pipes are looked through.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// What a worker is told.
@@ -264,6 +264,7 @@ async fn serve(
             }
             _ = sweep.tick() => {
                 worker.sweep();
+                worker.pipes.sweep();
                 worker.date.refresh();
                 continue;
             }

@@ -13,6 +13,7 @@ mod headers;
 mod http2;
 mod injection;
 mod interim;
+mod large;
 mod limits;
 mod malformed;
 mod methods;

@@ -67,6 +67,10 @@ impl BodyReader {
 
     /// So many bytes of a body with a length have passed without being looked at, at most what remained.
     pub fn pass(&mut self, bytes: u64) {
+        debug_assert!(
+            self.remaining().is_some_and(|left| bytes <= left),
+            "what passes is of this body"
+        );
         if let State::Length(left) = &mut self.state {
             *left = left.saturating_sub(bytes);
         }
