@@ -177,7 +177,7 @@ pub struct PoolTimeouts {
     /// From the sent request to the head of the response. 60 s.
     #[serde(serialize_with = "friendly::serialize")]
     pub response_headers: Duration,
-    /// Between two pieces of a body. 5 min.
+    /// As long as a body, request's or response's, may stand still: not a byte of it comes or goes. 5 min.
     #[serde(serialize_with = "friendly::serialize")]
     pub stream_idle: Duration,
     /// An unused connection is kept this long. 60 s.

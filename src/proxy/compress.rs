@@ -7,7 +7,6 @@ use std::future::poll_fn;
 use std::io::{self, Write};
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 
 use brotli::CompressorWriter;
 use flate2::Compression;
@@ -229,9 +228,9 @@ pub(crate) async fn stream(
     kind: BodyKind,
     begun: &mut Buffer,
     out: &mut Vec<u8>,
-    idle: Duration,
     way: &mut Way<'_, '_>,
 ) -> Result<bool, Failure> {
+    let mut head = out.len();
     let mut reader = BodyReader::response(kind);
     let mut trailers = Vec::new();
     let mut large = way.worker.large.lease();
@@ -243,8 +242,9 @@ pub(crate) async fn stream(
             Poll::Ready(read) => read?,
             Poll::Pending => {
                 encoder.flush().map_err(broken)?;
-                pass(std::mem::take(encoder.made()), out, idle, way).await?;
-                way.deadline.set(idle);
+                let made = std::mem::take(encoder.made());
+                pass(std::mem::take(&mut head), made, out, way).await?;
+                way.deadline.set(way.idle);
                 way.fill(later).await?
             }
         };
@@ -255,7 +255,8 @@ pub(crate) async fn stream(
         }
         done = take(&mut reader, later, &mut encoder, &mut trailers)?;
         if encoder.made().len() >= ENOUGH {
-            pass(std::mem::take(encoder.made()), out, idle, way).await?;
+            let made = std::mem::take(encoder.made());
+            pass(std::mem::take(&mut head), made, out, way).await?;
         }
     }
     let rest = encoder.finish().map_err(broken)?;
@@ -265,9 +266,8 @@ pub(crate) async fn stream(
         true => out.extend_from_slice(b"\r\n"),
         false => out.extend_from_slice(&trailers),
     }
-    way.deadline.set(idle);
-    way.write(out, &[]).await?;
-    way.sent(rest.len());
+    way.deadline.set(way.idle);
+    way.write_body(head, out, &[]).await?;
     Ok(!begun.is_empty() || !later.is_empty())
 }
 
@@ -293,17 +293,16 @@ fn take(
     Ok(step.done)
 }
 
-/// Writes what is compressed to the client, as one chunk, behind what is in `out`.
+/// Writes what is compressed to the client, as one chunk, behind what is in `out`: a head of so many bytes, or nothing.
 async fn pass(
+    head: usize,
     made: Vec<u8>,
     out: &mut Vec<u8>,
-    idle: Duration,
     way: &mut Way<'_, '_>,
 ) -> Result<(), Failure> {
     write_chunk(&made, out);
-    way.deadline.set(idle);
-    way.write(out, &[]).await?;
-    way.sent(made.len());
+    way.deadline.set(way.idle);
+    way.write_body(head, out, &[]).await?;
     out.clear();
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::buffers::Buffer;
-use super::compress;
+use super::compress::{self, Encoder};
 use super::deadlines::Deadline;
 use super::exchange::Reply;
 use super::failure::Failure;
@@ -17,11 +17,11 @@ use super::policy::Ruling;
 use super::record::Record;
 use super::retry::Declining;
 use super::splice::{Broken, Moved, Splice};
-use super::transfer::write_all;
+use super::transfer::{write_all, write_telling};
 use super::upgrade;
 use super::worker::Worker;
 use crate::config::Policy;
-use crate::wire::body::{BodyKind, Relay};
+use crate::wire::body::Relay;
 use crate::wire::field::Known;
 use crate::wire::head::{RequestHead, ResponseHead, Version};
 use crate::wire::http1::{
@@ -29,7 +29,7 @@ use crate::wire::http1::{
 };
 use crate::wire::stream::{ReadHalf, WriteHalf};
 
-/// Up to so many body bytes are copied behind the head, to go in one plain write.
+/// Up to so many bytes of a body are copied behind the head, to go in one plain write.
 const COPIED: usize = 4 * 1024;
 
 /// Interim answers to one request. Over HTTP/2 they wait for no window, so this bounds what a client that does not read
@@ -46,7 +46,6 @@ pub(crate) struct Manner<'a> {
     /// By which the client comes back to this backend, if it is to be told.
     pub(crate) cookie: Option<&'a str>,
     pub(crate) answer_within: Duration,
-    pub(crate) idle: Duration,
     /// Whether the time of a try is bounded.
     pub(crate) bounded_try: bool,
 }
@@ -83,6 +82,8 @@ pub(crate) struct Way<'a, 'b> {
     pub(crate) backend: &'a mut ReadHalf<'b>,
     pub(crate) client: &'a mut WriteHalf<'b>,
     pub(crate) deadline: &'a Deadline,
+    /// How long a body may stand still: whatever is read or written of it, if only a byte, its time begins anew.
+    pub(crate) idle: Duration,
     pub(crate) record: &'a Record,
     pub(crate) progress: &'a Progress<'a>,
     pub(crate) worker: &'a Worker,
@@ -131,14 +132,14 @@ pub(crate) async fn run(
             };
             out.clear();
             encode_response(head, &back, out);
-            way.write(out, &[]).await?;
+            way.write(out).await?;
         }
     }
     let now = Instant::now();
     if manner.bounded_try {
         way.deadline.end_try();
-        way.deadline.set(manner.idle);
     }
+    way.deadline.set(way.idle);
     way.record.first_byte.set(Some(now));
     way.record.status.set(head.status());
     way.record.retry_after.set(retry_after(head));
@@ -217,8 +218,8 @@ async fn switch(
         upgrade: true,
     };
     encode_response(head, &back, out);
-    way.write(out, buffer.filled()).await?;
-    way.sent(buffer.filled().len());
+    let of_head = out.len();
+    way.write_body(of_head, out, buffer.filled()).await?;
     Ok(Answered {
         status: head.status(),
         switched: true,
@@ -226,12 +227,6 @@ async fn switch(
         close: true,
         at,
     })
-}
-
-fn edit_answer(head: &mut ResponseHead, manner: &Manner<'_>) {
-    if let Some((policy, ruling)) = manner.policy {
-        ruling.edit_answer(policy, head);
-    }
 }
 
 fn name_revision(head: &mut ResponseHead, manner: &Manner<'_>) {
@@ -262,22 +257,9 @@ async fn relay(
     way: &mut Way<'_, '_>,
 ) -> Result<Answered, Failure> {
     let (kind, client) = (head.body(), request.version());
-    let relay = kind.relay(client);
     let draining = way.worker.is_draining();
     let close = draining || !request.keep_alive() || !kind.delimited_for(client);
-    edit_answer(head, manner);
-    let compress = manner
-        .policy
-        .and_then(|(policy, _)| policy.compress.as_ref());
-    let encoder = compress.and_then(|policy| compress::begin(policy, request, head, way.worker));
-    name_revision(head, manner);
-    give_cookie(head, manner);
-    if !head.fields().has(Known::Date) {
-        // RFC 9110, 6.6.1: who has a clock adds it for a sender that had none. A date is a valid value.
-        way.worker.date.with(|date| {
-            let _ = head.fields_mut().append("Date", date.as_bytes());
-        });
-    }
+    let encoder = edit_answer(request, head, manner, way.worker);
     out.clear();
     let back = Return {
         client,
@@ -285,40 +267,22 @@ async fn relay(
         upgrade: false,
     };
     encode_response(head, &back, out);
-    if let Some(encoder) = encoder {
+    let (at, extra) = if let Some(encoder) = encoder {
         // Rare enough to have its room elsewhere.
-        let compressing = compress::stream(encoder, kind, buffer, out, manner.idle, way);
+        let compressing = compress::stream(encoder, kind, buffer, out, way);
         let extra = Box::pin(compressing).await?;
-        return Ok(Answered {
-            status: head.status(),
-            switched: false,
-            reusable: head.keep_alive() && !extra,
-            close,
-            at: Instant::now(),
-        });
-    }
-    let mut reader = BodyReader::response(kind);
-    let step = take(&mut reader, buffer, relay, out)?;
-    let mut behind = if relay == Relay::Pass {
-        step.consumed
-    } else {
-        0
-    };
-    if behind <= COPIED {
-        out.extend_from_slice(&buffer.filled()[..behind]);
-        behind = 0;
-    }
-    way.write(out, &buffer.filled()[..behind]).await?;
-    way.sent(step.consumed);
-    buffer.consume(step.consumed);
-    let (at, extra) = if step.done {
-        (now, !buffer.is_empty())
-    } else {
-        let to_the_end = kind == BodyKind::UntilClose && client == Version::Http10;
-        let hidden = relay == Relay::Dechunk || to_the_end;
-        way.progress.ambiguous.set(hidden);
-        let extra = stream(&mut reader, relay, out, manner.idle, way).await?;
         (Instant::now(), extra)
+    } else {
+        way.progress.ambiguous.set(!kind.delimited_for(client));
+        let mut reader = BodyReader::response(kind);
+        let relay = kind.relay(client);
+        match begin(&mut reader, relay, buffer, out, way).await? {
+            true => (now, !buffer.is_empty()),
+            false => {
+                let extra = stream(&mut reader, relay, out, way).await?;
+                (Instant::now(), extra)
+            }
+        }
     };
     Ok(Answered {
         status: head.status(),
@@ -329,23 +293,71 @@ async fn relay(
     })
 }
 
+/// Makes of the head what the route, the listener and the client are to have; tells what compresses the body, if it is
+/// to be.
+fn edit_answer(
+    request: &RequestHead,
+    head: &mut ResponseHead,
+    manner: &Manner<'_>,
+    worker: &Worker,
+) -> Option<Encoder> {
+    let mut encoder = None;
+    if let Some((policy, ruling)) = manner.policy {
+        ruling.edit_answer(policy, head);
+        let compress = policy.compress.as_ref();
+        encoder = compress.and_then(|policy| compress::begin(policy, request, head, worker));
+    }
+    name_revision(head, manner);
+    give_cookie(head, manner);
+    if !head.fields().has(Known::Date) {
+        // RFC 9110, 6.6.1: who has a clock adds it for a sender that had none. A date is a valid value.
+        worker.date.with(|date| {
+            let _ = head.fields_mut().append("Date", date.as_bytes());
+        });
+    }
+    encoder
+}
+
+/// Writes the head, which is in `out`, and what came of the body with it. Tells whether that is all.
+async fn begin(
+    reader: &mut BodyReader,
+    relay: Relay,
+    buffer: &mut Buffer,
+    out: &mut Vec<u8>,
+    way: &mut Way<'_, '_>,
+) -> Result<bool, Failure> {
+    let head = out.len();
+    let step = take(reader, buffer, relay, out)?;
+    let mut behind = match relay {
+        Relay::Pass => step.consumed,
+        Relay::Chunk | Relay::Dechunk => 0,
+    };
+    if behind <= COPIED {
+        out.extend_from_slice(&buffer.filled()[..behind]);
+        behind = 0;
+    }
+    let behind = &buffer.filled()[..behind];
+    way.write_body(head, out, behind).await?;
+    buffer.consume(step.consumed);
+    Ok(step.done)
+}
+
 /// Passes the rest of a body on, which did not come with its head. Tells whether more than the body was read.
 async fn stream(
     reader: &mut BodyReader,
     relay: Relay,
     out: &mut Vec<u8>,
-    idle: Duration,
     way: &mut Way<'_, '_>,
 ) -> Result<bool, Failure> {
     let left = reader.remaining().filter(|_| relay == Relay::Pass);
     if let Some(splice) = left.and_then(|left| way.splice(left)) {
         // Rare enough to have its room elsewhere.
-        return Box::pin(pass(splice, idle, way)).await.map(|()| false);
+        return Box::pin(pass(splice, way)).await.map(|()| false);
     }
     let mut large = way.worker.large.lease();
     let buffer = &mut large.0;
     loop {
-        way.deadline.set(idle);
+        way.deadline.set(way.idle);
         out.clear();
         let step = match way.fill(buffer).await? {
             0 => {
@@ -357,14 +369,12 @@ async fn stream(
             }
             _ => take(reader, buffer, relay, out)?,
         };
-        let piece = if relay == Relay::Pass {
-            &buffer.filled()[..step.consumed]
-        } else {
-            &[]
+        let piece = match relay {
+            Relay::Pass => &buffer.filled()[..step.consumed],
+            Relay::Chunk | Relay::Dechunk => &[],
         };
-        way.deadline.set(idle);
-        way.write(out, piece).await?;
-        way.sent(step.consumed);
+        way.deadline.set(way.idle);
+        way.write_body(0, out, piece).await?;
         buffer.consume(step.consumed);
         if step.done {
             return Ok(!buffer.is_empty());
@@ -373,8 +383,8 @@ async fn stream(
 }
 
 /// Has the kernel pass on what is left of a body.
-async fn pass(mut splice: Splice<'_>, idle: Duration, way: &Way<'_, '_>) -> Result<(), Failure> {
-    way.deadline.set(idle);
+async fn pass(mut splice: Splice<'_>, way: &Way<'_, '_>) -> Result<(), Failure> {
+    way.deadline.set(way.idle);
     while !splice.is_over() {
         let moved = poll_fn(|cx| splice.poll_step(cx)).await;
         let moved = moved.map_err(|broken| match broken {
@@ -382,7 +392,7 @@ async fn pass(mut splice: Splice<'_>, idle: Duration, way: &Way<'_, '_>) -> Resu
             Broken::Source(error) => Failure::of_connection(&error),
             Broken::Sink => Failure::ClientGone,
         })?;
-        way.deadline.set(idle);
+        way.deadline.set(way.idle);
         if let Moved::Out(sent) = moved {
             way.sent(sent);
         }
@@ -426,14 +436,32 @@ impl Way<'_, '_> {
         }
     }
 
-    pub(super) async fn write(&mut self, first: &[u8], second: &[u8]) -> Result<(), Failure> {
+    /// Writes what is no part of a body.
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.record.answered.set(true);
-        write_all(self.client, first, second)
-            .await
-            .map_err(|_| Failure::ClientGone)
+        let written = write_all(self.client, bytes, &[]).await;
+        written.map_err(|_| Failure::ClientGone)
     }
 
-    pub(super) fn sent(&self, n: usize) {
+    /// Writes a piece of a body, behind `head` bytes of its head, and counts what of it goes.
+    pub(super) async fn write_body(
+        &mut self,
+        head: usize,
+        first: &[u8],
+        second: &[u8],
+    ) -> Result<(), Failure> {
+        self.record.answered.set(true);
+        let (sent, mut of_head) = (&self.record.sent, head);
+        let wrote = |n: usize| {
+            self.deadline.set(self.idle);
+            sent.set(sent.get() + n.saturating_sub(of_head) as u64);
+            of_head = of_head.saturating_sub(n);
+        };
+        let written = write_telling(self.client, first, second, wrote).await;
+        written.map_err(|_| Failure::ClientGone)
+    }
+
+    fn sent(&self, n: usize) {
         self.record.sent.set(self.record.sent.get() + n as u64);
     }
 }

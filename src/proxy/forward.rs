@@ -314,7 +314,6 @@ async fn move_both(
         cookie: job.cookie.as_deref(),
         policy: job.policy.map(|policy| (policy, job.ruling)),
         answer_within: pool.timeouts.response_headers,
-        idle: pool.timeouts.stream_idle,
         bounded_try: job.bounded_try,
     };
     let sent = unsent.head.is_empty()
@@ -329,6 +328,7 @@ async fn move_both(
         backend: &mut backend_read,
         client: &mut client_write,
         deadline,
+        idle: pool.timeouts.stream_idle,
         record,
         progress,
         worker,
@@ -338,7 +338,7 @@ async fn move_both(
         client: &mut client_read,
         backend: &mut backend_write,
         deadline,
-        idle: manner.idle,
+        idle: pool.timeouts.stream_idle,
         record,
         pipes: &worker.pipes,
         waits: &waits_for_client,

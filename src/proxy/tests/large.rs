@@ -174,6 +174,38 @@ fn what_went_of_a_large_answer_that_breaks_off_is_counted() {
 }
 
 #[test]
+fn what_went_to_a_client_that_stopped_reading_is_counted_to_the_byte() {
+    const HALF: usize = HUGE / 2;
+    for framing in [
+        format!("Content-Length: {HUGE}\r\n\r\n"),
+        format!("Transfer-Encoding: chunked\r\n\r\n{HUGE:x}\r\n"),
+        "\r\n".to_owned(),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let (options, log) = logging_to(&directory);
+        let answer = format!("HTTP/1.1 200 OK\r\n{framing}");
+        let backend = Scripted::new(move |peer, _| {
+            peer.head();
+            peer.send(&answer);
+            peer.try_send(vec![b'x'; HUGE]);
+        });
+        let config = web(&[backend.address], stands_still_for("300ms"));
+        let harness = Harness::new(options, &config);
+        let mut client = harness.client();
+        client.send(GET);
+        client.head();
+        let mut received = client.exactly(HALF).len();
+        let metrics = harness.metrics.backend("web", "b1");
+        wait_until(|| metrics.in_flight() == 0);
+        received += client.rest().len();
+        assert!(received < HUGE, "{framing:?}");
+        let line = logged(harness, &log);
+        assert_eq!(line["sent"], received, "{framing:?}");
+        assert_eq!(line["reason"], "connection_read_timeout");
+    }
+}
+
+#[test]
 fn what_came_of_a_large_upload_that_breaks_off_is_counted() {
     const PART: usize = 300_000;
     let directory = tempfile::tempdir().unwrap();
