@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rand::RngExt;
 use rand::seq::{IndexedRandom, SliceRandom};
 use synod::paxos::{
-    Ballot, Entry, Epoch, Input, Membership, NodeId, Payload, Recovered, Seal, Slot,
+    Ballot, Entry, Epoch, Input, Membership, NodeId, Payload, Recovered, Seal, Slot, Succession,
 };
 use synod::replication::Intake;
 use synod::replication::storage::checkpoint::{Checkpoint, Meta};
@@ -117,6 +117,11 @@ impl World {
         };
         let (mut wal, recovered, _) = Wal::open(disk.clone(), options, |_| Ok(())).ok()?;
         it.founded = true;
+        // It never goes back: what it took of another before its power failed may be further than this.
+        let newer = |known: &Succession| known.epoch > told.epoch;
+        if recovered.succession.as_ref().is_some_and(newer) {
+            return None;
+        }
         // It may have come so far before its power failed.
         if recovered.promised.epoch < told.epoch {
             let (mut intake, ..) = Intake::new(recovered);
