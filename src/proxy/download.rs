@@ -132,7 +132,7 @@ pub(crate) async fn run(
             };
             out.clear();
             encode_response(head, &back, out);
-            way.write(out).await?;
+            way.write_interim(out).await?;
         }
     }
     let now = Instant::now();
@@ -436,11 +436,18 @@ impl Way<'_, '_> {
         }
     }
 
-    /// Writes what is no part of a body.
-    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    /// Writes an interim answer.
+    async fn write_interim(&mut self, head: &[u8]) -> Result<(), Failure> {
+        self.begin_writing();
+        let written = write_all(self.client, head, &[]).await;
+        written.map_err(|_| Failure::ClientGone)?;
+        self.record.within.set(false);
+        Ok(())
+    }
+
+    fn begin_writing(&self) {
         self.record.answered.set(true);
-        let written = write_all(self.client, bytes, &[]).await;
-        written.map_err(|_| Failure::ClientGone)
+        self.record.within.set(true);
     }
 
     /// Writes a piece of a body, behind `head` bytes of its head, and counts what of it goes.
@@ -450,7 +457,7 @@ impl Way<'_, '_> {
         first: &[u8],
         second: &[u8],
     ) -> Result<(), Failure> {
-        self.record.answered.set(true);
+        self.begin_writing();
         let (sent, mut of_head) = (&self.record.sent, head);
         let wrote = |n: usize| {
             self.deadline.set(self.idle);

@@ -41,6 +41,8 @@ pub(crate) struct Record {
     pub(crate) sent: Cell<u64>,
     /// Whether any byte of an answer, interim ones too, may have reached the client: then there is no second try.
     pub(crate) answered: Cell<bool>,
+    /// Whether what was written to the client last is no whole message yet: nothing else may follow it.
+    pub(crate) within: Cell<bool>,
     /// Its place in a trace, if requests are traced.
     pub(crate) trace: Option<Box<Trace>>,
 }
@@ -75,6 +77,7 @@ impl Record {
             received: Cell::new(0),
             sent: Cell::new(0),
             answered: Cell::new(false),
+            within: Cell::new(false),
             trace: None,
         }
     }

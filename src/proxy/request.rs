@@ -371,7 +371,7 @@ fn after(answered: &Answered, request: &RequestHead, whole: bool) -> After {
     }
 }
 
-/// Answers in the backend's place, if the client has not seen any of an answer; else breaks the connection off.
+/// Answers in the backend's place, behind interim answers too; within an answer, breaks the connection off.
 async fn fail(
     client: &mut Client,
     exchange: &mut Exchange,
@@ -381,8 +381,7 @@ async fn fail(
     revision: Option<u64>,
     ruling: &Ruling,
 ) -> (u16, After) {
-    if record.answered.get() {
-        // An interim answer leaves the final one open; whatever follows a final head does not.
+    if record.within.get() {
         let status = record.status.get();
         return (
             status,

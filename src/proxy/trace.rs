@@ -241,7 +241,7 @@ pub(crate) fn ended(
         route: route.map(|route| route.name.as_str().into()),
         status: ending.status,
         reason: ending.reason,
-        broken: record.answered.get() && !matches!(ending.reason, "complete" | "client_gone"),
+        broken: record.within.get() && !matches!(ending.reason, "complete" | "client_gone"),
         revision: ending.revision,
     };
     let states: Vec<&[u8]> = request.fields().values(Known::Tracestate).collect();

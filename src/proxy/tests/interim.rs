@@ -206,8 +206,45 @@ fn a_request_is_not_tried_again_once_an_interim_answer_has_gone() {
     let mut client = harness.client();
     client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_eq!(status(&client.head()), 103);
-    assert_eq!(client.rest(), "", "what the backend began is cut off");
+    assert_eq!(status(&client.response().0), 502);
     assert_eq!(bad.connections(), 1);
+}
+
+#[test]
+fn what_fails_behind_an_interim_answer_is_told_in_a_final_one() {
+    let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+    let within = json!({"timeouts": {"response_headers": "300ms", "stream_idle": "300ms"}});
+    for (then, expected) in [("", 502), ("garbage\r\n\r\n", 502), ("hang", 504)] {
+        let backend = Scripted::new(move |peer, _| {
+            let head = peer.head();
+            peer.send(hints);
+            match then {
+                _ if head.starts_with("GET /good") => peer.send(ok("good")),
+                "hang" => drop(peer.rest()),
+                then => peer.send(then),
+            }
+        });
+        let harness = Harness::with_pool(&[backend.address], within.clone());
+        let mut client = harness.client();
+        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert_eq!(client.head(), hints);
+        assert_eq!(status(&client.response().0), expected, "{then:?}");
+        client.send("GET /good HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert_eq!(client.head(), hints);
+        assert_eq!(client.response().1, "good", "{then:?}");
+    }
+    let backend = Scripted::new(|peer, _| {
+        peer.head();
+        peer.send("HTTP/1.1 100 Continue\r\n\r\n");
+        peer.rest();
+    });
+    let harness = Harness::with_pool(&[backend.address], within);
+    let mut client = harness.client();
+    client.send(format!("{POST}Expect: 100-continue\r\n\r\n"));
+    assert_eq!(status(&client.head()), 100);
+    let (head, _) = client.response();
+    assert_eq!(status(&head), 408, "the body does not come");
+    assert!(client.is_closed());
 }
 
 #[test]
@@ -218,10 +255,11 @@ fn interim_answers_are_bounded_in_number_and_in_time() {
     });
     let harness = Harness::to(&[endless.address]);
     let mut client = harness.client();
-    client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    client.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     let heard = client.rest();
     assert_eq!(heard.matches("HTTP/1.1 103 ").count(), 64);
-    assert_eq!(heard.matches("HTTP/1.1").count(), 64);
+    assert_eq!(heard.matches("HTTP/1.1").count(), 65);
+    assert_eq!(heard.matches("HTTP/1.1 502 ").count(), 1);
     let (head, _) = harness.once("GET / HTTP/1.0\r\n\r\n");
     assert_eq!(status(&head), 502);
 

@@ -182,6 +182,22 @@ fn interim_answers_reach_the_client_in_order() {
 }
 
 #[test]
+fn what_fails_behind_an_interim_answer_is_told_in_a_final_one() {
+    let backend = Scripted::new(|peer, _| {
+        peer.head();
+        peer.send("HTTP/1.1 103 Early Hints\r\n\r\n");
+    });
+    let proxy = Harness::to(&[backend.address]);
+    proxy.runtime.block_on(soon(async {
+        let mut client = Client::connect(&proxy).await;
+        let (mut response, _) = client.send(get("/"), true).await;
+        let interim = std::future::poll_fn(|cx| response.poll_informational(cx));
+        assert_eq!(interim.await.unwrap().unwrap().status().as_u16(), 103);
+        assert_eq!(response.await.unwrap().status(), 502);
+    }));
+}
+
+#[test]
 fn the_proxys_own_answers_say_why_and_keep_the_connection() {
     let proxy = Harness::to(&[nobody()]);
     proxy.runtime.block_on(soon(async {
