@@ -1,5 +1,6 @@
 //! What is noted of a request on its way, and where it ends up: metrics always, the access log if there is one.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
@@ -101,22 +102,23 @@ impl Record {
     }
 
     /// The line for the access log. `made_id` is the request's id if it came with none.
-    pub(crate) fn access(
+    pub(crate) fn access<'a>(
         &self,
         client: IpAddr,
-        request: &RequestHead,
-        made_id: &str,
-        route: Option<&RouteEntry>,
-        path: Path,
+        request: &'a RequestHead,
+        made_id: &'a str,
+        route: Option<&'a RouteEntry>,
+        path: &'a Path,
         ending: Ending,
-    ) -> Box<Access> {
+    ) -> Access<'a> {
         let total = self.started.elapsed();
         let since_start = |at: Instant| at.saturating_duration_since(self.started);
-        Box::new(Access {
+        let named = |name: &'a Name| Cow::Borrowed(name.as_str());
+        Access {
             time: SystemTime::now() - total,
             client,
             method: request.method().into(),
-            host: told(request.host()),
+            host: told(request.host()).into(),
             // Its own bound is near, and cut it would be another.
             target: request.target().into(),
             protocol: match request.version() {
@@ -125,12 +127,12 @@ impl Record {
                 Version::Http2 => "HTTP/2.0",
             },
             status: ending.status,
-            request_id: told(request_id(request, made_id)),
+            request_id: told(request_id(request, made_id)).into(),
             referer: "".into(),
             user_agent: "".into(),
             route: route.map(|route| route.name.as_str().into()),
-            pool: path.pool.map(|name| name.as_str().into()),
-            backend: path.backend.map(|name| name.as_str().into()),
+            pool: path.pool.as_ref().map(named),
+            backend: path.backend.as_ref().map(named),
             tries: self.tries.get(),
             queue: self.queue.get(),
             connect: self.connect.get(),
@@ -140,7 +142,7 @@ impl Record {
             sent: self.sent.get(),
             revision: ending.revision,
             reason: ending.reason,
-        })
+        }
     }
 }
 
@@ -152,15 +154,16 @@ pub(crate) fn request_id<'a>(request: &'a RequestHead, made: &'a str) -> &'a str
 }
 
 /// What a client wrote, or the beginning of it.
-pub(crate) fn told(text: &str) -> Box<str> {
-    text[..text.floor_char_boundary(MOST_TOLD)].into()
+pub(crate) fn told(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MOST_TOLD)]
 }
 
 /// Likewise, of what may not be text.
-pub(crate) fn told_lossy(bytes: &[u8]) -> Box<str> {
-    told(&String::from_utf8_lossy(
-        &bytes[..bytes.len().min(MOST_TOLD)],
-    ))
+pub(crate) fn told_lossy(bytes: &[u8]) -> Cow<'_, str> {
+    match String::from_utf8_lossy(&bytes[..bytes.len().min(MOST_TOLD)]) {
+        Cow::Owned(text) => told(&text).to_owned().into(),
+        text => text,
+    }
 }
 
 /// The client of a request: the peer, or, where that one is trusted, the last address in X-Forwarded-For, or else in
@@ -183,7 +186,7 @@ pub(crate) fn client_of(request: &RequestHead, peer: IpAddr, listener: &Listener
 }
 
 /// Adds what a line in the combined format has besides.
-pub(crate) fn add_agent(line: &mut Access, request: &RequestHead) {
+pub(crate) fn add_agent<'a>(line: &mut Access<'a>, request: &'a RequestHead) {
     let text = |name| told_lossy(request.fields().named(name).unwrap_or_default());
     line.referer = text("referer");
     line.user_agent = text("user-agent");
@@ -191,8 +194,8 @@ pub(crate) fn add_agent(line: &mut Access, request: &RequestHead) {
 
 /// Logs a request that was not understood: of its head nothing is known.
 pub(crate) fn refused(worker: &Worker, peer: IpAddr, record: &Record, ending: Ending) {
-    if let Some(log) = &worker.shared.access_log {
-        let unknown = RequestHead::new();
-        log.record(record.access(peer, &unknown, "", None, Path::default(), ending));
+    if let Some(log) = &worker.access_log {
+        let (unknown, nowhere) = (RequestHead::new(), Path::default());
+        log.record(&record.access(peer, &unknown, "", None, &nowhere, ending));
     }
 }

@@ -29,7 +29,6 @@ use super::sticky;
 use super::trace::{self, Trace};
 use super::upgrade::{self, Tunnel};
 use super::upload::Upload;
-use super::worker::Worker;
 use crate::config::Policy;
 use crate::routing::{RouteEntry, Snapshot};
 use crate::telemetry::access_log::{Access, Format};
@@ -245,18 +244,28 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
             revision,
         },
     };
-    let told = tell(client, exchange, &mut record, outcome);
+    let (line, traced) = word(client, exchange, &mut record, &outcome);
     match (switched, route) {
-        (Some(switched), Some(route)) => After::Tunnel(Box::new(Tunnel {
-            switched,
-            ahead: exchange.take_inbound(),
-            started: record.started,
-            metrics: route.metrics.clone(),
-            line: told.line,
-            traced: told.traced,
-        })),
+        (Some(switched), Some(route)) => {
+            let (metrics, started) = (route.metrics.clone(), record.started);
+            // Both are told of it once the tunnel has ended.
+            let line = line.map(|line| Box::new(line.into_owned()));
+            After::Tunnel(Box::new(Tunnel {
+                switched,
+                ahead: exchange.take_inbound(),
+                started,
+                metrics,
+                line,
+                traced,
+            }))
+        }
         _ => {
-            told.send(&worker);
+            if let (Some(log), Some(line)) = (&worker.access_log, line) {
+                log.record(&line);
+            }
+            if let (Some(tracer), Some(traced)) = (&worker.shared.tracer, traced) {
+                tracer.record(traced);
+            }
             after
         }
     }
@@ -271,46 +280,34 @@ struct Outcome<'a> {
     ending: Ending,
 }
 
-/// What the access log and the collector of traces are to be told of a request.
-struct Told {
-    line: Option<Box<Access>>,
-    traced: Option<Box<Sampled>>,
-}
-
-impl Told {
-    fn send(self, worker: &Worker) {
-        if let (Some(tracer), Some(traced)) = (&worker.shared.tracer, self.traced) {
-            tracer.record(traced);
-        }
-        if let (Some(log), Some(line)) = (&worker.shared.access_log, self.line) {
-            log.record(line);
-        }
-    }
-}
-
-/// Counts what became of the request, and words it for others.
-fn tell(client: &Client, exchange: &Exchange, record: &mut Record, outcome: Outcome<'_>) -> Told {
+/// Counts what became of the request, and words it for the access log and for the collector of traces.
+fn word<'a>(
+    client: &Client,
+    exchange: &'a Exchange,
+    record: &mut Record,
+    outcome: &'a Outcome<'a>,
+) -> (Option<Access<'a>>, Option<Box<Sampled>>) {
     let Outcome {
         route,
-        path,
         request_id,
         at,
         ending,
-    } = outcome;
+        ..
+    } = *outcome;
     if let Some(route) = route {
         record.count(route, ending.status, at);
     }
-    let log = client.worker.shared.access_log.as_ref();
-    let line = log.map(|log| {
-        let from = record::client_of(&exchange.request, client.peer, &client.listener);
-        let mut line = record.access(from, &exchange.request, request_id, route, path, ending);
+    let request = &exchange.request;
+    let line = client.worker.access_log.as_ref().map(|log| {
+        let from = record::client_of(request, client.peer, &client.listener);
+        let mut line = record.access(from, request, request_id, route, &outcome.path, ending);
         if log.format() == Format::Combined {
-            record::add_agent(&mut line, &exchange.request);
+            record::add_agent(&mut line, request);
         }
         line
     });
     let traced = trace::ended(record, client, exchange, request_id, route, ending);
-    Told { line, traced }
+    (line, traced)
 }
 
 async fn forward<'a>(
@@ -331,7 +328,7 @@ async fn forward<'a>(
     let Some(pool) = stuck.or_else(|| snapshot.pool_of(route)) else {
         return Err(Unanswered::unasked(Failure::NoBackend));
     };
-    if job.client.worker.shared.access_log.is_some() {
+    if job.client.worker.access_log.is_some() {
         path.pool = Some(pool.name.clone());
     }
     let mirror = snapshot.mirror_of(route);

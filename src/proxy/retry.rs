@@ -113,7 +113,7 @@ async fn tries(
         };
         let backend = &in_flight.backend().clone();
         job.cookie = sticky::cookie_for(job, pool, backend);
-        if job.client.worker.shared.access_log.is_some() {
+        if job.client.worker.access_log.is_some() {
             path.backend = Some(backend.id.clone());
         }
         if let Some(within) = route.timeouts().and_then(|timeouts| timeouts.one_try) {

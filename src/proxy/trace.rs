@@ -138,12 +138,12 @@ fn new_call(callee: Callee<'_>, after: Duration) -> Call {
         span: SpanId::random(),
         after,
         took: Duration::ZERO,
-        method: told(callee.method),
+        method: told(callee.method).into(),
         scheme: if pool.tls.is_some() { "https" } else { "http" },
         authority: backend.address.authority().into(),
         host,
         port,
-        path: told(without_query(callee.target)),
+        path: told(without_query(callee.target)).into(),
         version: match pool.protocol {
             Protocol::Http1 => "1.1",
             Protocol::Http2 => "2",
@@ -221,14 +221,14 @@ pub(crate) fn ended(
     let server = Server {
         parent: trace.parent,
         took,
-        method: told(request.method()),
+        method: told(request.method()).into(),
         scheme: if is_https(request, client) {
             "https"
         } else {
             "http"
         },
-        host: told(request.host()),
-        path: told(request.path()),
+        host: told(request.host()).into(),
+        path: told(request.path()).into(),
         version: match request.version() {
             Version::Http10 => "1.0",
             Version::Http11 => "1.1",
@@ -236,8 +236,8 @@ pub(crate) fn ended(
         },
         client: client_of(request, client.peer, &client.listener),
         peer: client.peer,
-        user_agent: told_lossy(agent),
-        request_id: told(record::request_id(request, made_id)),
+        user_agent: told_lossy(agent).into(),
+        request_id: told(record::request_id(request, made_id)).into(),
         route: route.map(|route| route.name.as_str().into()),
         status: ending.status,
         reason: ending.reason,
@@ -246,7 +246,7 @@ pub(crate) fn ended(
     };
     let states: Vec<&[u8]> = request.fields().values(Known::Tracestate).collect();
     let state = match trace.parent {
-        Some(_) => told_lossy(&states.join(&b',')),
+        Some(_) => told_lossy(&states.join(&b',')).into(),
         None => "".into(),
     };
     Some(Box::new(Sampled {

@@ -51,7 +51,7 @@ pub(crate) struct Tunnel {
     pub(crate) started: Instant,
     pub(crate) metrics: Arc<RouteMetrics>,
     /// The request's line in the access log, to be finished with the tunnel.
-    pub(crate) line: Option<Box<Access>>,
+    pub(crate) line: Option<Box<Access<'static>>>,
     /// What is told of the request to a collector of traces, likewise.
     pub(crate) traced: Option<Box<Sampled>>,
 }
@@ -155,12 +155,12 @@ pub(crate) async fn run(mut client: Client, tunnel: Box<Tunnel>) {
         switched.backend.reset_on_drop();
     }
     metrics.moved(up.moved, down.moved);
-    if let (Some(log), Some(mut line)) = (&worker.shared.access_log, line) {
+    if let (Some(log), Some(mut line)) = (&worker.access_log, line) {
         line.total = Some(started.elapsed());
         line.received += up.moved;
         line.sent += down.moved;
         line.reason = end.name();
-        log.record(line);
+        log.record(&line);
     }
     if let (Some(tracer), Some(mut traced)) = (&worker.shared.tracer, traced) {
         trace::tunnelled(&mut traced, started.elapsed(), end.name());

@@ -32,7 +32,7 @@ use crate::backend::{Connections, Limits, removals};
 use crate::config::Network;
 use crate::routing::{Snapshot, SnapshotCache, SnapshotCell};
 use crate::shutdown;
-use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::access_log::{AccessLog, Lines};
 use crate::telemetry::metrics::ListenerMetrics;
 use crate::telemetry::set_worker_index;
 use crate::telemetry::traces::Tracer;
@@ -112,6 +112,8 @@ impl ListenerState {
 /// What the connections of one thread share.
 pub(crate) struct Worker {
     pub(crate) shared: Shared,
+    /// If there is an access log.
+    pub(crate) access_log: Option<Rc<Lines>>,
     pub(crate) deadlines: Rc<Deadlines>,
     pub(crate) exchanges: FreeList<Box<Exchange>>,
     pub(crate) replies: FreeList<Box<Reply>>,
@@ -161,6 +163,7 @@ impl Worker {
         let mut cache = shared.cell.cache();
         let current = Rc::new(Loaded(cache.load().clone()));
         Rc::new(Self {
+            access_log: shared.access_log.as_ref().map(|log| Rc::new(log.lines())),
             shared,
             deadlines: Deadlines::new(),
             exchanges: FreeList::new(KEPT),
@@ -245,6 +248,9 @@ async fn serve(
 ) -> io::Result<()> {
     let (trigger, shutdown) = shutdown::channel();
     tokio::task::spawn_local(worker.deadlines.clone().run());
+    if let Some(lines) = worker.access_log.clone() {
+        tokio::task::spawn_local(async move { lines.run().await });
+    }
     let mut accepting = Vec::with_capacity(listeners.len());
     for (options, listener) in listeners {
         let listener = TcpListener::from_std(listener)?;

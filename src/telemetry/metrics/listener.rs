@@ -38,9 +38,9 @@ impl ListenerMetrics {
         self.shards.own().closed.add(1);
     }
 
-    /// A line of the access log was dropped, because its writer was behind.
-    pub fn access_line_dropped(&self) {
-        self.shards.own().access_lines_dropped.add(1);
+    /// So many lines of the access log were dropped, because its writer was behind.
+    pub fn access_lines_lost(&self, lines: u64) {
+        self.shards.own().access_lines_dropped.add(lines);
     }
 
     /// A request was answered by the proxy itself, for `reason` (an RFC 9209 error type). Not on the path of a

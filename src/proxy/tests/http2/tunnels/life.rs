@@ -62,7 +62,7 @@ fn a_reset_is_noticed_while_the_backend_reads_nothing() {
 
 #[test]
 fn a_client_that_does_not_read_holds_its_backend_up_and_no_other_stream() {
-    const WHOLE: usize = 64 * 1024 * 1024;
+    const WHOLE: usize = 32 * 1024 * 1024;
     let sent = Arc::new(AtomicUsize::new(0));
     let count = sent.clone();
     let backend = switching(move |peer, n| {
