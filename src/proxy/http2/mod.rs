@@ -127,8 +127,6 @@ fn builder() -> Builder {
         .enable_connect_protocol()
         .max_concurrent_streams(STREAMS)
         .max_pending_accept_reset_streams(RESET)
-        // The guard counts them, and forgets them in time.
-        .max_local_error_reset_streams(None)
         .max_header_list_size(MOST_FIELDS)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
