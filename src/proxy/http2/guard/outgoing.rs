@@ -1,6 +1,6 @@
 //! What is written to a client, followed frame by frame.
 
-use super::frame::{HEAD, Head, RST_STREAM};
+use super::frame::{CONTINUATION, END_HEADERS, HEAD, HEADERS, Head, RST_STREAM};
 
 /// Bytes of a RST_STREAM, which is looked at as a whole.
 const RESET: usize = HEAD + 4;
@@ -13,12 +13,21 @@ pub(super) struct Outgoing {
     /// What has come of the next one.
     part: [u8; RESET],
     has: usize,
+    /// Whether a block of fields goes on with the next one.
+    within_block: bool,
 }
 
 impl Outgoing {
-    /// Whether a frame that is written now stands between two others.
+    /// Whether a frame that is written now stands between two others, which may have one between them: those of one
+    /// block have none (RFC 9113, 4.3).
     pub(super) fn is_between_frames(&self) -> bool {
-        self.skip == 0 && self.has == 0
+        self.skip == 0 && self.has == 0 && !self.within_block
+    }
+
+    fn follow(&mut self, head: Head) {
+        if matches!(head.kind, HEADERS | CONTINUATION) {
+            self.within_block = !head.has(END_HEADERS);
+        }
     }
 
     /// Takes note of `bytes`, and tells of each frame that begins in them; of a reset with its code.
@@ -34,6 +43,7 @@ impl Outgoing {
                 && let Some((head, code)) = looked_at(bytes)
             {
                 tell(head, code);
+                self.follow(head);
                 self.skip = HEAD + head.length;
                 continue;
             }
@@ -42,6 +52,7 @@ impl Outgoing {
             bytes = &bytes[1..];
             if let Some((head, code)) = looked_at(&self.part[..self.has]) {
                 tell(head, code);
+                self.follow(head);
                 self.skip = HEAD + head.length - self.has;
                 self.has = 0;
             }
@@ -92,5 +103,21 @@ mod tests {
             outgoing.wrote(&bytes[..1], |_, _| {});
             assert!(!outgoing.is_between_frames());
         }
+    }
+
+    #[test]
+    fn nothing_is_written_within_a_block() {
+        let mut outgoing = Outgoing::default();
+        let mut wrote = |kind, flags, stream| {
+            let mut bytes = Vec::new();
+            write(&mut bytes, kind, flags, stream, &[0x88; 40]);
+            outgoing.wrote(&bytes, |_, _| {});
+            outgoing.is_between_frames()
+        };
+        assert!(!wrote(HEADERS, END_STREAM, 1));
+        assert!(!wrote(CONTINUATION, 0, 1));
+        assert!(wrote(CONTINUATION, END_HEADERS, 1));
+        assert!(wrote(HEADERS, END_HEADERS, 3));
+        assert!(wrote(DATA, 0, 3));
     }
 }
