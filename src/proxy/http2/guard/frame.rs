@@ -6,6 +6,7 @@ pub(super) const PRIORITY: u8 = 0x2;
 pub(super) const RST_STREAM: u8 = 0x3;
 pub(super) const SETTINGS: u8 = 0x4;
 pub(super) const PING: u8 = 0x6;
+pub(super) const GOAWAY: u8 = 0x7;
 pub(super) const WINDOW_UPDATE: u8 = 0x8;
 pub(super) const CONTINUATION: u8 = 0x9;
 
@@ -53,6 +54,18 @@ impl Head {
 
     pub(super) fn has(self, flag: u8) -> bool {
         self.flags & flag != 0
+    }
+
+    /// Bytes of a payload of its kind that has nothing in it but what must be.
+    pub(super) fn least(self) -> usize {
+        let padding = usize::from(self.has(PADDED));
+        match self.kind {
+            DATA => padding,
+            HEADERS if self.has(WITH_PRIORITY) => padding + 5,
+            HEADERS => padding,
+            GOAWAY => 8,
+            _ => 0,
+        }
     }
 }
 

@@ -158,12 +158,14 @@ impl Intake {
             SETTINGS => head.length.min(MOST) / SETTING * SETTING,
             _ => head.length.min(MOST),
         };
-        if head.length != size {
+        if head.length != size || head.length < head.least() {
             return Err(Offence::FrameSize);
         }
         let length = match head.kind {
             HEADERS => return block_length(bytes),
             SETTINGS | WINDOW_UPDATE => HEAD + head.length,
+            // How much of it is padding.
+            DATA if head.has(PADDED) => HEAD + 1,
             _ => HEAD,
         };
         Ok((bytes.len() >= length).then_some(length))
@@ -180,7 +182,11 @@ impl Intake {
         if place == Place::Closed {
             return Err(Offence::StreamClosed);
         }
-        self.meter.came(head, place)?;
+        let carried = Head {
+            length: carried(head, bytes),
+            ..head
+        };
+        self.meter.came(carried, place)?;
         if head.kind == HEADERS {
             return self.block(head, place, bytes);
         }
@@ -188,20 +194,17 @@ impl Intake {
         match head.kind {
             DATA if place == Place::Over => {
                 self.refuse(head)?;
-                // What is ignored there counts for the window of the connection.
-                let update = (head.length as u32).to_be_bytes();
-                if head.length > 0 {
-                    frame::write(&mut self.own, WINDOW_UPDATE, 0, 0, &update);
-                }
+                self.give_back(head, place)?;
                 write_reset(&mut self.instead, head.stream, Reason::CANCEL);
                 bytes[KIND] = NO_KIND;
                 self.instead.extend_from_slice(bytes);
                 Ok(true)
             }
-            DATA if head.length == 0
-                && !head.has(END_STREAM | PADDED)
+            DATA if carried.length == 0
+                && !head.has(END_STREAM)
                 && self.streams.is_past(head.stream) =>
             {
+                self.give_back(head, place)?;
                 bytes[KIND] = NO_KIND;
                 Ok(false)
             }
@@ -220,6 +223,23 @@ impl Intake {
             SETTINGS if has_no_window(&bytes[HEAD..]) => Err(Offence::Window),
             _ => Ok(false),
         }
+    }
+
+    /// Gives back what DATA that the h2 crate does not hear of took of the windows: padding counts, and so does what is
+    /// ignored (RFC 9113, 6.9.1).
+    fn give_back(&mut self, head: Head, place: Place) -> Result<(), Offence> {
+        if head.length == 0 {
+            return Ok(());
+        }
+        if self.own.len() > UNREAD {
+            return Err(Offence::FrameFlood);
+        }
+        let update = (head.length as u32).to_be_bytes();
+        frame::write(&mut self.own, WINDOW_UPDATE, 0, 0, &update);
+        if place == Place::Within {
+            frame::write(&mut self.own, WINDOW_UPDATE, 0, head.stream, &update);
+        }
+        Ok(())
     }
 
     /// Answers a frame behind the end of its stream.
@@ -346,6 +366,18 @@ fn depends_on_itself(head: Head, frames: &[u8]) -> bool {
     let depends_on = frames.get(at..).and_then(|rest| rest.first_chunk());
     head.has(WITH_PRIORITY)
         && depends_on.is_some_and(|on| u32::from_be_bytes(*on) & !(1 << 31) == head.stream)
+}
+
+/// Bytes of the payload without its padding, where DATA has any. More of that than there is has the h2 crate end the
+/// connection.
+fn carried(head: Head, bytes: &[u8]) -> usize {
+    match (head.kind, bytes.get(HEAD)) {
+        (DATA, Some(padding)) => match head.length.checked_sub(1 + usize::from(*padding)) {
+            Some(data) => data,
+            None => head.length,
+        },
+        _ => head.length,
+    }
 }
 
 /// Whether a setting says that windows are larger than any may be (RFC 9113, 6.5.2).

@@ -146,9 +146,10 @@ impl Meter {
             }
             // Trailers: no other request, or a reset of each would pass for half of them.
             HEADERS => {}
-            RST_STREAM if head.stream >= self.young => {
+            // No stream is reset twice.
+            RST_STREAM if head.stream >= self.young && self.standing > 0 => {
                 self.resets = self.resets.saturating_add(1);
-                self.standing = self.standing.saturating_sub(1);
+                self.standing -= 1;
             }
             RST_STREAM if self.standing > 0 => self.standing -= 1,
             WINDOW_UPDATE if self.earned_updates >= EARNS_UPDATE => {
@@ -349,6 +350,17 @@ mod tests {
         }
         assert_eq!(meter.idle, 0);
         for _ in 0..IDLE_FRAMES {
+            assert_eq!(meter.reset(1), Ok(()));
+        }
+        assert_eq!(meter.reset(1), Err(Offence::FrameFlood));
+    }
+
+    #[test]
+    fn no_stream_is_reset_twice() {
+        let mut meter = meter();
+        meter.asked(1);
+        meter.answer(1);
+        for _ in 0..=IDLE_FRAMES {
             assert_eq!(meter.reset(1), Ok(()));
         }
         assert_eq!(meter.reset(1), Err(Offence::FrameFlood));

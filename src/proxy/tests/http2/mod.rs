@@ -3,6 +3,7 @@
 mod asked;
 mod backend;
 mod client;
+mod edges;
 mod floods;
 mod grpc;
 mod messages;

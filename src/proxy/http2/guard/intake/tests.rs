@@ -109,6 +109,20 @@ fn empty_data_of_open_streams_is_hidden_from_h2() {
 }
 
 #[test]
+fn padding_alone_is_hidden_from_h2_and_given_back() {
+    let mut intake = behind(&[frame(HEADERS, END_HEADERS, 1, GET)]);
+    let mut alone = frame(DATA, PADDED, 1, &[2, 0, 0]);
+    let beside = frame(DATA, PADDED, 1, &[1, 7, 0]);
+    assert_eq!(all(&mut intake, &beside), Ok(beside));
+    assert_eq!(intake.own, [0; 0]);
+    let passed = all(&mut intake, &alone);
+    alone[KIND] = NO_KIND;
+    assert_eq!(passed, Ok(alone));
+    let update = |stream| frame(WINDOW_UPDATE, 0, stream, &[0, 0, 0, 3]);
+    assert_eq!(intake.own, [update(0), update(1)].concat());
+}
+
+#[test]
 fn what_comes_behind_the_end_of_a_stream_is_answered_from_here() {
     let over = || [frame(HEADERS, END_HEADERS | END_STREAM, 1, GET)];
     let reset = frame(RST_STREAM, 0, 1, &CANCEL);
@@ -248,12 +262,13 @@ fn a_block_is_put_together_from_small_frames_and_bounded() {
     assert_eq!(behind(&[]).read(&mut large.clone()).unwrap().done, 0);
     large.extend(frame(CONTINUATION, 0, 1, &[0]));
     assert_eq!(behind(&[]).read(&mut large), Err(Offence::FrameFlood));
-    for (flags, payload) in [
-        (PADDED, &[2, 0][..]),
-        (PADDED, &[]),
-        (WITH_PRIORITY, &[0; 4]),
+    for (flags, payload, offence) in [
+        (PADDED, &[2, 0][..], Offence::Malformed),
+        (PADDED, &[], Offence::FrameSize),
+        (WITH_PRIORITY, &[0; 4], Offence::FrameSize),
+        (PADDED | WITH_PRIORITY, &[0; 5], Offence::FrameSize),
     ] {
         let bytes = frame(HEADERS, END_HEADERS | flags, 1, payload);
-        assert_eq!(all(&mut behind(&[]), &bytes), Err(Offence::Malformed));
+        assert_eq!(all(&mut behind(&[]), &bytes), Err(offence));
     }
 }
