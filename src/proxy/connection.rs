@@ -29,7 +29,7 @@ use crate::wire::stream::Stream;
 
 /// After an answer that leaves bytes unread: read away so many of them, for so long, before closing. Closing at once
 /// would reset the connection and may take the answer from the client.
-const LINGER_BYTES: usize = 256 * 1024;
+pub(super) const LINGER_BYTES: usize = 256 * 1024;
 pub(super) const LINGER_TIME: Duration = Duration::from_secs(1);
 
 /// A client's connection.

@@ -13,6 +13,7 @@ mod streams;
 
 use std::cell::Cell;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -22,9 +23,13 @@ use h2::Reason;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::proxy::buffers::Buffer;
+use crate::proxy::connection::LINGER_BYTES;
 use crate::wire::stream::Stream;
 use intake::Intake;
 use outgoing::Outgoing;
+
+/// Bytes that are passed over at a time.
+const SCRAP: usize = 4 * 1024;
 
 /// Why a connection is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +87,19 @@ pub(super) struct Watch {
     pub(super) begun: Cell<Option<u64>>,
     /// Blocks of fields that no message has, whose streams are being reset.
     pub(super) malformed: Cell<u32>,
+    pub(super) parting: Cell<Parting>,
+}
+
+/// How far a connection is that has said everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Parting {
+    /// It has not.
+    #[default]
+    Not,
+    /// The client is given time to hear it.
+    Lingering,
+    /// It had that time. Told to the guard.
+    Over,
 }
 
 /// A client's connection, and what it sent before it was known to speak HTTP/2.
@@ -100,6 +118,8 @@ pub(super) struct Guarded {
     writing_own: bool,
     watch: Rc<Watch>,
     ended: bool,
+    /// Bytes that came when everything was said.
+    passed_over: usize,
 }
 
 impl Guarded {
@@ -115,6 +135,7 @@ impl Guarded {
             writing_own: false,
             watch,
             ended: false,
+            passed_over: 0,
         }
     }
 
@@ -299,7 +320,23 @@ impl AsyncWrite for Guarded {
         Pin::new(&mut this.stream).poll_flush(cx)
     }
 
+    /// Ready when the client has ended its side too. Until then it is read on, as far as a connection of HTTP/1.1 is:
+    /// one that is closed with something unread is reset, and the client might lose the word of why.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        let this = self.get_mut();
+        if this.watch.parting.get() == Parting::Not {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+            this.watch.parting.set(Parting::Lingering);
+        }
+        let mut scrap = [MaybeUninit::uninit(); SCRAP];
+        while this.passed_over < LINGER_BYTES && this.watch.parting.get() == Parting::Lingering {
+            let mut scrap = ReadBuf::uninit(&mut scrap);
+            let read = ready!(Pin::new(&mut this.stream).poll_read(cx, &mut scrap));
+            if read.is_err() || scrap.filled().is_empty() {
+                break;
+            }
+            this.passed_over += scrap.filled().len();
+        }
+        Poll::Ready(Ok(()))
     }
 }

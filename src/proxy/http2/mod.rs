@@ -26,7 +26,7 @@ use super::worker::{ListenerState, Worker};
 use crate::backend::Origin;
 use crate::wire::http1::MAX_HEAD;
 use crate::wire::http2::{Ends, Served};
-use guard::{Guarded, Offence, Watch};
+use guard::{Guarded, Offence, Parting, Watch};
 
 /// Requests under way on one connection.
 const STREAMS: u32 = 100;
@@ -71,6 +71,8 @@ struct Shared {
     timed: Cell<Option<u64>>,
     /// Requests under way.
     streams: Cell<usize>,
+    /// Whether the time to part has begun.
+    parts: Cell<bool>,
     watch: Rc<Watch>,
 }
 
@@ -100,6 +102,7 @@ pub(crate) async fn serve(client: Client, ahead: Box<Buffer>) {
         ends: Arc::new(ends),
         deadline: client.deadline,
         streams: Cell::new(0),
+        parts: Cell::new(false),
         watch: Rc::default(),
     });
     let metrics = &shared.worker.shared.listener;
@@ -140,6 +143,9 @@ async fn drive(mut connection: Connection<Guarded, Bytes>, shared: &Rc<Shared>) 
     let mut closing = false;
     loop {
         match poll_fn(|cx| poll_event(&mut connection, shared, cx)).await {
+            Event::Due if shared.watch.parting.get() != Parting::Not => {
+                shared.watch.parting.set(Parting::Over);
+            }
             Event::Due if shared.streams.get() == 0 && closing => return,
             Event::Due if shared.streams.get() == 0 || shared.worker.is_draining() => {
                 if !closing {
@@ -193,7 +199,9 @@ fn poll_event(
             Poll::Ready(None) => Event::Ended(None),
             Poll::Pending => match shared.watch.offence.take() {
                 Some(offence) => Event::Offended(offence),
-                None if shared.is_late(cx) => Event::Offended(Offence::SlowHead),
+                None if !shared.lingers() && shared.is_late(cx) => {
+                    Event::Offended(Offence::SlowHead)
+                }
                 None if shared.deadline.poll_expired(cx) => Event::Due,
                 None => return Poll::Pending,
             },
@@ -202,8 +210,20 @@ fn poll_event(
 }
 
 impl Shared {
+    /// Whether there is nothing more to say. Begins the time to hear it.
+    fn lingers(&self) -> bool {
+        let lingers = self.watch.parting.get() != Parting::Not;
+        if lingers && !self.parts.replace(true) {
+            self.deadline.set(LINGER_TIME);
+        }
+        lingers
+    }
+
     /// Begins the time for a next request.
     fn rest(&self) {
+        if self.parts.get() {
+            return;
+        }
         let kept = match self.worker.is_draining() {
             true => LINGER_TIME,
             false => self.worker.shared.timeouts.keep_alive,

@@ -5,7 +5,7 @@ use super::raw::*;
 use super::rules::{check, joined};
 use crate::proxy::tests::harness::*;
 
-use Outcome::{GoAway, Reset, Status};
+use Outcome::{Closed, GoAway, Reset, Status};
 
 const PROTOCOL_ERROR: u32 = 1;
 const FLOW_CONTROL_ERROR: u32 = 3;
@@ -170,4 +170,26 @@ fn padding_alone_and_resets_of_what_was_reset_are_floods_too() {
             GoAway(ENHANCE_YOUR_CALM),
         ),
     ]);
+}
+
+#[test]
+fn what_comes_behind_the_goodbye_is_passed_over_for_a_while() {
+    let proxy = Harness::to(&[nobody()]);
+    let mut raw = Raw::connect(&proxy);
+    raw.send(frame(PING, 0, 0, [0; 6]));
+    assert_eq!(raw.outcome(), GoAway(FRAME_SIZE_ERROR));
+    assert_eq!(raw.outcome(), Closed);
+    // Whatever else was on its way resets nothing.
+    for _ in 0..100 {
+        assert!(raw.try_send([7; 1_000]));
+    }
+    let listener = proxy.metrics.listener();
+    // Not for long, and not of any number of bytes.
+    while raw.try_send([7; 16_384]) {}
+    wait_until(|| listener.open() == 0);
+    assert_eq!(listener.refusals("http2_protocol_error"), 1);
+    let mut silent = Raw::connect(&proxy);
+    silent.send(frame(PING, 0, 0, [0; 6]));
+    wait_until(|| listener.refusals("http2_protocol_error") == 2);
+    wait_until(|| listener.open() == 0);
 }

@@ -152,7 +152,12 @@ impl Raw {
 
     /// The other side may have ended already.
     pub(super) fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        let _ = self.0.write_all(bytes.as_ref());
+        self.try_send(bytes);
+    }
+
+    /// Whether the other side may still take them.
+    pub(super) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.0.write_all(bytes.as_ref()).is_ok()
     }
 
     /// Kind, flags, stream and payload of the next frame; none at the end.
