@@ -116,6 +116,8 @@ pub(super) struct Guarded {
     outgoing: Outgoing,
     /// Whether it is the intake's own frames that a write has begun with, which is to be repeated.
     writing_own: bool,
+    /// Whether the h2 crate is given a turn to write.
+    turned: bool,
     watch: Rc<Watch>,
     ended: bool,
     /// Bytes that came when everything was said.
@@ -133,6 +135,7 @@ impl Guarded {
             gone: 0,
             outgoing: Outgoing::default(),
             writing_own: false,
+            turned: false,
             watch,
             ended: false,
             passed_over: 0,
@@ -156,6 +159,16 @@ impl Guarded {
             self.ahead = Buffer::default();
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Ready when the h2 crate had a turn to write, after which there is nothing to wait for.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.turned = !self.turned;
+        if self.turned {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
     }
 
     /// Lets the intake read what is in `buffer` behind `before`, and leaves there what goes on as it is.
@@ -255,11 +268,16 @@ impl AsyncRead for Guarded {
                 return Poll::Pending;
             }
             let before = buffer.filled().len();
-            ready!(this.poll_client(cx, buffer))?;
-            if buffer.filled().len() == before {
-                return Poll::Ready(Ok(()));
+            if this.intake.waits {
+                ready!(this.poll_turn(cx));
+                this.intake.settle();
+            } else {
+                ready!(this.poll_client(cx, buffer))?;
+                if buffer.filled().len() == before {
+                    return Poll::Ready(Ok(()));
+                }
+                this.intake.tick(Instant::now());
             }
-            this.intake.tick(Instant::now());
             if let Err(offence) = this.sift(buffer, before) {
                 buffer.set_filled(before);
                 this.ready.clear();
@@ -317,7 +335,9 @@ impl AsyncWrite for Guarded {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_own(cx))?;
-        Pin::new(&mut this.stream).poll_flush(cx)
+        ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
+        this.intake.settle();
+        Poll::Ready(Ok(()))
     }
 
     /// Ready when the client has ended its side too. Until then it is read on, as far as a connection of HTTP/1.1 is:

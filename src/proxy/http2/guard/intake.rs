@@ -57,6 +57,10 @@ pub(super) struct Intake {
     /// Frames that have come, but for CONTINUATION.
     frames: u64,
     streams: Streams,
+    /// Streams from this one on are news to the h2 crate: it may have refused them, and said so to nobody yet.
+    news: u32,
+    /// Whether trailers of one of these are what is to be read again.
+    pub(super) waits: bool,
     meter: Meter,
     fields: Fields,
     /// Goes on in the place of what came.
@@ -74,6 +78,8 @@ impl Intake {
             greeted: false,
             frames: 0,
             streams: Streams::default(),
+            news: 0,
+            waits: false,
             meter: Meter::new(now),
             fields: Fields::default(),
             instead: Vec::new(),
@@ -112,12 +118,21 @@ impl Intake {
         }
     }
 
+    /// What the h2 crate had to say to what it was given was written.
+    pub(super) fn settle(&mut self) {
+        self.news = self.streams.next();
+    }
+
     /// Reads what is on its way to the h2 crate.
+    ///
+    /// Trailers wait until it is known whether their stream was refused, as one beyond the most that may be open: the
+    /// crate keeps nothing of such a stream, and would end the connection for another head of it.
     ///
     /// Empty DATA that ends nothing becomes a frame of no known kind, which is passed over: h2 ends a connection for
     /// the hundred and first in its whole life, and patience is measured here.
     pub(super) fn read(&mut self, bytes: &mut [u8]) -> Result<Share, Offence> {
         let mut at = 0;
+        self.waits = false;
         loop {
             let skipped = self.skip.min(bytes.len() - at);
             self.skip -= skipped;
@@ -133,6 +148,11 @@ impl Intake {
             let Some(length) = self.looked_at(head, rest)? else {
                 return Ok(passed);
             };
+            if head.kind == HEADERS && head.stream >= self.news && self.streams.goes_on(head.stream)
+            {
+                self.waits = true;
+                return Ok(passed);
+            }
             let replaced = self.frame(head, &mut rest[..length])?;
             if replaced {
                 return Ok(Share {

@@ -50,16 +50,24 @@ impl Streams {
         stream % 2 == 1 && stream <= self.last
     }
 
+    /// The first one that was not opened yet.
+    pub(super) fn next(&self) -> u32 {
+        self.last + 1
+    }
+
+    /// Whether its request has not ended, and this side has not reset it.
+    pub(super) fn goes_on(&self, stream: u32) -> bool {
+        self.unended.contains(&stream) && !self.gone.contains(stream)
+    }
+
     /// Follows a frame of the client, and tells what DATA or HEADERS are to their stream.
     pub(super) fn came(&mut self, head: Head) -> Place {
         let stream = head.stream;
         let place = match head.kind {
             HEADERS if stream > self.last && stream % 2 == 1 => Place::Start,
             RST_STREAM => Place::Nowhere,
-            _ if self.unended.contains(&stream) => match self.gone.contains(stream) {
-                true => Place::Gone,
-                false => Place::Within,
-            },
+            _ if self.goes_on(stream) => Place::Within,
+            _ if self.unended.contains(&stream) => Place::Gone,
             _ if self.taken_back.contains(stream) => Place::Over,
             _ if !self.ended.contains(stream) => Place::Nowhere,
             _ if self.answered.contains(stream) => Place::Closed,

@@ -193,3 +193,31 @@ fn what_comes_behind_the_goodbye_is_passed_over_for_a_while() {
     wait_until(|| listener.refusals("http2_protocol_error") == 2);
     wait_until(|| listener.open() == 0);
 }
+
+#[test]
+fn trailers_of_a_stream_that_is_refused_end_no_connection() {
+    const REFUSED_STREAM: u32 = 7;
+    let backend = Scripted::new(|peer, _| {
+        peer.head();
+        peer.rest();
+    });
+    let proxy = Harness::to(&[backend.address]);
+    let mut raw = Raw::connect(&proxy);
+    let mut all: Vec<_> = (0..100).map(|n| get(2 * n + 1)).collect();
+    for stream in [201, 203, 205] {
+        all.push(post(stream));
+        all.push(frame(HEADERS, 5, stream, literal("a", "b")));
+    }
+    all.push(frame(PING, 0, 0, [0; 8]));
+    raw.send(joined(&all));
+    let frames = std::iter::from_fn(|| raw.frame()).take_while(|frame| frame.0 != PING);
+    let told: Vec<_> = frames.filter(|frame| frame.0 != WINDOW_UPDATE).collect();
+    assert!(told.iter().all(|frame| frame.0 != GOAWAY), "{told:?}");
+    for stream in [201, 203, 205] {
+        let first = told.iter().find(|frame| frame.2 == stream).unwrap();
+        assert_eq!(
+            (first.0, &first.3[..]),
+            (RST_STREAM, &REFUSED_STREAM.to_be_bytes()[..])
+        );
+    }
+}

@@ -22,6 +22,7 @@ fn behind(frames: &[Vec<u8>]) -> Intake {
     ]
     .concat();
     assert_eq!(all(&mut intake, &first), Ok(first));
+    intake.settle();
     intake
 }
 
@@ -75,6 +76,21 @@ fn frames_that_are_looked_at_are_held_back_until_they_are_whole() {
         };
         assert_eq!(all(&mut intake, &bytes), Ok(whole));
     }
+}
+
+#[test]
+fn trailers_wait_until_their_stream_may_have_been_refused() {
+    let mut intake = behind(&[]);
+    let (head, trailers) = (
+        frame(HEADERS, END_HEADERS, 1, GET),
+        frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0, 1, b'a', 0]),
+    );
+    let mut both = [&head[..], &trailers].concat();
+    let share = intake.read(&mut both).unwrap();
+    assert_eq!((share.done, intake.waits), (head.len(), true));
+    intake.settle();
+    assert_eq!(all(&mut intake, &trailers), Ok(trailers));
+    assert!(!intake.waits);
 }
 
 #[test]
