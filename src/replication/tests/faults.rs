@@ -182,6 +182,6 @@ fn a_panic_ends_the_replica_and_whoever_waits_is_told() {
     };
     lifecycle::run(&shared, Part::Voter(start), &Never);
     let handle = Handle(shared);
-    assert!(failure(&handle).contains("not that of the epoch promised in"));
+    assert!(failure(&handle).contains("the membership is of epoch 2, the promise 1.0.-"));
     assert!(matches!(waits.try_recv(), Ok(Attempt::NotProposed(_))));
 }
