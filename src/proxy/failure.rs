@@ -89,6 +89,8 @@ pub(crate) enum Failure {
     WriteTimeout,
     /// The backend did not answer in time.
     AnswerTimeout,
+    /// The client's own deadline has passed, which may be as short as it likes.
+    DeadlinePassed,
     /// The answer's body stands still: either side.
     Stalled,
     /// The backend switched to a protocol that nobody asked for.
@@ -190,6 +192,7 @@ impl Failure {
             | Self::Unswitched
             | Self::NoTunnels
             | Self::UnknownProtocol
+            | Self::DeadlinePassed
             | Self::Stalled => None,
         }
     }
@@ -227,7 +230,7 @@ impl Failure {
             Self::TlsBroken => "tls_protocol_error",
             Self::BackendGone | Self::TurnedAway => "connection_terminated",
             Self::WriteTimeout => "connection_write_timeout",
-            Self::AnswerTimeout => "http_response_timeout",
+            Self::AnswerTimeout | Self::DeadlinePassed => "http_response_timeout",
             Self::Stalled => "connection_read_timeout",
             Self::UnaskedUpgrade | Self::Unswitched | Self::NoTunnels => "http_upgrade_failed",
             Self::UnknownProtocol => "http_request_error",

@@ -7,6 +7,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Instant;
 
 use super::connection::Client;
 use super::dial;
@@ -49,10 +50,30 @@ pub(crate) struct Job<'a> {
     pub(crate) idempotent: bool,
     /// Whether the route bounds the time of a try.
     pub(crate) bounded_try: bool,
+    /// When the client gives up, if it says so.
+    pub(crate) gives_up: Option<Instant>,
     /// Whether the client is at the backend of this try because it was there before.
     pub(crate) sticks: bool,
     /// What brings it back to that backend, if it is to be told.
     pub(crate) cookie: Option<Box<str>>,
+}
+
+impl Job<'_> {
+    /// A failure as it is, or, where the client gave no more time, as nobody else's.
+    pub(crate) fn blamed(&self, failure: Failure) -> Failure {
+        let late = self.gives_up.is_some_and(|at| at <= Instant::now());
+        match failure {
+            Failure::ConnectTimeout
+            | Failure::WriteTimeout
+            | Failure::AnswerTimeout
+            | Failure::QueueTimeout
+                if late =>
+            {
+                Failure::DeadlinePassed
+            }
+            failure => failure,
+        }
+    }
 }
 
 /// Why a try came to nothing.
@@ -119,7 +140,7 @@ pub(crate) async fn attempt(
         job.record,
     )
     .await
-    .map_err(|failure| failed(backend, Lost::first_write(failure, false)))?;
+    .map_err(|failure| failed(job, backend, Lost::first_write(failure, false)))?;
     let result = converse(job, pool, backend, &mut connection, &new_progress()).await;
     settle(result, pool, in_flight, (connection, telling), job)
 }
@@ -165,7 +186,7 @@ fn settle(
             retry_after: job.record.retry_after.get(),
         });
     }
-    let answered = result.map_err(|lost| failed(backend, lost))?;
+    let answered = result.map_err(|lost| failed(job, backend, lost))?;
     if answered.switched {
         *job.switched = Some(Switched {
             backend: connection,
@@ -179,11 +200,12 @@ fn settle(
     Ok(answered)
 }
 
-fn failed(backend: &Backend, lost: Lost) -> Lost {
-    if let Lost::Failed { failure, .. } = lost
-        && let Some(error) = failure.of_backend()
-    {
-        backend.failed(error);
+fn failed(job: &Job<'_>, backend: &Backend, mut lost: Lost) -> Lost {
+    if let Lost::Failed { failure, .. } = &mut lost {
+        *failure = job.blamed(*failure);
+        if let Some(error) = failure.of_backend() {
+            backend.failed(error);
+        }
     }
     lost
 }

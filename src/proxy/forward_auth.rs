@@ -1,6 +1,7 @@
 //! Asks another service whether a request may go on, and does as it says.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::aside::{Aside, Listener};
 use super::failure::Failure;
@@ -67,16 +68,25 @@ impl Verdict {
 }
 
 /// Returns once the request may go on, with what the service says of it. What it answers instead is left in the ruling.
+/// The request's own time may have less `left` than the service is given.
 pub(crate) async fn ask(
     auth: &ForwardAuth,
+    left: Option<Duration>,
     pool: Option<&Arc<PoolEntry>>,
     job: &mut Job<'_>,
 ) -> Result<(), Failure> {
     let question = question(auth, pool, job).ok_or(Failure::AuthUnavailable)?;
     let mut verdict = Verdict::default();
     let asking = question.ask(&mut verdict, auth.timeout);
-    let asked = job.client.while_there(asking).await;
-    let asked = asked.and_then(|asked| asked.map_err(|_| Failure::AuthUnavailable));
+    let asked = job.client.while_there(async {
+        let asked = match left {
+            Some(left) => tokio::time::timeout(left, asking).await,
+            None => Ok(asking.await),
+        };
+        let asked = asked.map_err(|_| Failure::AnswerTimeout)?;
+        asked.map_err(|_| Failure::AuthUnavailable)
+    });
+    let asked = asked.await.and_then(|asked| asked);
     if let Some(trace) = &job.record.trace {
         trace.called(verdict.status, asked.err(), job.record);
     }

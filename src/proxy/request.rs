@@ -196,6 +196,7 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
                     switched: &mut switched,
                     policy: route.policy(),
                     ruling: &ruling,
+                    gives_up: None,
                     sticks: false,
                     cookie: None,
                 };
@@ -349,12 +350,15 @@ async fn hold_up(
     let Some(policy) = route.policy() else {
         return Ok(());
     };
+    let total = route.timeouts().and_then(|timeouts| timeouts.total);
+    let waits = grpc::timeout(&job.exchange.request);
+    let within = total.into_iter().chain(waits).min();
     if let Some(injection) = &policy.fault_injection {
-        let total = route.timeouts().and_then(|timeouts| timeouts.total);
-        injection::inject(injection, total, job.client).await?;
+        injection::inject(injection, within, job.client).await?;
     }
     if let Some(auth) = &policy.forward_auth {
-        forward_auth::ask(auth, snapshot.auth_of(route), job).await?;
+        let left = within.map(|within| within.saturating_sub(job.record.started.elapsed()));
+        forward_auth::ask(auth, left, snapshot.auth_of(route), job).await?;
     }
     Ok(())
 }

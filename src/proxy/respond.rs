@@ -166,6 +166,7 @@ fn words(failure: Failure) -> Option<(u16, Option<&'static str>, &'static str)> 
             "The backend takes no request now.\n",
         ),
         Failure::WriteTimeout => (504, None, "The backend did not take the request in time.\n"),
+        Failure::DeadlinePassed => (504, None, "The time that the client gave has passed.\n"),
         Failure::AnswerTimeout | Failure::Stalled => {
             (504, None, "The backend did not answer in time.\n")
         }

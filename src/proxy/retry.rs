@@ -83,6 +83,7 @@ pub(crate) async fn forward(
     if route.timeouts().is_none() && waits.is_none() {
         return tries(job, route, pool, path).await;
     }
+    job.gives_up = waits.and_then(|waits| job.record.started.checked_add(waits));
     let total = route.timeouts().and_then(|timeouts| timeouts.total);
     if let Some(total) = total.into_iter().chain(waits).min() {
         let left = total.saturating_sub(job.record.started.elapsed());
@@ -109,7 +110,7 @@ async fn tries(
         let in_flight = match admit(job, pool, hash, &tried).await {
             Ok(in_flight) => in_flight,
             Err(None) => return Err(last),
-            Err(Some(failure)) => return Err(Unanswered::unasked(failure)),
+            Err(Some(failure)) => return Err(Unanswered::unasked(job.blamed(failure))),
         };
         let backend = &in_flight.backend().clone();
         job.cookie = sticky::cookie_for(job, pool, backend);

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::backend::Backend;
 use super::client::*;
 use crate::proxy::tests::harness::*;
+use crate::telemetry::metrics::BackendError;
 
 fn call(timeout: Option<&str>) -> Request<()> {
     let mut request = Request::post("http://x/greet.Greeter/Greet")
@@ -74,6 +75,47 @@ fn a_deadline_ends_the_call_here_and_at_the_backend() {
         assert_eq!(status_only(&mut client, call(Some("200m"))).await.0, "4");
     }));
     assert_eq!(reset.recv().unwrap(), Reason::CANCEL);
+}
+
+#[test]
+fn a_deadline_holds_wherever_the_call_waits_and_is_no_failure_of_a_backend() {
+    let hanging = Scripted::new(|peer, _| {
+        peer.head();
+        peer.rest();
+    });
+    let held_up = HeldUp::new();
+    let with = |to, more| web(&[to], more);
+    let mut delayed = with(hanging.address, json!({}));
+    delayed["routes"][0]["fault_injection"] = json!({"delay": {"for": "30s"}});
+    let mut asking = with(hanging.address, json!({}));
+    let auth = json!({"id": "a", "address": hanging.address.to_string()});
+    let pools = asking["pools"].as_array_mut().unwrap();
+    pools.push(json!({"name": "auth", "backends": [auth]}));
+    asking["routes"][0]["forward_auth"] = json!({"pool": "auth", "path": "/", "timeout": "30s"});
+    for (name, config) in [
+        ("in the answer", with(hanging.address, json!({}))),
+        (
+            "in connecting",
+            with(held_up.address, json!({"timeouts": {"connect": "60s"}})),
+        ),
+        ("in a delay", delayed),
+        ("in asking about it", asking),
+    ] {
+        let proxy = Harness::new(options(), &config);
+        proxy.runtime.block_on(soon(async {
+            let mut client = Client::connect(&proxy).await;
+            for _ in 0..7 {
+                let (status, _) = status_only(&mut client, call(Some("100m"))).await;
+                assert_eq!(status, "4", "{name}");
+            }
+        }));
+        let backend = proxy.backend(0);
+        assert!(backend.is_available(), "{name}: it is ejected");
+        let metrics = proxy.metrics.backend("web", "b1");
+        for error in [BackendError::Connect, BackendError::Timeout] {
+            assert_eq!(metrics.errors(error), 0, "{name}");
+        }
+    }
 }
 
 #[test]
