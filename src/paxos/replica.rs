@@ -87,8 +87,9 @@ impl Replica {
             options.window_entries > 0 && options.window_bytes > 0,
             "nothing fits into the window"
         );
-        // A damaged log may have lost the Seal by which it entered an epoch, in which nothing was promised yet. Its voter
-        // is brought through that Seal once more. (`a_voter_that_lost_its_way_into_an_epoch_is_brought_there_again`)
+        // A damaged log may have lost the Seal by which it entered an epoch, in which nothing was promised yet. Its
+        // voter is brought through that Seal once more.
+        // (`a_voter_that_lost_its_way_into_an_epoch_is_brought_there_again`)
         let known = recovered.synced.map(|synced| synced.epoch);
         let lost = recovered.promised.node.is_none() && known < Some(recovered.promised.epoch);
         assert!(

@@ -1,5 +1,5 @@
-//! Frames at the edges of what they may hold, and where they may come: as small as they get, with reserved bits, padding
-//! alone, for streams that were left out, and behind the end of all.
+//! Frames at the edges of what they may hold, and where they may come: as small as they get, with reserved bits,
+//! padding alone, for streams that were left out, and behind the end of all.
 
 use super::raw::*;
 use super::rules::{check, joined};
