@@ -42,7 +42,7 @@ pub(super) enum Offence {
     NoSettings,
     /// A frame of a kind that has one size has another (RFC 9113, 4.2).
     FrameSize,
-    /// A setting says that windows are larger than any may be (RFC 9113, 6.5.2).
+    /// A setting says that windows are larger than any may be (RFC 9113, 6.5.2), or more came than one holds (6.9.1).
     Window,
     /// A block of fields that is not put together as one is (RFC 9113, 6.2 and 6.10).
     Malformed,
@@ -87,6 +87,8 @@ pub(super) struct Watch {
     pub(super) begun: Cell<Option<u64>>,
     /// Blocks of fields that no message has, whose streams are being reset.
     pub(super) malformed: Cell<u32>,
+    /// Whether another connection should follow this one.
+    pub(super) worn: Cell<bool>,
     pub(super) parting: Cell<Parting>,
 }
 
@@ -230,6 +232,9 @@ impl Guarded {
     /// others that has begun and its end.
     fn poll_own(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.may_write_own() {
+            if !self.writing_own {
+                self.intake.pay();
+            }
             let written = Pin::new(&mut self.stream).poll_write(cx, &self.intake.own);
             self.writing_own = written.is_pending() && self.stream.is_writing();
             let written = ready!(written)?;
@@ -243,7 +248,7 @@ impl Guarded {
 
     fn may_write_own(&self) -> bool {
         let free = self.outgoing.is_between_frames() && !self.stream.is_writing();
-        self.writing_own || free && !self.intake.own.is_empty()
+        self.writing_own || free && self.intake.has_own()
     }
 
     /// Takes note of bytes that were written.
@@ -290,6 +295,7 @@ impl AsyncRead for Guarded {
             this.watch.begun.set(begun);
             let malformed = this.watch.malformed.get() + this.intake.malformed();
             this.watch.malformed.set(malformed);
+            this.watch.worn.set(this.intake.is_worn());
             if buffer.filled().len() > before {
                 return Poll::Ready(Ok(()));
             }

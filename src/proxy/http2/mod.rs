@@ -71,6 +71,8 @@ struct Shared {
     timed: Cell<Option<u64>>,
     /// Requests under way.
     streams: Cell<usize>,
+    /// Whether the client was told that another connection is to follow.
+    worn: Cell<bool>,
     /// Whether the time to part has begun.
     parts: Cell<bool>,
     watch: Rc<Watch>,
@@ -81,6 +83,8 @@ enum Event {
     /// It may be time to end: a deadline passed, or a request came in spite of a drain.
     Due,
     Offended(Offence),
+    /// So much of it was refused that another one is to follow.
+    Worn,
     /// It has ended; for this fault of the client, if any.
     Ended(Option<h2::Error>),
 }
@@ -102,6 +106,7 @@ pub(crate) async fn serve(client: Client, ahead: Box<Buffer>) {
         ends: Arc::new(ends),
         deadline: client.deadline,
         streams: Cell::new(0),
+        worn: Cell::new(false),
         parts: Cell::new(false),
         watch: Rc::default(),
     });
@@ -155,6 +160,11 @@ async fn drive(mut connection: Connection<Guarded, Bytes>, shared: &Rc<Shared>) 
                 shared.deadline.set(LINGER_TIME);
             }
             Event::Due => shared.rest(),
+            Event::Worn => {
+                if !std::mem::replace(&mut closing, true) {
+                    connection.graceful_shutdown();
+                }
+            }
             Event::Offended(offence) => {
                 tracing::debug!(peer = %shared.peer, ?offence, "HTTP/2 is ended");
                 listener.refused(offence.name());
@@ -199,6 +209,7 @@ fn poll_event(
             Poll::Ready(None) => Event::Ended(None),
             Poll::Pending => match shared.watch.offence.take() {
                 Some(offence) => Event::Offended(offence),
+                None if shared.wears_out() => Event::Worn,
                 None if !shared.lingers() && shared.is_late(cx) => {
                     Event::Offended(Offence::SlowHead)
                 }
@@ -217,6 +228,11 @@ impl Shared {
             self.deadline.set(LINGER_TIME);
         }
         lingers
+    }
+
+    /// Whether another connection is to follow. Only once.
+    fn wears_out(&self) -> bool {
+        self.watch.worn.get() && !self.worn.replace(true)
     }
 
     /// Begins the time for a next request.

@@ -1,16 +1,19 @@
 //! What comes from a client, frame by frame: each is counted, held to rules that the h2 crate is lenient about, and
 //! given on to it, or something else in its place.
 //!
-//! The crate ends the connection for what concerns one stream only, where RFC 9113 would have that stream reset. In its
-//! place it is given what makes it do so: for fields that none may have (8.1.1) what of their block changes its table,
-//! and a field that belongs to a connection (8.2.2); for a window that is opened by nothing (6.9) a stream that depends
-//! on itself. For what comes behind the end of a stream (5.1) the client is told from here, and the crate hears that
-//! the stream was reset; with HEADERS there, which it has to decode, it gets a reason to say so once more.
+//! The crate ends the connection for what concerns one stream only, where RFC 9113 would have that stream reset; and
+//! it counts the streams that it resets itself for as long as the connection lives, to end it for the 1,025th. So the
+//! client is told from here, and the crate hears that it has reset the stream: of a window that is opened by nothing
+//! (6.9), a stream that depends on itself (RFC 7540, 5.3.1), DATA for one that is closed (5.1). What this side reset
+//! before is passed over. A block of fields has to reach the crate, which decodes it: one that is malformed (8.1.1),
+//! or behind the end, goes on as what of it changes the crate's table, and a field that belongs to a connection
+//! (8.2.2), for which it resets the stream. These are [counted](Intake::is_worn).
 
 use std::time::Instant;
 
 use h2::Reason;
 
+use super::super::CONNECTION_WINDOW;
 use super::Offence;
 use super::frame::{self, *};
 use super::meter::Meter;
@@ -28,6 +31,11 @@ const BLOCK: usize = 11 * MOST;
 
 /// Bytes for the client that wait for it to read, beyond which it only provokes them.
 const UNREAD: usize = 16 * 1024;
+
+/// Streams that the h2 crate has reset for what they were, beyond which it is better to begin with another connection:
+/// it breaks off a connection for the 1,025th, while clients that ask for much may know of the end of this one too late
+/// for a hundred.
+const WORN: u32 = 800;
 
 /// Bytes of a setting.
 const SETTING: usize = 6;
@@ -67,6 +75,10 @@ pub(super) struct Intake {
     pub(super) instead: Vec<u8>,
     /// Frames for the client.
     pub(super) own: Vec<u8>,
+    /// Bytes to give back to the connection's window.
+    owed: u32,
+    /// Streams that the h2 crate may have counted as reset for what they were.
+    worn: u32,
     /// Blocks of fields that no message has.
     malformed: u32,
 }
@@ -84,6 +96,8 @@ impl Intake {
             fields: Fields::default(),
             instead: Vec::new(),
             own: Vec::new(),
+            owed: 0,
+            worn: 0,
             malformed: 0,
         }
     }
@@ -104,6 +118,24 @@ impl Intake {
         std::mem::take(&mut self.malformed)
     }
 
+    /// Whether the h2 crate may soon end the connection for all that it had to reset.
+    pub(super) fn is_worn(&self) -> bool {
+        self.worn > WORN
+    }
+
+    /// Whether there is anything for the client.
+    pub(super) fn has_own(&self) -> bool {
+        self.owed > 0 || !self.own.is_empty()
+    }
+
+    /// Makes a frame of what is owed. Nothing of [`own`](Self::own) is being written.
+    pub(super) fn pay(&mut self) {
+        if self.owed > 0 {
+            let owed = std::mem::take(&mut self.owed).to_be_bytes();
+            frame::write(&mut self.own, WINDOW_UPDATE, 0, 0, &owed);
+        }
+    }
+
     /// So many bytes were written to the client.
     pub(super) fn wrote(&mut self, bytes: usize) {
         self.meter.wrote(bytes);
@@ -111,11 +143,16 @@ impl Intake {
 
     /// This frame was written to the client, a reset with this code.
     pub(super) fn sent(&mut self, head: Head, code: u32) {
-        let again = head.kind == RST_STREAM && self.streams.is_gone(head.stream);
-        self.streams.sent(head);
-        if !again {
-            self.meter.sent(head, code);
+        if head.kind == RST_STREAM {
+            let of_crate = [Reason::CANCEL, Reason::NO_ERROR, Reason::INTERNAL_ERROR];
+            self.worn += u32::from(!of_crate.contains(&code.into()));
+            if self.streams.is_gone(head.stream) {
+                return;
+            }
+            self.tell_late(head.stream);
         }
+        self.streams.sent(head);
+        self.meter.sent(head, code);
     }
 
     /// What the h2 crate had to say to what it was given was written.
@@ -183,7 +220,7 @@ impl Intake {
         }
         let length = match head.kind {
             HEADERS => return block_length(bytes),
-            SETTINGS | WINDOW_UPDATE => HEAD + head.length,
+            SETTINGS | WINDOW_UPDATE | PRIORITY => HEAD + head.length,
             // How much of it is padding.
             DATA if head.has(PADDED) => HEAD + 1,
             _ => HEAD,
@@ -211,38 +248,53 @@ impl Intake {
             return self.block(head, place, bytes);
         }
         self.skip = HEAD + head.length - bytes.len();
+        let (is_past, is_open) = (
+            self.streams.is_past(head.stream),
+            self.streams.is_open(head.stream),
+        );
+        let is_empty = carried.length == 0 && !head.has(END_STREAM);
         match head.kind {
-            DATA if place == Place::Over => {
-                self.refuse(head)?;
-                self.give_back(head, place)?;
+            DATA if place == Place::Over || place == Place::Nowhere && is_past => {
+                self.refuse(head.stream, Reason::STREAM_CLOSED)?;
                 write_reset(&mut self.instead, head.stream, Reason::CANCEL);
-                bytes[KIND] = NO_KIND;
+                self.give_back(head, place)?;
+                hide(bytes);
                 self.instead.extend_from_slice(bytes);
                 Ok(true)
             }
-            DATA if carried.length == 0
-                && !head.has(END_STREAM)
-                && self.streams.is_past(head.stream) =>
-            {
+            DATA if place == Place::Gone || place == Place::Within && is_empty => {
                 self.give_back(head, place)?;
-                bytes[KIND] = NO_KIND;
+                hide(bytes);
                 Ok(false)
             }
-            WINDOW_UPDATE if adds_nothing(bytes) && self.streams.is_past(head.stream) => {
-                let stream = head.stream.to_be_bytes();
-                let [a, b, c, d] = stream;
-                frame::write(
-                    &mut self.instead,
-                    PRIORITY,
-                    0,
-                    head.stream,
-                    &[a, b, c, d, 0],
-                );
-                Ok(true)
+            PRIORITY if head.stream > 0 && is_on_itself(head, &bytes[HEAD..]) => {
+                self.answer_nonsense(head, is_open || !is_past, bytes)
+            }
+            WINDOW_UPDATE if adds_nothing(bytes) && is_past => {
+                self.answer_nonsense(head, is_open, bytes)
             }
             SETTINGS if has_no_window(&bytes[HEAD..]) => Err(Offence::Window),
             _ => Ok(false),
         }
+    }
+
+    /// Has the stream of this frame reset; passes over the frame, if the stream is closed: the client may not have
+    /// known that it is.
+    fn answer_nonsense(
+        &mut self,
+        head: Head,
+        resets: bool,
+        frame: &mut [u8],
+    ) -> Result<bool, Offence> {
+        if !resets {
+            hide(frame);
+            return Ok(false);
+        }
+        self.refuse(head.stream, Reason::PROTOCOL_ERROR)?;
+        if self.streams.is_past(head.stream) {
+            write_reset(&mut self.instead, head.stream, Reason::CANCEL);
+        }
+        Ok(true)
     }
 
     /// Gives back what DATA that the h2 crate does not hear of took of the windows: padding counts, and so does what is
@@ -251,26 +303,40 @@ impl Intake {
         if head.length == 0 {
             return Ok(());
         }
-        if self.own.len() > UNREAD {
+        let length = head.length as u32;
+        self.owed += length;
+        if self.owed > CONNECTION_WINDOW {
+            return Err(Offence::Window);
+        }
+        if place == Place::Within && self.own.len() > UNREAD {
             return Err(Offence::FrameFlood);
         }
-        let update = (head.length as u32).to_be_bytes();
-        frame::write(&mut self.own, WINDOW_UPDATE, 0, 0, &update);
         if place == Place::Within {
+            let update = length.to_be_bytes();
             frame::write(&mut self.own, WINDOW_UPDATE, 0, head.stream, &update);
         }
         Ok(())
     }
 
-    /// Answers a frame behind the end of its stream.
-    fn refuse(&mut self, head: Head) -> Result<(), Offence> {
+    /// Resets a stream. The h2 crate is to hear of that, unless the stream is not open yet.
+    fn refuse(&mut self, stream: u32, reason: Reason) -> Result<(), Offence> {
         if self.own.len() > UNREAD {
             return Err(Offence::ResetFlood);
         }
-        write_reset(&mut self.own, head.stream, Reason::STREAM_CLOSED);
+        write_reset(&mut self.own, stream, reason);
         self.meter.provoke();
-        self.streams.reset(head.stream);
+        if self.streams.is_past(stream) {
+            self.tell_late(stream);
+            self.streams.reset(stream);
+        }
         Ok(())
+    }
+
+    /// Has the meter know of a reset, behind which there may come what was on its way.
+    fn tell_late(&mut self, stream: u32) {
+        if self.streams.goes_on(stream) {
+            self.meter.expect_late();
+        }
     }
 
     /// Reads the block that these frames carry. One that is malformed goes on as what the h2 crate resets its stream
@@ -304,8 +370,11 @@ impl Intake {
             return Ok(several);
         }
         match place {
-            Place::Gone => {}
-            Place::Over => self.refuse(head)?,
+            Place::Gone => self.worn += 1,
+            Place::Over => {
+                self.worn += 1;
+                self.refuse(head.stream, Reason::STREAM_CLOSED)?;
+            }
             _ => self.malformed += 1,
         }
         let block = if mended.is_empty() { block } else { &mended };
@@ -313,6 +382,10 @@ impl Intake {
         fields.push(MALFORMED);
         let ends = head.has(END_STREAM);
         frame::write_malformed(&mut self.instead, ends, head.stream, &fields);
+        if matches!(place, Place::Gone | Place::Over) {
+            // The client was told already: this has the crate drop what it would say once more.
+            write_reset(&mut self.instead, head.stream, Reason::CANCEL);
+        }
         Ok(true)
     }
 }
@@ -383,9 +456,18 @@ fn unframed(head: Head, mut payload: &[u8]) -> Option<&[u8]> {
 /// Whether HEADERS have their stream depend on itself, which the h2 crate resets without reading the block.
 fn depends_on_itself(head: Head, frames: &[u8]) -> bool {
     let at = HEAD + usize::from(head.has(PADDED));
-    let depends_on = frames.get(at..).and_then(|rest| rest.first_chunk());
-    head.has(WITH_PRIORITY)
-        && depends_on.is_some_and(|on| u32::from_be_bytes(*on) & !(1 << 31) == head.stream)
+    let priority = frames.get(at..);
+    head.has(WITH_PRIORITY) && priority.is_some_and(|priority| is_on_itself(head, priority))
+}
+
+fn is_on_itself(head: Head, priority: &[u8]) -> bool {
+    let on = priority.first_chunk();
+    on.is_some_and(|on| u32::from_be_bytes(*on) & !(1 << 31) == head.stream)
+}
+
+/// Makes a frame one of no known kind, which the h2 crate passes over.
+fn hide(frame: &mut [u8]) {
+    frame[KIND] = NO_KIND;
 }
 
 /// Bytes of the payload without its padding, where DATA has any. More of that than there is has the h2 crate end the

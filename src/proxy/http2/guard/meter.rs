@@ -29,6 +29,10 @@ const RESETS: u32 = 200;
 /// honest.
 const SOON: Duration = Duration::from_millis(50);
 
+/// Frames that may have been on their way when this side reset their stream: so many small messages fit into its
+/// window.
+const LATE: u32 = 1_000;
+
 /// Streams that are opened and not reset, as far as they are counted: more than may be open.
 const STANDING: usize = 256;
 
@@ -54,6 +58,10 @@ pub(super) struct Meter {
     resets: u32,
     /// Resets of this side that the client gave reason for: as cheap for it as its own.
     provoked: u32,
+    /// Whether the client knows how many streams may be open.
+    knows_limit: bool,
+    /// Frames that may come for streams that were reset.
+    late: u32,
     /// Streams that were opened and not reset.
     standing: usize,
     /// When `young` last moved on.
@@ -78,6 +86,8 @@ impl Meter {
             answered: 0,
             resets: 0,
             provoked: 0,
+            knows_limit: false,
+            late: 0,
             standing: 0,
             turned: now,
             young: 0,
@@ -119,6 +129,11 @@ impl Meter {
         self.provoked = self.provoked.saturating_add(1);
     }
 
+    /// Takes note that this side reset a stream whose request goes on.
+    pub(super) fn expect_late(&mut self) {
+        self.late = (self.late + LATE).min(100 * LATE);
+    }
+
     /// Takes note of a frame that was sent to the client, of a reset with its code.
     pub(super) fn sent(&mut self, head: Head, code: u32) {
         match head.kind {
@@ -129,6 +144,8 @@ impl Meter {
                 Reason::PROTOCOL_ERROR | Reason::FLOW_CONTROL_ERROR => self.provoke(),
                 // Behind an answer; and of streams that are long gone, whose data was on its way.
                 Reason::NO_ERROR | Reason::STREAM_CLOSED => {}
+                // Those that are opened before the limit can be known are no fault.
+                Reason::REFUSED_STREAM if self.knows_limit => self.provoke(),
                 _ => self.answered = self.answered.saturating_add(1),
             },
             _ => {}
@@ -137,6 +154,7 @@ impl Meter {
 
     /// Counts a frame of the client. Those of one block are one.
     pub(super) fn came(&mut self, head: Head, place: Place) -> Result<(), Offence> {
+        self.knows_limit |= head.kind == SETTINGS && head.has(ACK);
         match head.kind {
             HEADERS if place == Place::Start => {
                 self.stream = head.stream;
@@ -144,8 +162,9 @@ impl Meter {
                 self.standing = (self.standing + 1).min(STANDING);
                 self.earn_updates(UPDATES * EARNS_UPDATE);
             }
+            DATA | HEADERS if place == Place::Gone && self.late > 0 => self.late -= 1,
             // Trailers: no other request, or a reset of each would pass for half of them.
-            HEADERS => {}
+            HEADERS if place != Place::Gone => {}
             // No stream is reset twice.
             RST_STREAM if head.stream >= self.young && self.standing > 0 => {
                 self.resets = self.resets.saturating_add(1);
@@ -156,7 +175,7 @@ impl Meter {
                 self.earned_updates -= EARNS_UPDATE;
             }
             // It is bounded by its stream's window, or ends it.
-            DATA if head.length > 0 || head.has(END_STREAM) => {}
+            DATA if place != Place::Gone && (head.length > 0 || head.has(END_STREAM)) => {}
             _ if self.earned >= EARNS => self.earned -= EARNS,
             _ => self.idle = self.idle.saturating_add(1),
         }
@@ -329,6 +348,14 @@ mod tests {
             assert_eq!(meter.reset(2 * RESETS), Err(Offence::ResetFlood));
         }
         let mut meter = meter();
+        let refused = Reason::REFUSED_STREAM.into();
+        meter.sent(head(RST_STREAM, 0, 1, 4), refused);
+        assert_eq!(meter.provoked, 0, "the limit may not be known");
+        let known = meter.came(head(SETTINGS, ACK, 0, 0), Place::Nowhere);
+        assert_eq!(known, Ok(()));
+        meter.sent(head(RST_STREAM, 0, 1, 4), refused);
+        assert_eq!(meter.provoked, 1);
+        meter.provoked = 0;
         for reason in [Reason::NO_ERROR, Reason::STREAM_CLOSED, Reason::CANCEL] {
             meter.sent(head(RST_STREAM, 0, 1, 4), reason.into());
         }
@@ -353,6 +380,19 @@ mod tests {
             assert_eq!(meter.reset(1), Ok(()));
         }
         assert_eq!(meter.reset(1), Err(Offence::FrameFlood));
+    }
+
+    #[test]
+    fn what_comes_for_streams_that_were_reset_is_a_flood_beyond_what_was_on_its_way() {
+        let mut meter = meter();
+        meter.expect_late();
+        for frame in [head(DATA, 0, 1, 9), head(HEADERS, END_STREAM, 1, 9)] {
+            for _ in 0..(LATE + IDLE_FRAMES) / 2 {
+                assert_eq!(meter.came(frame, Place::Gone), Ok(()));
+            }
+        }
+        let flood = meter.came(head(DATA, 0, 1, 9), Place::Gone);
+        assert_eq!(flood, Err(Offence::FrameFlood));
     }
 
     #[test]

@@ -17,13 +17,13 @@ pub(super) enum Place {
     Start,
     /// The request goes on, and it is more of that.
     Within,
-    /// The same, but this side has reset the stream, and the client may not have known.
+    /// This side has reset the stream, and the client may not have known.
     Gone,
     /// The client has ended the request, or reset it; the answer is still under way, or was.
     Over,
     /// Both sides have ended.
     Closed,
-    /// It was never there, or too long ago: that is for the h2 crate.
+    /// It was never there, or too long ago.
     Nowhere,
 }
 
@@ -60,6 +60,13 @@ impl Streams {
         self.unended.contains(&stream) && !self.gone.contains(stream)
     }
 
+    /// Whether it was opened and is not closed, as far as is remembered.
+    pub(super) fn is_open(&self, stream: u32) -> bool {
+        let is_answered = self.answered.contains(stream) || self.taken_back.contains(stream);
+        let waits = self.ended.contains(stream) && !is_answered && !self.gone.contains(stream);
+        waits || self.goes_on(stream)
+    }
+
     /// Follows a frame of the client, and tells what DATA or HEADERS are to their stream.
     pub(super) fn came(&mut self, head: Head) -> Place {
         let stream = head.stream;
@@ -67,7 +74,7 @@ impl Streams {
             HEADERS if stream > self.last && stream % 2 == 1 => Place::Start,
             RST_STREAM => Place::Nowhere,
             _ if self.goes_on(stream) => Place::Within,
-            _ if self.unended.contains(&stream) => Place::Gone,
+            _ if self.gone.contains(stream) => Place::Gone,
             _ if self.taken_back.contains(stream) => Place::Over,
             _ if !self.ended.contains(stream) => Place::Nowhere,
             _ if self.answered.contains(stream) => Place::Closed,
@@ -194,13 +201,34 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_is_open_until_both_sides_have_ended_or_one_has_reset_it() {
+        let mut streams = Streams::default();
+        for stream in [1, 3, 5, 7] {
+            assert!(!streams.is_open(stream));
+            streams.came(head(HEADERS, 0, stream));
+            assert!(streams.is_open(stream));
+        }
+        streams.came(head(DATA, END_STREAM, 1));
+        assert!(streams.is_open(1));
+        streams.sent(head(DATA, END_STREAM, 1));
+        streams.sent(head(DATA, END_STREAM, 3));
+        assert!(streams.is_open(3));
+        streams.came(head(DATA, END_STREAM, 3));
+        streams.came(head(RST_STREAM, 0, 5));
+        streams.sent(head(RST_STREAM, 0, 7));
+        for stream in [1, 3, 5, 7] {
+            assert!(!streams.is_open(stream), "{stream}");
+        }
+    }
+
+    #[test]
     fn what_was_on_its_way_when_this_side_reset_its_stream_is_known_as_such() {
         let mut streams = Streams::default();
         streams.came(head(HEADERS, 0, 1));
         streams.sent(head(RST_STREAM, 0, 1));
         assert_eq!(streams.came(head(DATA, 0, 1)), Place::Gone);
         assert_eq!(streams.came(head(HEADERS, END_STREAM, 1)), Place::Gone);
-        assert_eq!(streams.came(head(DATA, 0, 1)), Place::Over);
+        assert_eq!(streams.came(head(DATA, 0, 1)), Place::Gone);
     }
 
     #[test]

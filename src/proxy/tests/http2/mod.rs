@@ -3,6 +3,7 @@
 mod asked;
 mod backend;
 mod client;
+mod closed;
 mod edges;
 mod floods;
 mod grpc;

@@ -135,7 +135,8 @@ fn padding_alone_is_hidden_from_h2_and_given_back() {
     alone[KIND] = NO_KIND;
     assert_eq!(passed, Ok(alone));
     let update = |stream| frame(WINDOW_UPDATE, 0, stream, &[0, 0, 0, 3]);
-    assert_eq!(intake.own, [update(0), update(1)].concat());
+    intake.pay();
+    assert_eq!(intake.own, [update(1), update(0)].concat());
 }
 
 #[test]
@@ -148,13 +149,19 @@ fn what_comes_behind_the_end_of_a_stream_is_answered_from_here() {
     let passed = all(&mut intake, &hidden);
     hidden[KIND] = NO_KIND;
     assert_eq!(passed, Ok([&reset[..], &hidden].concat()));
-    let update = frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 4]);
+    // And only once.
+    assert_eq!(all(&mut intake, &frame(DATA, 0, 1, b"data")), Ok(hidden));
+    let update = frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 8]);
+    intake.pay();
     assert_eq!(intake.own, [&answer[..], &update].concat());
 
     let mut intake = behind(&over());
-    let trailers = all(&mut intake, &frame(HEADERS, END_HEADERS, 1, GET));
+    let again = || frame(HEADERS, END_HEADERS, 1, GET);
     let malformed = frame(HEADERS, END_HEADERS, 1, MALFORMED);
-    assert_eq!(trailers, Ok(malformed));
+    for _ in 0..2 {
+        let refused = [&malformed[..], &reset].concat();
+        assert_eq!(all(&mut intake, &again()), Ok(refused));
+    }
     assert_eq!(intake.own, answer);
     let provoked = format!("{:?}", intake.meter);
     let once_more = frame(RST_STREAM, 0, 1, &[0, 0, 0, 1]);
@@ -169,23 +176,80 @@ fn what_comes_behind_the_end_of_a_stream_is_answered_from_here() {
 }
 
 #[test]
-fn frames_for_a_client_that_reads_none_are_bounded() {
-    let mut intake = behind(&[frame(HEADERS, END_HEADERS | END_STREAM, 1, GET)]);
-    let data = frame(DATA, 0, 1, b"data");
-    let many = (0..UNREAD).find_map(|_| all(&mut intake, &data).err());
-    assert_eq!(many, Some(Offence::ResetFlood));
-    assert!(intake.own.len() < 2 * UNREAD);
+fn data_of_streams_that_are_closed_is_passed_over_and_given_back() {
+    let ends = END_HEADERS | END_STREAM;
+    let reset = Head::read(&frame(RST_STREAM, 0, 1, &CANCEL)).unwrap();
+    let mut intake = behind(&[frame(HEADERS, END_HEADERS, 1, GET)]);
+    intake.sent(reset, 2);
+    let mut late = frame(DATA, END_STREAM, 1, b"data");
+    let passed = all(&mut intake, &late);
+    late[KIND] = NO_KIND;
+    assert_eq!(passed, Ok(late));
+    assert!(intake.own.is_empty() && intake.has_own());
+    intake.pay();
+    assert_eq!(intake.own, frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 4]));
+
+    let mut intake = behind(&[frame(HEADERS, ends, 5, GET)]);
+    let mut left_out = frame(DATA, 0, 3, b"data");
+    let passed = all(&mut intake, &left_out);
+    left_out[KIND] = NO_KIND;
+    let reset = frame(RST_STREAM, 0, 3, &CANCEL);
+    assert_eq!(passed, Ok([&reset[..], &left_out].concat()));
+    assert_eq!(intake.own, frame(RST_STREAM, 0, 3, &STREAM_CLOSED));
 }
 
 #[test]
-fn a_window_that_is_opened_by_nothing_becomes_a_stream_that_depends_on_itself() {
-    for increment in [[0; 4], [0x80, 0, 0, 0]] {
-        let update = |stream| frame(WINDOW_UPDATE, 0, stream, &increment);
-        let mut intake = behind(&[frame(HEADERS, END_HEADERS, 0x101, GET)]);
-        let dependent = frame(PRIORITY, 0, 0x101, &[0, 0, 1, 1, 0]);
-        assert_eq!(all(&mut intake, &update(0x101)), Ok(dependent));
-        for other in [0, 2, 0x103] {
-            assert_eq!(all(&mut intake, &update(other)), Ok(update(other)));
+fn frames_for_a_client_that_reads_none_are_bounded() {
+    let mut intake = behind(&[frame(HEADERS, END_HEADERS | END_STREAM, 0x1_0001, GET)]);
+    let data = |n: usize| frame(DATA, 0, 2 * n as u32 + 1, b"data");
+    let many = (0..UNREAD).find_map(|n| all(&mut intake, &data(n)).err());
+    assert_eq!(many, Some(Offence::ResetFlood));
+    assert!(intake.own.len() < 2 * UNREAD);
+
+    let mut intake = behind(&[frame(HEADERS, END_HEADERS, 1, GET)]);
+    let reset = Head::read(&frame(RST_STREAM, 0, 1, &CANCEL)).unwrap();
+    intake.sent(reset, 8);
+    let data = frame(DATA, 0, 1, &[0; MOST]);
+    let much = (0..100).find_map(|_| all(&mut intake, &data).err());
+    assert_eq!(much, Some(Offence::Window));
+}
+
+#[test]
+fn a_window_that_is_opened_by_nothing_and_a_stream_on_itself_are_answered_from_here() {
+    const PROTOCOL_ERROR: [u8; 4] = [0, 0, 0, 1];
+    let on_itself = |stream: u32| {
+        let payload = [&stream.to_be_bytes()[..], &[0]].concat();
+        frame(PRIORITY, 0, stream, &payload)
+    };
+    let nothing = |stream| frame(WINDOW_UPDATE, 0, stream, &[0x80, 0, 0, 0]);
+    let kinds: [&dyn Fn(u32) -> Vec<u8>; 2] = [&on_itself, &nothing];
+    for (n, kind) in kinds.into_iter().enumerate() {
+        let mut intake = behind(&[
+            frame(HEADERS, END_HEADERS, 0x101, GET),
+            frame(HEADERS, END_HEADERS | END_STREAM, 0x105, GET),
+        ]);
+        for stream in [0x101, 0x105] {
+            let reset = frame(RST_STREAM, 0, stream, &CANCEL);
+            assert_eq!(all(&mut intake, &kind(stream)), Ok(reset));
+            assert_eq!(intake.own, frame(RST_STREAM, 0, stream, &PROTOCOL_ERROR));
+            intake.own.clear();
+        }
+        // Closed, and left out.
+        for stream in [0x101, 0x103] {
+            let mut passed_over = kind(stream);
+            passed_over[KIND] = NO_KIND;
+            assert_eq!(all(&mut intake, &kind(stream)), Ok(passed_over));
+        }
+        assert_eq!(all(&mut intake, &kind(0)), Ok(kind(0)));
+        assert_eq!(intake.own, [0; 0]);
+        // Of those that are not open yet the crate must not hear that they were reset.
+        for stream in [2, 0x107] {
+            let (passed, told) = match n {
+                0 => (vec![], frame(RST_STREAM, 0, stream, &PROTOCOL_ERROR)),
+                _ => (kind(stream), vec![]),
+            };
+            assert_eq!(all(&mut intake, &kind(stream)), Ok(passed));
+            assert_eq!(std::mem::take(&mut intake.own), told);
         }
     }
 }
