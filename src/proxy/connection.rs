@@ -43,6 +43,8 @@ pub(crate) struct Client {
     pub(crate) origin: Option<Box<Origin>>,
     /// Whether a request came over it.
     pub(crate) begun: bool,
+    /// Whether more is to come from it, for all it says: if it ends the connection then, it waits for no answer.
+    pub(crate) stays: bool,
 }
 
 impl Client {
@@ -57,11 +59,11 @@ impl Client {
         })
     }
 
-    /// Ready when the client is gone. One of HTTP/2 tells when it takes a request back; of HTTP/1 it shows only when it
-    /// is written to.
+    /// Ready when the client is gone, as far as it shows without writing to it.
     pub(crate) fn poll_gone<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Failure>> {
         let (_, back) = self.stream.split();
-        back.poll_gone(cx).map(|()| Err(Failure::ClientGone))
+        let gone = back.poll_gone(self.stays, cx);
+        gone.map(|()| Err(Failure::ClientGone))
     }
 
     /// What `work` comes to, as long as the client is there.
@@ -126,6 +128,7 @@ pub(crate) fn spawn(
         deadline: worker.deadlines.register(),
         origin: None,
         begun: false,
+        stays: false,
     };
     tokio::task::spawn_local(async move {
         run(client).await;

@@ -81,6 +81,8 @@ pub(crate) struct Answered {
 pub(crate) struct Way<'a, 'b> {
     pub(crate) backend: &'a mut ReadHalf<'b>,
     pub(crate) client: &'a mut WriteHalf<'b>,
+    /// As [`Client::stays`](super::connection::Client::stays).
+    pub(crate) stays: &'a Cell<bool>,
     pub(crate) deadline: &'a Deadline,
     /// How long a body may stand still: whatever is read or written of it, if only a byte, its time begins anew.
     pub(crate) idle: Duration,
@@ -98,7 +100,7 @@ pub(crate) async fn run(
     // Nothing is held while the backend thinks. An error shows when it is read.
     poll_fn(|cx| match way.backend.poll_read_ready(cx) {
         Poll::Ready(_) => Poll::Ready(Ok(())),
-        Poll::Pending => way.client.poll_gone(cx).map(|()| Err(Failure::ClientGone)),
+        Poll::Pending => way.poll_gone(cx),
     })
     .await?;
     let mut reply = way.worker.replies.lease();
@@ -386,12 +388,16 @@ async fn stream(
 async fn pass(mut splice: Splice<'_>, way: &Way<'_, '_>) -> Result<(), Failure> {
     way.deadline.set(way.idle);
     while !splice.is_over() {
-        let moved = poll_fn(|cx| splice.poll_step(cx)).await;
-        let moved = moved.map_err(|broken| match broken {
-            Broken::SourceEnded => Failure::BackendGone,
-            Broken::Source(error) => Failure::of_connection(&error),
-            Broken::Sink => Failure::ClientGone,
-        })?;
+        let moved = poll_fn(|cx| match splice.poll_step(cx) {
+            Poll::Ready(moved) => Poll::Ready(moved.map_err(|broken| match broken {
+                Broken::SourceEnded => Failure::BackendGone,
+                Broken::Source(error) => Failure::of_connection(&error),
+                Broken::Sink => Failure::ClientGone,
+            })),
+            Poll::Pending if splice.awaits_source() => way.poll_gone(cx),
+            Poll::Pending => Poll::Pending,
+        });
+        let moved = moved.await?;
         way.deadline.set(way.idle);
         if let Moved::Out(sent) = moved {
             way.sent(sent);
@@ -432,8 +438,13 @@ impl Way<'_, '_> {
     ) -> Poll<Result<usize, Failure>> {
         match buffer.poll_fill(self.backend, cx) {
             Poll::Ready(read) => Poll::Ready(read.map_err(|error| Failure::of_connection(&error))),
-            Poll::Pending => self.client.poll_gone(cx).map(|()| Err(Failure::ClientGone)),
+            Poll::Pending => self.poll_gone(cx),
         }
+    }
+
+    fn poll_gone<T>(&self, cx: &mut Context<'_>) -> Poll<Result<T, Failure>> {
+        let gone = self.client.poll_gone(self.stays.get(), cx);
+        gone.map(|()| Err(Failure::ClientGone))
     }
 
     /// Writes an interim answer.

@@ -325,6 +325,7 @@ async fn move_both(
         worker,
         stream,
         deadline,
+        stays,
         ..
     } = &mut *job.client;
     let (deadline, record) = (&*deadline, job.record);
@@ -346,9 +347,12 @@ async fn move_both(
         deadline.set(manner.answer_within);
         exchange.give_room(&worker.buffers);
     }
+    // Until then it is the upload that sees its end, behind all that it sent.
+    let stays_now = Cell::new(*stays && sent);
     let mut down = download::Way {
         backend: &mut backend_read,
         client: &mut client_write,
+        stays: &stays_now,
         deadline,
         idle: pool.timeouts.stream_idle,
         record,
@@ -377,6 +381,7 @@ async fn move_both(
             if result.is_ok() && !progress.answering.get() {
                 deadline.set(manner.answer_within);
             }
+            stays_now.set(*stays && result.is_ok());
             // A backend that reads no more may have answered all the same.
             uploaded = Some(result);
         }

@@ -149,6 +149,9 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
         Ok(upload) => (upload, None),
         Err(refusal) => (Upload::none(), Some(Failure::Refused(refusal))),
     };
+    // What it sent ahead may be its last request.
+    client.stays = exchange.request.keep_alive()
+        && exchange.inbound.filled().len() == upload.prefix(&exchange.inbound).len();
     // Until the answer has ended.
     let under_way = worker.shared.overload.as_ref().map(Overload::begin);
     let mut refused = broken.or_else(|| unroutable(&mut exchange.request));

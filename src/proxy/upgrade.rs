@@ -120,6 +120,8 @@ pub(crate) async fn run(mut client: Client, tunnel: Box<Tunnel>) {
     let worker = client.worker.clone();
     let (mut up, mut down) = (Flow::starting_with(ahead), Flow::default());
     client.deadline.set_tunnel(switched.idle);
+    // Each of its directions ends by itself.
+    client.stays = false;
     let end = poll_fn(|cx| {
         if switched.in_flight.backend().is_removed() {
             return Poll::Ready(End::Removed);

@@ -321,6 +321,23 @@ impl AsyncWrite for Stream {
     }
 }
 
+/// What there is to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Bytes,
+    End,
+}
+
+/// Tells what a read would find, once it would find anything, and leaves it there.
+fn poll_next(socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<Next>> {
+    let mut byte = [MaybeUninit::uninit()];
+    let found = socket.poll_peek(cx, &mut ReadBuf::uninit(&mut byte));
+    found.map_ok(|n| match n {
+        0 => Next::End,
+        _ => Next::Bytes,
+    })
+}
+
 /// The first piece that is not empty.
 fn first<'a>(pieces: &'a [IoSlice<'a>]) -> &'a [u8] {
     let piece = pieces.iter().find(|piece| !piece.is_empty());

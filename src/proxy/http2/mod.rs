@@ -274,6 +274,7 @@ impl Shared {
             deadline: self.worker.deadlines.register(),
             origin: self.origin.clone(),
             begun: false,
+            stays: false,
         };
         let under_way = UnderWay::count(self);
         tokio::task::spawn_local(async move {

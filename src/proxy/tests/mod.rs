@@ -14,6 +14,7 @@ mod http2;
 mod injection;
 mod interim;
 mod large;
+mod leaving;
 mod limits;
 mod malformed;
 mod methods;

@@ -53,7 +53,7 @@ impl Site {
         Harness::new(self.options(), &web(&[to.address], json!({})))
     }
 
-    fn client(&self, proxy: &Harness) -> Encrypted {
+    pub(super) fn client(&self, proxy: &Harness) -> Encrypted {
         Encrypted::connect(proxy, Arc::new(self.ca.client())).unwrap()
     }
 
@@ -80,7 +80,7 @@ impl Encrypted {
         Ok(Self(StreamOwned::new(session, socket)))
     }
 
-    fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(super) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.0.write_all(bytes.as_ref()).unwrap();
         self.0.flush().unwrap();
     }
@@ -95,7 +95,7 @@ impl Encrypted {
         String::from_utf8(head).unwrap()
     }
 
-    fn response(&mut self) -> (String, Vec<u8>) {
+    pub(super) fn response(&mut self) -> (String, Vec<u8>) {
         let head = self.head();
         let length = field(&head, "content-length").map_or(0, |length| length.parse().unwrap());
         let mut body = vec![0; length];

@@ -5,12 +5,13 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, tcp, unix};
 
 use super::tls::Tls;
+use super::{Next, poll_next};
 use crate::wire::http2::{Asked, Served};
 
 /// The direction towards us.
@@ -114,13 +115,21 @@ impl<'a> WriteHalf<'a> {
         }
     }
 
-    /// Ready when the peer no longer wants what is written here, as far as it can say so without being written to.
-    pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
-        match &self.0 {
-            Writing::Plain(_) | Writing::Unix(_) | Writing::Tls(_) | Writing::Asked(_) => {
-                Poll::Pending
-            }
-            Writing::Served(stream) => stream.poll_gone(cx),
+    /// Ready when the peer no longer wants what is written here, as far as that shows without writing: it took its
+    /// stream of HTTP/2 back, it reset the connection, or, if `stays` says that it has more to send, ended it. Bytes
+    /// that nobody has read hide the latter two.
+    pub fn poll_gone(&self, stays: bool, cx: &mut Context<'_>) -> Poll<()> {
+        let ended = match &self.0 {
+            Writing::Plain(half) => ready!(poll_next(half.as_ref(), cx)),
+            Writing::Tls(tls) => ready!(tls.poll_next(cx)),
+            Writing::Served(stream) => return stream.poll_gone(cx),
+            // Only backends are on these.
+            Writing::Unix(_) | Writing::Asked(_) => return Poll::Pending,
+        };
+        match ended {
+            Ok(Next::Bytes) => Poll::Pending,
+            Ok(Next::End) if !stays => Poll::Pending,
+            Ok(Next::End) | Err(_) => Poll::Ready(()),
         }
     }
 }

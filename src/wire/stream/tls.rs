@@ -8,9 +8,11 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
+
+use super::Next;
 
 /// Reached by both halves of a connection, from one task.
 #[derive(Debug)]
@@ -74,6 +76,18 @@ impl Tls {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, buffer)
+    }
+
+    /// As [`poll_next`](super::poll_next). An end that was not announced is one, too: who leaves may be in a hurry.
+    pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<io::Result<Next>> {
+        let mut stream = self.stream.borrow_mut();
+        let next = ready!(Pin::new(&mut *stream).poll_fill_buf(cx));
+        Poll::Ready(match next {
+            Ok([]) => Ok(Next::End),
+            Ok(_) => Ok(Next::Bytes),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Next::End),
+            Err(error) => Err(error),
+        })
     }
 
     /// Ready when the kernel has what it says was written.
