@@ -126,8 +126,10 @@ pub(crate) async fn attempt(
         if repeatable || connection.is_open_and_empty() {
             let progress = new_progress();
             let result = converse(job, pool, backend, &mut connection, &progress).await;
-            if !died_idle(&result, &progress, job) {
-                return settle(result, pool, in_flight, (connection, telling), job);
+            match died_idle(&result, &progress) {
+                None => return settle(result, pool, in_flight, (connection, telling), job),
+                Some(seen) if job.upload.spent || seen && !job.idempotent => return result,
+                Some(_) => {}
             }
         }
     }
@@ -145,20 +147,20 @@ pub(crate) async fn attempt(
     settle(result, pool, in_flight, (connection, telling), job)
 }
 
-/// Whether a reused connection was dead before this request: its end is nobody's failure, and the request is sent
-/// once more over a fresh one. Not if it cannot be repeated and the backend may have seen it.
-fn died_idle(result: &Result<Answered, Lost>, progress: &Progress<'_>, job: &Job<'_>) -> bool {
-    match result {
-        Err(Lost::Failed {
+/// Whether a reused connection came to nothing because it had ended by itself, and then, whether the backend may have
+/// seen the request all the same. It is nobody's failure, and what can be repeated is sent once more over a fresh one.
+fn died_idle(result: &Result<Answered, Lost>, progress: &Progress<'_>) -> Option<bool> {
+    match *result.as_ref().err()? {
+        Lost::Failed {
             failure: Failure::TurnedAway,
             ..
-        }) => !job.upload.spent,
-        Err(Lost::Failed {
+        } => Some(false),
+        Lost::Failed {
             failure: Failure::BackendGone,
             sent,
             ..
-        }) => !progress.heard.get() && !job.upload.spent && (job.idempotent || !sent),
-        _ => false,
+        } if !progress.heard.get() => Some(sent),
+        _ => None,
     }
 }
 
