@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::Duration;
 
 use super::connection::Client;
 use super::dial;
@@ -25,7 +25,7 @@ use super::upgrade::{self, Switched};
 use super::upload::{self, Cut, Unsent, Upload};
 use crate::backend::{Answer, Backend, InFlight};
 use crate::config::Policy;
-use crate::routing::PoolEntry;
+use crate::routing::{PoolEntry, RouteEntry};
 use crate::wire::http1::{Forward, encode_request};
 use crate::wire::stream::Stream;
 use crate::wire::websocket;
@@ -50,8 +50,8 @@ pub(crate) struct Job<'a> {
     pub(crate) idempotent: bool,
     /// Whether the route bounds the time of a try.
     pub(crate) bounded_try: bool,
-    /// When the client gives up, if it says so.
-    pub(crate) gives_up: Option<Instant>,
+    /// How long its client waits, if it says so.
+    pub(crate) waits: Option<Duration>,
     /// Whether the client is at the backend of this try because it was there before.
     pub(crate) sticks: bool,
     /// What brings it back to that backend, if it is to be told.
@@ -59,9 +59,22 @@ pub(crate) struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// The time in which `route` and the client want it done, from its start.
+    pub(crate) fn within(&self, route: &RouteEntry) -> Option<Duration> {
+        let total = route.timeouts().and_then(|timeouts| timeouts.total);
+        total.into_iter().chain(self.waits).min()
+    }
+
+    /// What is left of that.
+    pub(crate) fn left(&self, route: &RouteEntry) -> Option<Duration> {
+        let within = self.within(route)?;
+        Some(within.saturating_sub(self.record.started.elapsed()))
+    }
+
     /// A failure as it is, or, where the client gave no more time, as nobody else's.
     pub(crate) fn blamed(&self, failure: Failure) -> Failure {
-        let late = self.gives_up.is_some_and(|at| at <= Instant::now());
+        let spent = self.record.started.elapsed();
+        let late = self.waits.is_some_and(|waits| waits <= spent);
         match failure {
             Failure::ConnectTimeout
             | Failure::WriteTimeout

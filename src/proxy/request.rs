@@ -191,6 +191,7 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
                         .listener
                         .revision_header
                         .then_some(snapshot.revision.0),
+                    waits: grpc::timeout(&exchange.request),
                     client,
                     exchange,
                     upload: &mut upload,
@@ -199,7 +200,6 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
                     switched: &mut switched,
                     policy: route.policy(),
                     ruling: &ruling,
-                    gives_up: None,
                     sticks: false,
                     cookie: None,
                 };
@@ -353,14 +353,12 @@ async fn hold_up(
     let Some(policy) = route.policy() else {
         return Ok(());
     };
-    let total = route.timeouts().and_then(|timeouts| timeouts.total);
-    let waits = grpc::timeout(&job.exchange.request);
-    let within = total.into_iter().chain(waits).min();
     if let Some(injection) = &policy.fault_injection {
+        let within = job.within(route);
         injection::inject(injection, within, job.client).await?;
     }
     if let Some(auth) = &policy.forward_auth {
-        let left = within.map(|within| within.saturating_sub(job.record.started.elapsed()));
+        let left = job.left(route);
         forward_auth::ask(auth, left, snapshot.auth_of(route), job).await?;
     }
     Ok(())

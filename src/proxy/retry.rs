@@ -12,7 +12,6 @@ use super::affinity;
 use super::download::Answered;
 use super::failure::Failure;
 use super::forward::{Job, Lost, attempt};
-use super::grpc;
 use super::queue;
 use super::record::Path;
 use super::sticky;
@@ -79,14 +78,10 @@ pub(crate) async fn forward(
     pool: &PoolEntry,
     path: &mut Path,
 ) -> Result<Answered, Unanswered> {
-    let waits = grpc::timeout(&job.exchange.request);
-    if route.timeouts().is_none() && waits.is_none() {
+    if route.timeouts().is_none() && job.waits.is_none() {
         return tries(job, route, pool, path).await;
     }
-    job.gives_up = waits.and_then(|waits| job.record.started.checked_add(waits));
-    let total = route.timeouts().and_then(|timeouts| timeouts.total);
-    if let Some(total) = total.into_iter().chain(waits).min() {
-        let left = total.saturating_sub(job.record.started.elapsed());
+    if let Some(left) = job.left(route) {
         job.client.deadline.bound_request(left);
     }
     let result = tries(job, route, pool, path).await;
@@ -150,7 +145,8 @@ async fn tries(
         drop(leave.take());
         leave = paid.or_else(|| pool.withdraw_retry(Instant::now()));
         let pause = backoff(tried.len());
-        if leave.is_none() || !job.has_time_for(route, pause) {
+        let left = job.left(route);
+        if leave.is_none() || left.is_some_and(|left| left <= pause) {
             return Err(last);
         }
         route.metrics.retried();
@@ -204,14 +200,6 @@ fn declining<'a>(
         by,
         leave: RefCell::default(),
     })
-}
-
-impl Job<'_> {
-    /// Whether the time of the route is not over after `pause`.
-    fn has_time_for(&self, route: &RouteEntry, pause: Duration) -> bool {
-        let total = route.timeouts().and_then(|timeouts| timeouts.total);
-        total.is_none_or(|total| self.record.started.elapsed() + pause < total)
-    }
 }
 
 fn may_retry(job: &Job<'_>, failure: Failure, sent: bool) -> bool {
