@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 
 use crate::backend::Registry;
 use crate::dns;
-use crate::health::{self, HealthCollector};
+use crate::health::{self, PoolsCollector};
 use crate::proxy::{self, Proxy};
 use crate::replication::Handle;
 pub use crate::replication::offline;
@@ -41,9 +41,6 @@ use control::{Control, Ground};
 pub use predecessor::Predecessor;
 use sockets::{Purpose, Sockets};
 use successor::{Heir, Successor};
-
-/// How long readiness fails before traffic stops being accepted, for whoever polls it to turn away.
-const NOTICE: Duration = Duration::from_millis(200);
 
 /// How long a stop waits until the last traces are exported.
 const LAST_TRACES: Duration = Duration::from_secs(3);
@@ -125,7 +122,7 @@ impl Node {
         if leaving.is_some() {
             booted.context("what the process before serves cannot be served")?;
         }
-        metrics.register(Arc::new(HealthCollector(cell.clone())));
+        metrics.register(Arc::new(PoolsCollector(cell.clone())));
         let checking = tokio::spawn(check(cell.clone(), registry));
         let resolving = tokio::spawn(dns::run(cell.clone(), dns::System::read()));
         dns::first_answers(&cell).await;
@@ -199,10 +196,11 @@ impl Node {
 
     /// Stops without losing an accepted request: readiness fails, what is in flight finishes, then the rest ends.
     pub async fn stop(self) {
+        let timeouts = &self.ground.settings.timeouts;
         if let Some(control) = &self.control {
-            tokio::join!(tokio::time::sleep(NOTICE), control.take_leave());
+            tokio::join!(tokio::time::sleep(timeouts.grace), control.take_leave());
         }
-        self.proxy.drain(self.ground.settings.timeouts.drain).await;
+        self.proxy.drain(timeouts.drain).await;
         if let Some(exporter) = self.exporter {
             exporter.finish(LAST_TRACES).await;
         }

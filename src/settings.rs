@@ -118,7 +118,9 @@ pub struct Timeouts {
     pub client_headers: Duration,
     /// An idle client connection is kept this long.
     pub keep_alive: Duration,
-    /// For requests in flight at a stop.
+    /// At a stop, from when readiness fails to when no more connections are accepted: for whoever asks to turn away.
+    pub grace: Duration,
+    /// For requests in flight, behind that.
     pub drain: Duration,
 }
 
@@ -159,6 +161,7 @@ impl Default for Settings {
             timeouts: Timeouts {
                 client_headers: Duration::from_secs(10),
                 keep_alive: Duration::from_secs(75),
+                grace: Duration::from_millis(200),
                 drain: Duration::from_secs(30),
             },
             limits: Limits::default(),

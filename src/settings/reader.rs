@@ -154,8 +154,9 @@ fn read_root(reader: &mut Reader, table: DeTable<'_>, settings: &mut Settings) {
 fn read_timeouts(reader: &mut Reader, mut section: Section<'_>, timeouts: &mut Timeouts) {
     section.duration(reader, "client_headers", &mut timeouts.client_headers);
     section.duration(reader, "keep_alive", &mut timeouts.keep_alive);
+    section.duration(reader, "grace", &mut timeouts.grace);
     section.duration(reader, "drain", &mut timeouts.drain);
-    section.end(reader, &["client_headers", "keep_alive", "drain"]);
+    section.end(reader, &["client_headers", "keep_alive", "grace", "drain"]);
 }
 
 fn read_voters(reader: &mut Reader, section: Section<'_>, settings: &mut Settings) {

@@ -9,7 +9,7 @@ use serde_json::json;
 use synod::client::Call;
 
 use crate::backends::Backends;
-use crate::harness::Cluster;
+use crate::harness::{Cluster, wait_until};
 use crate::load::{Load, OnLoss, get};
 
 fn traffic(cluster: &Cluster) -> Vec<SocketAddr> {
@@ -34,13 +34,33 @@ fn weight_changes_twice_a_second_fail_no_request() {
 }
 
 #[test]
+fn a_node_that_stops_says_so_before_it_accepts_no_more() {
+    let cluster = Cluster::start_with(1, |data, _| {
+        let path = data.join("synod.toml");
+        std::fs::write(&path, "[timeouts]\ngrace = \"1m\"\n").unwrap();
+        vec![format!("--config={}", path.display())]
+    });
+    let backends = Backends::start(cluster.runtime(), &["b1"]);
+    cluster.serve_pool("web", &backends.addresses);
+    cluster.call(0, Call::get("/readyz"));
+    cluster.signal(0, rustix::process::Signal::TERM);
+    wait_until("readiness to fail", Duration::from_secs(30), || {
+        cluster.try_call(0, Call::get("/readyz")).err()
+    });
+    for _ in 0..10 {
+        let answer = cluster.block_on(get(cluster.nodes[0].traffic)).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+}
+
+#[test]
 fn a_pool_is_replaced_and_its_route_repointed_in_one_transaction() {
     let cluster = Cluster::start(3);
     let old = Backends::start(cluster.runtime(), &["a1", "a2"]);
     let new = Backends::start(cluster.runtime(), &["c1", "c2"]);
     cluster.serve_pool("old", &old.addresses);
     let load = Load::start(cluster.runtime(), &traffic(&cluster), 6, OnLoss::Fail);
-    crate::harness::wait_until("traffic", Duration::from_secs(30), || {
+    wait_until("traffic", Duration::from_secs(30), || {
         (load.done() > 1000).then_some(())
     });
     let members: Vec<_> = new
@@ -166,7 +186,7 @@ fn a_client_comes_back_to_its_backend_on_every_node_and_after_a_restart_without_
     (0..3).for_each(|voter| cluster.kill(voter));
     cluster.spawn(2);
     let restarted = cluster.nodes[2].traffic;
-    crate::harness::wait_until("traffic", crate::harness::DEADLINE, || {
+    wait_until("traffic", crate::harness::DEADLINE, || {
         let (_, told) = ask_with(&cookie, restarted).ok()?;
         (told == body).then_some(())
     });
