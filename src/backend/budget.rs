@@ -14,6 +14,7 @@ use crate::telemetry::Padded;
 pub struct Budget {
     active: Padded<AtomicU32>,
     retrying: AtomicU32,
+    denied: AtomicU64,
     /// When the floor's bucket is full again, in nanoseconds since `origin` (GCRA's theoretical arrival time).
     full_at: AtomicU64,
     origin: Instant,
@@ -25,6 +26,7 @@ impl Budget {
         Self {
             active: Padded::default(),
             retrying: AtomicU32::new(0),
+            denied: AtomicU64::new(0),
             full_at: AtomicU64::new(0),
             origin: Instant::now(),
         }
@@ -48,7 +50,16 @@ impl Budget {
         let retry = Retry {
             budget: self.clone(),
         };
-        (u64::from(retrying) < allowed || self.take_from_floor(now, per_second)).then_some(retry)
+        if u64::from(retrying) < allowed || self.take_from_floor(now, per_second) {
+            return Some(retry);
+        }
+        self.denied.fetch_add(1, Ordering::Relaxed);
+        None
+    }
+
+    /// Retries that there was no leave for so far.
+    pub fn denied(&self) -> u64 {
+        self.denied.load(Ordering::Relaxed)
     }
 
     /// GCRA: a bucket of `per_second`, filled evenly.

@@ -4,8 +4,8 @@
 //! them. Who waits is woken in the order of coming, one for each request that ends.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -23,6 +23,9 @@ pub(super) struct Line {
     per_backend: AtomicU32,
     places: AtomicU32,
     waiting: AtomicU32,
+    /// Requests that found all places taken, and those whose time was over in one.
+    found_full: AtomicU64,
+    timed_out: AtomicU64,
     freed: Notify,
 }
 
@@ -35,6 +38,8 @@ impl Line {
             per_backend: AtomicU32::new(u32::MAX),
             places: AtomicU32::new(0),
             waiting: AtomicU32::new(0),
+            found_full: AtomicU64::new(0),
+            timed_out: AtomicU64::new(0),
             freed: Notify::new(),
         }
     }
@@ -117,9 +122,18 @@ impl PoolRuntime {
         let line = self.line();
         let places = line.places.load(Relaxed);
         let enter = |waiting| (waiting < places).then_some(waiting + 1);
-        let before = line.waiting.fetch_update(SeqCst, SeqCst, enter).ok()?;
+        let Ok(before) = line.waiting.fetch_update(SeqCst, SeqCst, enter) else {
+            line.found_full.fetch_add(1, Relaxed);
+            return None;
+        };
         let first = before == 0;
         Some(Waiting { line, first })
+    }
+
+    /// Requests so far that found all places of the queue taken, and those whose time was over in one.
+    pub fn queue_refusals(&self) -> (u64, u64) {
+        let line = self.line();
+        (line.found_full.load(Relaxed), line.timed_out.load(Relaxed))
     }
 }
 
@@ -151,6 +165,11 @@ impl Waiting<'_> {
         if self.line.waiting.load(SeqCst) > 1 {
             self.line.freed.notify_one();
         }
+    }
+
+    /// To be called by one whose time is over.
+    pub fn timed_out(&self) {
+        self.line.timed_out.fetch_add(1, Relaxed);
     }
 
     /// Ends when there may be room, in the order in which they were first polled or enabled.

@@ -1,4 +1,4 @@
-//! What `/metrics` tells of health: of the pools in force that have checks, and of those that eject.
+//! What `/metrics` tells of the pools in force: checks, ejections, queues, and retries that were not made.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use crate::routing::{PoolEntry, PoolMember, Snapshot, SnapshotCell};
 
 /// Reads the snapshot in force. Register it once with the node's metrics.
 #[derive(Debug)]
-pub struct HealthCollector(pub Arc<SnapshotCell>);
+pub struct PoolsCollector(pub Arc<SnapshotCell>);
 
-impl Collector for HealthCollector {
+impl Collector for PoolsCollector {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
         let snapshot = self.0.load();
         let help = "Whether the checks of a backend let it get requests";
@@ -49,7 +49,9 @@ impl Collector for HealthCollector {
                 .encode_family(&[("pool", pool.name.as_str())])?
                 .encode_gauge(&u64::from(pool.panics()))?;
         }
-        ejections(&snapshot, &mut encoder)
+        ejections(&snapshot, &mut encoder)?;
+        queues(&snapshot, &mut encoder)?;
+        retries(&snapshot, &mut encoder)
     }
 }
 
@@ -83,6 +85,42 @@ fn ejections(snapshot: &Snapshot, encoder: &mut DescriptorEncoder) -> Result<(),
         ejections
             .encode_family(&labels)?
             .encode_counter::<NoLabelSet, _, u64>(&backend.ejection_count(), None)?;
+    }
+    Ok(())
+}
+
+fn queues(snapshot: &Snapshot, encoder: &mut DescriptorEncoder) -> Result<(), fmt::Error> {
+    let limited = || snapshot.pools().filter(|pool| pool.is_limited());
+    let help = "Requests that wait in the queue of a pool with limits";
+    let mut waiting = encoder.encode_descriptor("pool_waiting", help, None, MetricType::Gauge)?;
+    for pool in limited() {
+        waiting
+            .encode_family(&[("pool", pool.name.as_str())])?
+            .encode_gauge(&u64::from(pool.waiting()))?;
+    }
+    let help = "Requests that the queue of a pool did not take, or not let through in time";
+    let mut refusals =
+        encoder.encode_descriptor("pool_queue_refusals", help, None, MetricType::Counter)?;
+    for pool in limited() {
+        let (full, timeout) = pool.queue_refusals();
+        for (reason, count) in [("full", full), ("timeout", timeout)] {
+            let labels = [("pool", pool.name.as_str()), ("reason", reason)];
+            refusals
+                .encode_family(&labels)?
+                .encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+        }
+    }
+    Ok(())
+}
+
+fn retries(snapshot: &Snapshot, encoder: &mut DescriptorEncoder) -> Result<(), fmt::Error> {
+    let help = "Retries that the budget of a pool did not pay for";
+    let mut denied =
+        encoder.encode_descriptor("pool_retries_denied", help, None, MetricType::Counter)?;
+    for pool in snapshot.pools() {
+        denied
+            .encode_family(&[("pool", pool.name.as_str())])?
+            .encode_counter::<NoLabelSet, _, u64>(&pool.retries_denied(), None)?;
     }
     Ok(())
 }

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-pub use metrics::HealthCollector;
+pub use metrics::PoolsCollector;
 
 use self::check::Check;
 use self::probe::Way;

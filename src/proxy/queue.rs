@@ -43,7 +43,10 @@ pub(crate) async fn wait(
         match job.client.bound(|cx| freed.as_mut().poll(cx)).await {
             Ok(Ok(())) => looks = true,
             Ok(Err(gone)) => break Err(gone),
-            Err(_) => break Err(Failure::QueueTimeout),
+            Err(_) => {
+                place.timed_out();
+                break Err(Failure::QueueTimeout);
+            }
         }
     };
     let now = Instant::now();

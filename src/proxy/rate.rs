@@ -26,5 +26,8 @@ pub(crate) fn take(
         .by
         .as_ref()
         .map(|by| affinity::hash_of(by, client, request).unwrap_or_default());
-    meter.take(rate, key, now).map_err(Failure::too_many)
+    meter.take(rate, key, now).map_err(|wait| {
+        route.metrics.rate_limited();
+        Failure::too_many(wait)
+    })
 }

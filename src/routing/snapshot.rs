@@ -276,6 +276,16 @@ impl PoolEntry {
         self.runtime.queue()
     }
 
+    /// Requests so far that found all places of the queue taken, and those whose time was over in one.
+    pub fn queue_refusals(&self) -> (u64, u64) {
+        self.runtime.queue_refusals()
+    }
+
+    /// Retries so far that its budget did not pay for.
+    pub fn retries_denied(&self) -> u64 {
+        self.runtime.budget().denied()
+    }
+
     /// The last tier in use; 0 is the first.
     pub fn tiers_in_use(&self) -> usize {
         self.runtime.tier().min(self.backups.len())

@@ -74,6 +74,19 @@ impl TrafficCollector {
         for (name, metrics) in &routes {
             count(&mut retries, &[("route", name)], metrics.retries())?;
         }
+        let mut rate_limited = describe(
+            encoder,
+            "rate_limited",
+            "Requests that were too many for the route's rate",
+            COUNTER,
+        )?;
+        for (name, metrics) in &routes {
+            count(
+                &mut rate_limited,
+                &[("route", name)],
+                metrics.refused_by_rate(),
+            )?;
+        }
         let mut mirrors = describe(
             encoder,
             "mirrors",

@@ -398,10 +398,16 @@ impl Harness {
         let harness = Self {
             proxy,
             metrics,
-            publisher: Publisher { cell, registry },
+            publisher: Publisher {
+                cell: cell.clone(),
+                registry,
+            },
             revision: Mutex::new(0),
             runtime,
         };
+        harness
+            .metrics
+            .register(Arc::new(crate::health::PoolsCollector(cell)));
         harness.publish(config);
         harness
     }
@@ -431,6 +437,12 @@ impl Harness {
     /// Waits until every worker has passed its loop: what answers a client has seen is recorded then.
     pub(super) fn settle(&self) {
         self.runtime.block_on(self.proxy.workers().fence());
+    }
+
+    /// What `/metrics` shows.
+    pub(super) fn figures(&self) -> String {
+        self.settle();
+        self.metrics.render()
     }
 
     /// Ends the proxy; everything recorded is written then.

@@ -183,6 +183,36 @@ fn a_raised_limit_lets_those_in_that_wait() {
     (0..3).for_each(|_| gated.go.send(()).unwrap());
 }
 
+#[test]
+fn what_waits_and_what_a_queue_refuses_is_told_by_the_metrics() {
+    let gated = gated();
+    let limits = json!({"requests_per_backend": 1, "queue": 1, "queue_timeout": "200ms"});
+    let harness = limited(&gated, limits);
+    let _first = asked(&harness);
+    gated.wait_for_request();
+    let mut second = asked(&harness);
+    wait_until(|| harness.pool().waiting() == 1);
+    let waiting = harness.figures();
+    assert_eq!(status(&harness.get("/").0), 503);
+    assert_eq!(status(&second.response().0), 503);
+    let after = harness.figures();
+    for (text, line) in [
+        (&waiting, r#"synod_pool_waiting{pool="web"} 1"#),
+        (&after, r#"synod_pool_waiting{pool="web"} 0"#),
+        (
+            &after,
+            r#"synod_pool_queue_refusals_total{pool="web",reason="full"} 1"#,
+        ),
+        (
+            &after,
+            r#"synod_pool_queue_refusals_total{pool="web",reason="timeout"} 1"#,
+        ),
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    gated.go.send(()).unwrap();
+}
+
 fn rated(rate: Value) -> (Scripted, Harness) {
     let backend = Scripted::named("fine");
     let mut config = web(&[backend.address], json!({}));
@@ -214,6 +244,8 @@ fn requests_beyond_the_rate_are_told_when_to_come_back() {
             "{why}"
         );
     }
+    let counted = r#"synod_rate_limited_total{route="all"} 3"#;
+    assert!(harness.figures().contains(counted));
 }
 
 #[test]

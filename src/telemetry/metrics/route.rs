@@ -32,6 +32,7 @@ struct RouteShard {
     received: Count,
     sent: Count,
     retries: Count,
+    rate_limited: Count,
     mirrors: Count,
     mirrors_dropped: Count,
 }
@@ -65,6 +66,11 @@ impl RouteMetrics {
         self.shards.own().retries.add(1);
     }
 
+    /// Counts a request that was one too many for the route's rate.
+    pub fn rate_limited(&self) {
+        self.shards.own().rate_limited.add(1);
+    }
+
     /// Counts a copy of a request.
     pub fn mirrored(&self) {
         self.shards.own().mirrors.add(1);
@@ -84,6 +90,11 @@ impl RouteMetrics {
     /// Tries beyond the first.
     pub fn retries(&self) -> u64 {
         self.shards.sum(|shard| shard.retries.read())
+    }
+
+    /// Requests that were too many for the route's rate.
+    pub fn refused_by_rate(&self) -> u64 {
+        self.shards.sum(|shard| shard.rate_limited.read())
     }
 
     /// Copies that were made, and that were not.
