@@ -266,9 +266,12 @@ mod tests {
             (16, 250),
             (usize::MAX, 250),
         ] {
-            for _ in 0..100 {
-                assert!(backoff(tries) <= Duration::from_millis(bound), "{tries}");
-            }
+            let bound = Duration::from_millis(bound);
+            let pauses: Vec<Duration> = (0..100).map(|_| backoff(tries)).collect();
+            assert!(pauses.iter().all(|pause| *pause <= bound), "{tries}");
+            // By chance none of a hundred is in either half: one in 2^100.
+            assert!(pauses.iter().any(|pause| *pause > bound / 2), "{tries}");
+            assert!(pauses.iter().any(|pause| *pause < bound / 2), "{tries}");
         }
     }
 }
