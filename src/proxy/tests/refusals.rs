@@ -86,6 +86,21 @@ fn a_refusal_is_seen_by_a_client_that_is_still_sending() {
     assert!(client.is_closed());
 }
 
+/// Reading on for ever would be a gift to whoever sends on for ever, and waiting to whoever says nothing.
+#[test]
+fn a_refused_client_is_read_on_for_a_while_and_so_many_bytes() {
+    let harness = Harness::to(&[nobody()]);
+    for sends in [0, 16 * 1024 * 1024] {
+        let mut client = harness.client();
+        client.send(format!("{G}Content-Length: x\r\n\r\n"));
+        let sent = (0..sends / 65_536).take_while(|_| client.try_send([b'x'; 65_536]));
+        // What it reads, and what the sockets hold.
+        assert!(sent.count() * 65_536 < 12 * 1024 * 1024);
+        client.rest();
+        wait_until(|| harness.metrics.listener().open() == 0);
+    }
+}
+
 #[test]
 fn nothing_behind_a_refused_request_is_read_as_one() {
     let (backend, heads) = recording();
