@@ -473,6 +473,12 @@ impl Harness {
             .clone()
     }
 
+    /// Has the pool `web` judged by the health of its backends, as it is after each change of one.
+    pub(super) fn judge(&self) {
+        let pool = self.pool();
+        crate::routing::judge_panic(&self.publisher.cell, &pool.name);
+    }
+
     pub(super) fn address(&self) -> SocketAddr {
         self.proxy.bound()[0]
     }

@@ -38,6 +38,12 @@ impl Client {
         self.0.send_request(request, ended).unwrap()
     }
 
+    /// Sends a request without a body, unless the connection takes no more.
+    pub(super) fn try_send(&mut self, request: Request<()>) -> Option<ResponseFuture> {
+        let (response, _) = self.0.send_request(request, true).ok()?;
+        Some(response)
+    }
+
     /// Sends an extended CONNECT, once the proxy has said that it takes one.
     pub(super) async fn connect_to(
         &mut self,

@@ -4,6 +4,7 @@ mod asked;
 mod backend;
 mod client;
 mod closed;
+mod draining;
 mod edges;
 mod floods;
 mod grpc;
