@@ -4,6 +4,7 @@ mod addresses;
 mod auth;
 mod backend_tls;
 mod bad_answers;
+mod balancing;
 mod compress;
 mod crowds;
 mod ejection;
