@@ -4,6 +4,7 @@
 //! would blur. Nothing sleeps for luck: every wait is for a condition, with a deadline.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
+mod abuse;
 mod backends;
 mod chaos;
 mod checkpoints;

@@ -25,6 +25,9 @@ pub(super) struct Outgoing {
     trailers: Vec<u8>,
 }
 
+/// Bytes that are taken of a write for which there is no room yet: no more, for a copy is kept of them until there is.
+const WITHOUT_ROOM: usize = 16 * 1024;
+
 /// Bytes of a request's body that are left with the connection together with its head. A stream has no room of its own
 /// until its head was sent: whoever waits for that wakes up once more, and writes twice what fits into one.
 const WITH_HEAD: usize = 16 * 1024;
@@ -79,7 +82,7 @@ impl Outgoing {
         self.stream.poll_reset(cx).map(|_| ())
     }
 
-    /// Ready when the peer's window had room for all of it, but for what went with a request's head. One that is
+    /// Ready when the peer's window had room for what was taken of it, or that went with a request's head. One that is
     /// pending is to be repeated with the same bytes.
     pub(super) fn poll_write(
         &mut self,
@@ -87,7 +90,8 @@ impl Outgoing {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         if self.taken == 0 {
-            self.take(bytes)?;
+            let most = self.most_of(bytes);
+            self.take(&bytes[..most])?;
         }
         let done = self.reader.is_done();
         // A section without fields is its blank line.
@@ -116,6 +120,15 @@ impl Outgoing {
             self.send(Bytes::new(), true)?;
         }
         Poll::Ready(Ok(std::mem::take(&mut self.taken)))
+    }
+
+    /// How much of a write is taken now: what there is room for at least.
+    fn most_of(&mut self, bytes: &[u8]) -> usize {
+        if bytes.len() <= WITHOUT_ROOM {
+            return bytes.len();
+        }
+        self.stream.reserve_capacity(bytes.len());
+        self.stream.capacity().max(WITHOUT_ROOM).min(bytes.len())
     }
 
     /// Takes the framing off what is written.

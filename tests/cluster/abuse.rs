@@ -1,0 +1,226 @@
+//! Clients that hold what they were given and go no further: each may cost the node so much memory, and no more.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use crate::harness::{Cluster, DEADLINE, wait_until};
+use crate::load::{Load, OnLoss};
+
+/// A kind of client.
+struct Kind {
+    name: &'static str,
+    clients: usize,
+    /// What one of them sends.
+    says: fn() -> Vec<u8>,
+    /// Requests of it that reach the backend.
+    asks: usize,
+    /// Whether it waits for an answer, and reads that.
+    listens: bool,
+    /// Bytes of the node's memory for one of them, at most: half as much again as it takes in a node that is built
+    /// without optimizations, or less.
+    most: usize,
+}
+
+const KINDS: &[Kind] = &[
+    Kind {
+        name: "heads that do not end",
+        clients: 2_000,
+        says: || b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: a".to_vec(),
+        asks: 0,
+        listens: false,
+        most: 34_000,
+    },
+    Kind {
+        name: "bodies that do not end",
+        clients: 1_000,
+        says: || b"POST /held HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nabc".to_vec(),
+        asks: 1,
+        listens: false,
+        most: 35_000,
+    },
+    Kind {
+        name: "connections of HTTP/2 that were used once",
+        clients: 2_000,
+        says: || joined(&[opening(), streams(1, "/")]),
+        asks: 1,
+        listens: true,
+        most: 67_000,
+    },
+    Kind {
+        name: "answers over HTTP/1.1 that nobody reads",
+        clients: 300,
+        says: || b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),
+        asks: 1,
+        listens: false,
+        most: 170_000,
+    },
+    Kind {
+        name: "a hundred answers each over HTTP/2 for which there is no room",
+        clients: 4,
+        says: || joined(&[opening(), streams(100, "/large")]),
+        asks: 100,
+        listens: false,
+        most: 9_000_000,
+    },
+    Kind {
+        name: "a hundred answers each over HTTP/2 that nobody reads",
+        clients: 4,
+        says: || joined(&[opening(), open_windows(), streams(100, "/large")]),
+        asks: 100,
+        listens: false,
+        most: 30_000_000,
+    },
+];
+
+fn joined(parts: &[Vec<u8>]) -> Vec<u8> {
+    parts.concat()
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+    bytes.extend([kind, flags]);
+    bytes.extend(stream.to_be_bytes());
+    bytes.extend(payload);
+    bytes
+}
+
+/// What a client of HTTP/2 begins with: the preface and SETTINGS.
+fn opening() -> Vec<u8> {
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    joined(&[preface, frame(4, 0, 0, &[])])
+}
+
+/// What says that there is room for whatever comes: SETTINGS of INITIAL_WINDOW_SIZE, and a WINDOW_UPDATE.
+fn open_windows() -> Vec<u8> {
+    joined(&[
+        frame(4, 0, 0, &[0, 4, 0x7F, 0xFF, 0xFF, 0xFF]),
+        frame(8, 0, 0, &[0x7F, 0, 0, 0]),
+    ])
+}
+
+/// So many requests over HTTP/2.
+fn streams(count: u32, path: &str) -> Vec<u8> {
+    // GET and http, of the static table; an authority and a path.
+    let mut block = b"\x82\x86\x41\x01x\x04".to_vec();
+    block.push(path.len() as u8);
+    block.extend(path.as_bytes());
+    // HEADERS that end both the block and the request.
+    let request = |n| frame(1, 5, 2 * n + 1, &block);
+    (0..count).flat_map(request).collect()
+}
+
+/// A backend that answers `/large` with more than anyone holds, and `/held` never; and how often these two were asked
+/// for.
+fn backend(runtime: &tokio::runtime::Runtime) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = runtime
+        .block_on(TcpListener::bind(("127.0.0.1", 0)))
+        .unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    runtime.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // What the kernel holds is not what is measured.
+            let socket = socket2::SockRef::from(&stream);
+            socket.set_send_buffer_size(16 * 1024).unwrap();
+            tokio::spawn(serve(stream, count.clone()));
+        }
+    });
+    (address, asked)
+}
+
+async fn serve(mut stream: tokio::net::TcpStream, asked: Arc<AtomicUsize>) {
+    let mut head = vec![0; 4_096];
+    loop {
+        let mut filled = 0;
+        while !head[..filled].windows(4).any(|end| end == b"\r\n\r\n") {
+            match stream.read(&mut head[filled..]).await {
+                Ok(read @ 1..) => filled += read,
+                _ => return,
+            }
+        }
+        let path = head.split(|byte| *byte == b' ').nth(1);
+        // The load asks too.
+        if path != Some(b"/some/path") {
+            asked.fetch_add(1, Ordering::SeqCst);
+        }
+        let answer: &[u8] = match path {
+            Some(b"/large") => b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n",
+            Some(b"/held") => b"",
+            _ => b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+        };
+        let mut written = stream.write_all(answer).await;
+        while path == Some(b"/large") && written.is_ok() {
+            written = stream.write_all(&[b'x'; 16_384]).await;
+        }
+        if written.is_err() {
+            return;
+        }
+    }
+}
+
+impl Kind {
+    /// So many clients of this kind that have said what they say, and were heard.
+    fn clients(
+        &self,
+        count: usize,
+        node: SocketAddr,
+        load: &Load,
+        asked: &AtomicUsize,
+    ) -> Vec<TcpStream> {
+        let goal = asked.load(Ordering::SeqCst) + count * self.asks;
+        let says = (self.says)();
+        let mut clients: Vec<TcpStream> = (0..count)
+            .map(|_| {
+                let mut client = TcpStream::connect(node).unwrap();
+                client.set_read_timeout(Some(DEADLINE)).unwrap();
+                client.write_all(&says).unwrap();
+                client
+            })
+            .collect();
+        wait_until(self.name, DEADLINE, || {
+            (asked.load(Ordering::SeqCst) >= goal).then_some(())
+        });
+        for client in clients.iter_mut().filter(|_| self.listens) {
+            // Its settings, their acknowledgement, and the answer.
+            let mut heard = Vec::new();
+            while !heard.ends_with(b"ok") {
+                let mut piece = [0; 1_024];
+                let read = client.read(&mut piece).unwrap();
+                assert!(read > 0, "{}: it ended", self.name);
+                heard.extend_from_slice(&piece[..read]);
+            }
+        }
+        load.pass(100);
+        clients
+    }
+}
+
+#[test]
+fn clients_that_go_no_further_cost_so_much_memory_and_no_more() {
+    let mut faults = Vec::new();
+    for kind in KINDS {
+        let cluster = Cluster::start(1);
+        let (address, asked) = backend(cluster.runtime());
+        cluster.serve_pool("web", &[("b1".to_owned(), address)].into());
+        let node = cluster.nodes[0].traffic;
+        let load = Load::start(cluster.runtime(), &[node], 4, OnLoss::Fail);
+        // What the first of them make is not counted.
+        let early = kind.clients(kind.clients / 20 + 1, node, &load, &asked);
+        let before = cluster.resident_bytes(0);
+        let held = kind.clients(kind.clients, node, &load, &asked);
+        let each = cluster.resident_bytes(0).saturating_sub(before) / kind.clients;
+        load.stop_without_failure(cluster.runtime());
+        if each > kind.most {
+            let (name, most) = (kind.name, kind.most);
+            faults.push(format!("{name}: {each} bytes each, and not {most}"));
+        }
+        drop((early, held));
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
