@@ -244,7 +244,6 @@ pub(crate) async fn stream(
                 encoder.flush().map_err(broken)?;
                 let made = std::mem::take(encoder.made());
                 pass(std::mem::take(&mut head), made, out, way).await?;
-                way.deadline.set(way.idle);
                 way.fill(later).await?
             }
         };
@@ -266,7 +265,6 @@ pub(crate) async fn stream(
         true => out.extend_from_slice(b"\r\n"),
         false => out.extend_from_slice(&trailers),
     }
-    way.deadline.set(way.idle);
     way.write_body(head, out, &[]).await?;
     Ok(!begun.is_empty() || !later.is_empty())
 }
@@ -301,7 +299,6 @@ async fn pass(
     way: &mut Way<'_, '_>,
 ) -> Result<(), Failure> {
     write_chunk(&made, out);
-    way.deadline.set(way.idle);
     way.write_body(head, out, &[]).await?;
     out.clear();
     Ok(())

@@ -359,7 +359,6 @@ async fn stream(
     let mut large = way.worker.large.lease();
     let buffer = &mut large.0;
     loop {
-        way.deadline.set(way.idle);
         out.clear();
         let step = match way.fill(buffer).await? {
             0 => {
@@ -375,7 +374,6 @@ async fn stream(
             Relay::Pass => &buffer.filled()[..step.consumed],
             Relay::Chunk | Relay::Dechunk => &[],
         };
-        way.deadline.set(way.idle);
         way.write_body(0, out, piece).await?;
         buffer.consume(step.consumed);
         if step.done {
@@ -461,7 +459,8 @@ impl Way<'_, '_> {
         self.record.within.set(true);
     }
 
-    /// Writes a piece of a body, behind `head` bytes of its head, and counts what of it goes.
+    /// Writes a piece of a body, behind `head` bytes of its head, and counts what of it goes. It has its time from now
+    /// on, and from each byte that goes.
     pub(super) async fn write_body(
         &mut self,
         head: usize,
@@ -469,6 +468,7 @@ impl Way<'_, '_> {
         second: &[u8],
     ) -> Result<(), Failure> {
         self.begin_writing();
+        self.deadline.set(self.idle);
         let (sent, mut of_head) = (&self.record.sent, head);
         let wrote = |n: usize| {
             self.deadline.set(self.idle);
