@@ -1,0 +1,203 @@
+use std::sync::{Condvar, Mutex};
+
+use super::*;
+use crate::telemetry::metrics::MetricsRegistry;
+
+fn access(status: u16) -> Access<'static> {
+    Access {
+        time: SystemTime::UNIX_EPOCH + Duration::from_micros(1_500_000),
+        client: [127, 0, 0, 1].into(),
+        method: "GET".into(),
+        host: "shop.example".into(),
+        target: "/a?b=\"c\"".into(),
+        protocol: "HTTP/1.1",
+        status,
+        request_id: "1".into(),
+        referer: "".into(),
+        user_agent: "a \"b\"\n\u{e9}".into(),
+        route: Some("shop".into()),
+        pool: None,
+        backend: None,
+        tries: 1,
+        queue: None,
+        connect: Some(Duration::from_micros(12)),
+        first_byte: None,
+        total: None,
+        received: 0,
+        sent: 5,
+        revision: 7,
+        reason: "complete",
+    }
+}
+
+#[test]
+fn every_line_taken_is_written_before_the_last_handle_is_gone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("access.log");
+    let metrics = MetricsRegistry::new(1).listener().clone();
+    let log = AccessLog::open(&Destination::File(path.clone()), Format::Json, metrics).unwrap();
+    let lines = [log.lines(), log.lines()];
+    drop(log);
+    for (lines, status) in lines.iter().zip([200, 404]) {
+        lines.record(&access(status));
+    }
+    drop(lines);
+    let text = std::fs::read_to_string(path).unwrap();
+    let lines: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[1]["status"], 404);
+    assert_eq!(lines[0]["time"], "1970-01-01T00:00:01.500000Z");
+    assert_eq!(lines[0]["connect_us"], 12);
+    assert_eq!(lines[0]["queue_us"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_combined_line_is_as_others_write_it_and_holds_what_clients_send_in_its_field() {
+    let mut line = Vec::new();
+    for status in [200, 0] {
+        combined::write(&access(status), &mut line).unwrap();
+    }
+    assert_eq!(
+        String::from_utf8(line).unwrap(),
+        "127.0.0.1 - - [01/Jan/1970:00:00:01 +0000] \"GET /a?b=\\x22c\\x22 HTTP/1.1\" 200 5 \"-\" \"a \\x22b\\x22\\x0A\\xC3\\xA9\"\n\
+         127.0.0.1 - - [01/Jan/1970:00:00:01 +0000] \"GET /a?b=\\x22c\\x22 HTTP/1.1\" 499 5 \"-\" \"a \\x22b\\x22\\x0A\\xC3\\xA9\"\n"
+    );
+}
+
+#[test]
+fn times_are_worded_as_rfc_3339_has_them() {
+    let mut second = Second::default();
+    let mut worded = |time| {
+        let mut text = Vec::new();
+        second.write(time, &mut text);
+        String::from_utf8(text).unwrap()
+    };
+    let at = |micros| SystemTime::UNIX_EPOCH + Duration::from_micros(micros);
+    for (micros, expected) in [
+        (0, "\"1970-01-01T00:00:00.000000Z\""),
+        (1, "\"1970-01-01T00:00:00.000001Z\""),
+        (1_795_852_799_999_999, "\"2026-11-28T07:59:59.999999Z\""),
+        (1_795_852_800_000_000, "\"2026-11-28T08:00:00.000000Z\""),
+        (1_795_852_800_120_000, "\"2026-11-28T08:00:00.120000Z\""),
+    ] {
+        assert_eq!(worded(at(micros)), expected);
+    }
+    let before = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
+    assert_eq!(worded(before), "null");
+}
+
+#[tokio::test]
+async fn a_line_is_handed_over_in_time_and_many_at_once() {
+    let (sender, receiver) = sync_channel(QUEUE);
+    let log = AccessLog {
+        writer: Arc::new(Writer {
+            sender: Some(sender),
+            thread: None,
+        }),
+        format: Format::Json,
+        metrics: MetricsRegistry::new(1).listener().clone(),
+    };
+    let lines = log.lines();
+    let handed_over = async || {
+        let run = tokio::time::timeout(2 * WITHIN, lines.run());
+        assert!(run.await.is_err(), "it goes on");
+        receiver.try_iter().collect::<Vec<_>>()
+    };
+    assert!(handed_over().await.is_empty());
+    for _ in 0..2 {
+        lines.record(&access(200));
+        lines.record(&access(200));
+        let chunks = handed_over().await;
+        let count = |chunk: &Vec<u8>| chunk.iter().filter(|byte| **byte == b'\n').count();
+        assert_eq!(chunks.iter().map(count).collect::<Vec<_>>(), [2]);
+    }
+    let line = {
+        lines.record(&access(200));
+        handed_over().await.concat().len()
+    };
+    let many = CHUNK.div_ceil(line);
+    (0..many).for_each(|_| lines.record(&access(200)));
+    assert_eq!(receiver.try_iter().count(), 1, "at once");
+}
+
+/// A destination that fails in the middle of a line, once.
+#[derive(Default)]
+struct Full {
+    taken: Vec<u8>,
+    room: usize,
+}
+
+impl Write for Full {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = bytes.len().min(self.room);
+        self.taken.extend_from_slice(&bytes[..taken]);
+        self.room -= taken;
+        match taken {
+            0 => Err(ErrorKind::StorageFull.into()),
+            taken => Ok(taken),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_line_that_a_full_disk_tears_is_ended_before_another_begins() {
+    let lines = b"first\nsecond\nthird\n";
+    for (room, expected) in [
+        (0, "next\n"),
+        (3, "first\nnext\n"),
+        (6, "first\nnext\n"),
+        (7, "first\nsecond\nnext\n"),
+        (13, "first\nsecond\nnext\n"),
+        (18, "first\nsecond\nthird\nnext\n"),
+    ] {
+        let (mut output, mut torn) = (Full::default(), Vec::new());
+        output.room = room;
+        assert!(write_lines(&mut output, &mut torn, lines).is_err());
+        assert!(write_lines(&mut output, &mut torn, b"lost\n").is_err());
+        output.room = 100;
+        write_lines(&mut output, &mut torn, b"next\n").unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.taken), expected, "{room}");
+    }
+}
+
+/// A destination that takes nothing until it is opened.
+struct Gate(Arc<(Mutex<bool>, Condvar)>);
+
+impl Write for Gate {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut open = self.0.0.lock().unwrap();
+        while !*open {
+            open = self.0.1.wait(open).unwrap();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_writer_that_is_stuck_costs_lines_and_never_time() {
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let metrics = MetricsRegistry::new(1).listener().clone();
+    let log = AccessLog::to(Box::new(Gate(gate.clone())), Format::Json, metrics.clone()).unwrap();
+    let lines = log.lines();
+    for _ in 0..2 * QUEUE * CHUNK / 300 {
+        lines.record(&access(200));
+    }
+    let lost = metrics.access_lines_dropped();
+    assert!(
+        lost > 0 && lost < 2 * (QUEUE * CHUNK / 300) as u64,
+        "{lost}"
+    );
+    *gate.0.lock().unwrap() = true;
+    gate.1.notify_all();
+}
