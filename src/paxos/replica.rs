@@ -87,21 +87,18 @@ impl Replica {
             options.window_entries > 0 && options.window_bytes > 0,
             "nothing fits into the window"
         );
+        let mut random = Random::new(options.seed ^ u64::from(options.id.0) << 32);
+        let (promised, applied) = (recovered.promised, recovered.applied);
+        let acceptor = Acceptor::new(recovered, &mut random);
         // A damaged log may have lost the Seal by which it entered an epoch, in which nothing was promised yet. Its
         // voter is brought through that Seal once more.
         // (`a_voter_that_lost_its_way_into_an_epoch_is_brought_there_again`)
-        let known = recovered.synced.map(|synced| synced.epoch);
-        let lost = recovered.promised.node.is_none() && known < Some(recovered.promised.epoch);
+        let lost = promised.node.is_none() && !acceptor.is_whole();
         assert!(
-            recovered.promised.epoch == membership.epoch
-                || lost && recovered.promised.epoch > membership.epoch,
-            "the membership is of epoch {}, the promise {}",
+            promised.epoch == membership.epoch || lost && promised.epoch > membership.epoch,
+            "the membership is of epoch {}, the promise {promised}",
             membership.epoch.0,
-            recovered.promised
         );
-        let mut random = Random::new(options.seed ^ u64::from(options.id.0) << 32);
-        let applied = recovered.applied;
-        let acceptor = Acceptor::new(recovered, &mut random);
         let learner = Learner::new(&acceptor, applied);
         let election = Election::new(now, options.election_timeout, &mut random);
         let told = Told {
