@@ -117,10 +117,7 @@ impl<'a> Block<'a> {
 
     /// Gives each byte of a string.
     fn string(&mut self, mut give: impl FnMut(u8)) -> Result<(), Undecodable> {
-        let coded = self.bytes.get(self.at).is_some_and(|first| *first >= 0x80);
-        let length = self.number(7)?;
-        let string = self.bytes[self.at..].get(..length).ok_or(Undecodable)?;
-        self.at += length;
+        let (coded, string) = self.written()?;
         match coded {
             true => huffman::decode(string, give),
             false => {
@@ -128,6 +125,15 @@ impl<'a> Block<'a> {
                 Ok(())
             }
         }
+    }
+
+    /// The next string as it is written, and whether that is in Huffman's code (RFC 7541, 5.2).
+    fn written(&mut self) -> Result<(bool, &'a [u8]), Undecodable> {
+        let coded = self.bytes.get(self.at).is_some_and(|first| *first >= 0x80);
+        let length = self.number(7)?;
+        let string = self.bytes[self.at..].get(..length).ok_or(Undecodable)?;
+        self.at += length;
+        Ok((coded, string))
     }
 
     pub(super) fn name(&mut self) -> Result<Name, Undecodable> {
@@ -249,21 +255,12 @@ impl<'a> Block<'a> {
             _ => (NOT_REMEMBERED, true),
         };
         if self.number(bits)? == 0 && has_value {
-            self.pass_string()?;
+            self.written()?;
         }
         if has_value {
-            self.pass_string()?;
+            self.written()?;
         }
         Ok(())
-    }
-
-    fn pass_string(&mut self) -> Result<(), Undecodable> {
-        let length = self.number(7)?;
-        self.at += length;
-        match self.at <= self.bytes.len() {
-            true => Ok(()),
-            false => Err(Undecodable),
-        }
     }
 
     /// Copies the rest, if anything was mended.
