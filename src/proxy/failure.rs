@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::telemetry::metrics::BackendError;
 use crate::wire::http1::Refusal;
-use crate::wire::http2::was_turned_away;
+use crate::wire::http2::Fault;
 
 /// Why a request gets no backend's answer, or not all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +102,10 @@ pub(crate) enum Failure {
     NoTunnels,
     /// The client asks for a protocol that cannot be switched to here.
     UnknownProtocol,
+    /// The backend reset the stream of HTTP/2.
+    StreamReset,
+    /// What the backend sent breaks the rules of HTTP/2.
+    Http2Broken,
     /// The backend gives one interim answer after the other.
     InterimFlood,
     /// The backend answered with a status that the route takes for a failure, and no other try came about after all.
@@ -131,9 +135,11 @@ impl Failure {
 
     /// Of an error of a backend's connection.
     pub(crate) fn of_connection(error: &io::Error) -> Self {
-        match was_turned_away(error) {
-            true => Self::TurnedAway,
-            false => Self::of_tls(error).unwrap_or(Self::BackendGone),
+        match Fault::of(error) {
+            Some(Fault::TurnedAway) => Self::TurnedAway,
+            Some(Fault::Reset) => Self::StreamReset,
+            Some(Fault::Malformed) => Self::Http2Broken,
+            None => Self::of_tls(error).unwrap_or(Self::BackendGone),
         }
     }
 
@@ -154,9 +160,9 @@ impl Failure {
                 Some(BackendError::Connect)
             }
             Self::TlsCertificate | Self::TlsAlert | Self::TlsBroken => Some(BackendError::Tls),
-            Self::BackendGone => Some(BackendError::Reset),
+            Self::BackendGone | Self::StreamReset => Some(BackendError::Reset),
             Self::WriteTimeout | Self::AnswerTimeout => Some(BackendError::Timeout),
-            Self::UnaskedUpgrade | Self::InterimFlood | Self::Malformed(_) => {
+            Self::UnaskedUpgrade | Self::InterimFlood | Self::Http2Broken | Self::Malformed(_) => {
                 Some(BackendError::Malformed)
             }
             Self::Refused(_)
@@ -234,7 +240,8 @@ impl Failure {
             Self::Stalled => "connection_read_timeout",
             Self::UnaskedUpgrade | Self::Unswitched | Self::NoTunnels => "http_upgrade_failed",
             Self::UnknownProtocol => "http_request_error",
-            Self::InterimFlood => "http_protocol_error",
+            Self::StreamReset => "http_response_incomplete",
+            Self::InterimFlood | Self::Http2Broken => "http_protocol_error",
         }
     }
 }

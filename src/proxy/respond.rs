@@ -160,6 +160,12 @@ fn words(failure: Failure) -> Option<(u16, Option<&'static str>, &'static str)> 
             None,
             "The backend closed the connection without an answer.\n",
         ),
+        Failure::StreamReset => (502, None, "The backend reset the stream.\n"),
+        Failure::Http2Broken => (
+            502,
+            None,
+            "The backend's answer breaks the rules of HTTP/2.\n",
+        ),
         Failure::TurnedAway => (
             503,
             Some("refused_stream"),

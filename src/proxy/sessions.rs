@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -198,7 +199,10 @@ impl Session {
         let (connection, mut driver) = handshake.map_err(|_| Failure::BackendGone)?;
         // Of what is sent before the backend has said how many streams it takes, it may refuse a part.
         poll_fn(|cx| match Pin::new(&mut driver).poll(cx) {
-            Poll::Ready(_) => Poll::Ready(Err(Failure::BackendGone)),
+            Poll::Ready(Ok(())) => Poll::Ready(Err(Failure::BackendGone)),
+            Poll::Ready(Err(error)) => {
+                Poll::Ready(Err(Failure::of_connection(&io::Error::other(error))))
+            }
             Poll::Pending if connection.current_max_send_streams() == UNSAID => Poll::Pending,
             Poll::Pending => Poll::Ready(Ok(())),
         })

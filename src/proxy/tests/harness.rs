@@ -102,14 +102,18 @@ impl Peer {
     }
 
     pub(super) fn exactly(&mut self, n: usize) -> Vec<u8> {
+        self.try_exactly(n)
+            .unwrap_or_else(|| panic!("ended after {} of {n} bytes", self.buffer.len()))
+    }
+
+    /// The next `n` bytes; `None` if the connection ends before.
+    pub(super) fn try_exactly(&mut self, n: usize) -> Option<Vec<u8>> {
         while self.buffer.len() < n {
-            assert!(
-                self.fill(),
-                "ended after {} of {n} bytes",
-                self.buffer.len()
-            );
+            if !self.fill() {
+                return None;
+            }
         }
-        self.buffer.drain(..n).collect()
+        Some(self.buffer.drain(..n).collect())
     }
 
     /// Everything to the end of the connection.

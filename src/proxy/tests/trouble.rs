@@ -1,16 +1,16 @@
-//! One table of what backends do wrong: what the client sees, whether another backend is asked, what is counted, and
+//! Tables of what backends do wrong: what the client sees, whether another backend is asked, what is counted, and
 //! whether who does it five times in a row is ejected.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::harness::*;
 use crate::telemetry::metrics::BackendError;
 
 /// What comes of a request of which the bad backend is asked first.
-struct Row {
+pub(super) struct Row {
     what: &'static str,
     /// The status where nobody else is asked; none if the connection breaks within the answer.
     alone: Option<u16>,
@@ -20,7 +20,7 @@ struct Row {
     ejected: bool,
 }
 
-const fn row(
+pub(super) const fn row(
     what: &'static str,
     alone: Option<u16>,
     again: (bool, bool),
@@ -36,11 +36,141 @@ const fn row(
     }
 }
 
-const NEVER: (bool, bool) = (false, false);
-const IF_IDEMPOTENT: (bool, bool) = (true, false);
-const ALWAYS: (bool, bool) = (true, true);
+pub(super) const NEVER: (bool, bool) = (false, false);
+pub(super) const IF_IDEMPOTENT: (bool, bool) = (true, false);
+pub(super) const ALWAYS: (bool, bool) = (true, true);
 
-const TABLE: [Row; 11] = [
+/// Backends of one kind, and what they do wrong.
+pub(super) struct Table {
+    pub(super) rows: &'static [Row],
+    /// One that does that.
+    pub(super) bad: fn(&'static str) -> SocketAddr,
+    /// One that says `good`.
+    pub(super) good: fn() -> SocketAddr,
+    /// What their pool says besides.
+    pub(super) pool: fn() -> Value,
+}
+
+impl Table {
+    fn harness(&self, backends: &[SocketAddr]) -> Harness {
+        let mut pool = (self.pool)();
+        pool["timeouts"] =
+            json!({"response_headers": "400ms", "stream_idle": "400ms", "connect": "400ms"});
+        Harness::with_pool(backends, pool)
+    }
+
+    /// What a client sees of a backend alone, and what is counted.
+    pub(super) fn check_alone(&self) {
+        for Row {
+            what,
+            alone,
+            counted,
+            ..
+        } in self.rows
+        {
+            let harness = self.harness(&[(self.bad)(what)]);
+            for _ in 0..3 {
+                let seen = asked(&harness, "GET");
+                assert_eq!(seen.map(|(status, _)| status), *alone, "{what}");
+            }
+            harness.settle();
+            let metrics = harness.metrics.backend("web", "b1");
+            let counts = BackendError::ALL.map(|error| (error, metrics.errors(error)));
+            let expected = |error| if *counted == Some(error) { 3 } else { 0 };
+            assert_eq!(
+                counts,
+                BackendError::ALL.map(|error| (error, expected(error))),
+                "{what}"
+            );
+            assert_eq!(metrics.in_flight(), 0, "{what}");
+        }
+    }
+
+    /// Whether another backend is asked.
+    pub(super) fn check_again(&self) {
+        for Row { what, again, .. } in self.rows {
+            let good = (self.good)();
+            for (method, again) in [("GET", again.0), ("POST", again.1)] {
+                let harness = self.harness(&[(self.bad)(what), good]);
+                let answers: Vec<_> = (0..4).map(|_| asked(&harness, method)).collect();
+                let whole = |answer: &&Option<(u16, String)>| {
+                    answer.as_ref().is_some_and(|(status, _)| *status < 500)
+                };
+                let all = answers.iter().filter(whole).count() == 4;
+                let harmless =
+                    *what == "answers slowly" || (what.contains("idle") && method == "GET");
+                if again || harmless {
+                    assert!(all, "{method}, {what}: {answers:?}");
+                } else if !what.contains("idle") {
+                    assert!(!all, "{method}, {what}: {answers:?}");
+                }
+                harness.settle();
+                let retries = harness.metrics.route("all").retries();
+                assert_eq!(retries > 0, again, "{method}, {what}");
+            }
+        }
+    }
+
+    /// Whether who goes on is ejected.
+    pub(super) fn check_ejection(&self) {
+        for Row { what, ejected, .. } in self.rows {
+            let harness = self.harness(&[(self.bad)(what), (self.good)()]);
+            let first = harness.backend(0);
+            for _ in 0..16 {
+                if first.is_ejected() {
+                    break;
+                }
+                asked(&harness, "POST");
+            }
+            if *ejected {
+                wait_until(|| first.is_ejected());
+                assert!((0..4).all(|_| asked(&harness, "GET") == Some((200, "good".into()))));
+            }
+            assert_eq!(first.is_ejected(), *ejected, "{what}");
+        }
+    }
+}
+
+/// The status and the body, if the answer is whole.
+fn asked(harness: &Harness, method: &str) -> Option<(u16, String)> {
+    let mut client = harness.client();
+    client.send(format!(
+        "{method} / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+    ));
+    let head = client.head();
+    let end = match field(&head, "content-length")? {
+        "3" => "bad",
+        "4" => "good",
+        "9" => "part-body",
+        _ => "\n",
+    };
+    let body = client.try_until(end)?;
+    Some((status(&head), body))
+}
+
+const HTTP1: Table = Table {
+    rows: ROWS,
+    bad,
+    good: || Scripted::named("good").address,
+    pool: || json!({}),
+};
+
+#[test]
+fn a_client_sees_what_the_table_says_of_a_backend_alone() {
+    HTTP1.check_alone();
+}
+
+#[test]
+fn another_backend_is_asked_as_the_table_says() {
+    HTTP1.check_again();
+}
+
+#[test]
+fn who_goes_on_is_ejected_as_the_table_says() {
+    HTTP1.check_ejection();
+}
+
+const ROWS: &[Row] = &[
     row(
         "is not there",
         Some(502),
@@ -138,94 +268,4 @@ fn bad(what: &'static str) -> SocketAddr {
         }
     });
     backend.address
-}
-
-fn harness(backends: &[SocketAddr]) -> Harness {
-    let times = json!({"response_headers": "400ms", "stream_idle": "400ms", "connect": "400ms"});
-    Harness::with_pool(backends, json!({ "timeouts": times }))
-}
-
-/// The status and the body, if the answer is whole.
-fn asked(harness: &Harness, method: &str) -> Option<(u16, String)> {
-    let mut client = harness.client();
-    client.send(format!(
-        "{method} / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
-    ));
-    let head = client.head();
-    let end = match field(&head, "content-length")? {
-        "3" => "bad",
-        "4" => "good",
-        "9" => "part-body",
-        _ => "\n",
-    };
-    let body = client.try_until(end)?;
-    Some((status(&head), body))
-}
-
-#[test]
-fn a_client_sees_what_the_table_says_of_a_backend_alone() {
-    for Row {
-        what,
-        alone,
-        counted,
-        ..
-    } in TABLE
-    {
-        let harness = harness(&[bad(what)]);
-        for method in ["GET", "GET", "GET"] {
-            let seen = asked(&harness, method);
-            assert_eq!(seen.map(|(status, _)| status), alone, "{what}");
-        }
-        harness.settle();
-        let metrics = harness.metrics.backend("web", "b1");
-        for error in BackendError::ALL {
-            let expected = if counted == Some(error) { 3 } else { 0 };
-            assert_eq!(metrics.errors(error), expected, "{what}: {error:?}");
-        }
-        assert_eq!(metrics.in_flight(), 0, "{what}");
-    }
-}
-
-#[test]
-fn another_backend_is_asked_as_the_table_says() {
-    for Row { what, again, .. } in TABLE {
-        let good = Scripted::named("good");
-        for (method, again) in [("GET", again.0), ("POST", again.1)] {
-            let harness = harness(&[bad(what), good.address]);
-            let answers: Vec<_> = (0..4).map(|_| asked(&harness, method)).collect();
-            let whole = |answer: &&Option<(u16, String)>| {
-                answer.as_ref().is_some_and(|(status, _)| *status < 500)
-            };
-            let all = answers.iter().filter(whole).count() == 4;
-            let harmless = what == "answers slowly" || (what.contains("idle") && method == "GET");
-            if again || harmless {
-                assert!(all, "{method}, {what}: {answers:?}");
-            } else if !what.contains("idle") {
-                assert!(!all, "{method}, {what}: {answers:?}");
-            }
-            harness.settle();
-            let retries = harness.metrics.route("all").retries();
-            assert_eq!(retries > 0, again, "{method}, {what}");
-        }
-    }
-}
-
-#[test]
-fn who_goes_on_is_ejected_as_the_table_says() {
-    for Row { what, ejected, .. } in TABLE {
-        let good = Scripted::named("good");
-        let harness = harness(&[bad(what), good.address]);
-        let first = harness.backend(0);
-        for _ in 0..16 {
-            if first.is_ejected() {
-                break;
-            }
-            asked(&harness, "POST");
-        }
-        if ejected {
-            wait_until(|| first.is_ejected());
-            assert!((0..4).all(|_| asked(&harness, "GET") == Some((200, "good".into()))));
-        }
-        assert_eq!(first.is_ejected(), ejected, "{what}");
-    }
 }

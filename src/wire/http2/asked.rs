@@ -250,13 +250,34 @@ impl Drop for Asked {
     }
 }
 
-/// Whether `error`, met by a request to a backend, says that the backend did not act on it: it may go elsewhere,
-/// whatever its method (RFC 9113, 8.7).
-pub fn was_turned_away(error: &io::Error) -> bool {
-    let inner = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<h2::Error>());
-    inner.is_some_and(|error| {
-        error.is_remote() && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM))
-    })
+/// What a backend did that a request came to nothing, while its connection was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It did not act on the request, which may go elsewhere, whatever its method (RFC 9113, 8.7).
+    TurnedAway,
+    /// It reset the stream.
+    Reset,
+    /// What it sent breaks the rules of HTTP/2.
+    Malformed,
+}
+
+impl Fault {
+    /// Of an error that a request to a backend met; none if the connection ended, or is none of HTTP/2.
+    pub fn of(error: &io::Error) -> Option<Self> {
+        if error.kind() == io::ErrorKind::InvalidData && error.get_ref().is_none() {
+            return Some(Self::Malformed);
+        }
+        let error = error.get_ref()?.downcast_ref::<h2::Error>()?;
+        if error.is_library() {
+            return Some(Self::Malformed);
+        }
+        if !error.is_remote() {
+            return None;
+        }
+        Some(match error.reason() {
+            _ if error.is_go_away() => Self::TurnedAway,
+            Some(Reason::REFUSED_STREAM) => Self::TurnedAway,
+            _ => Self::Reset,
+        })
+    }
 }

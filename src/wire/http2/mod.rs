@@ -26,5 +26,5 @@ mod served;
 mod start;
 mod trailers;
 
-pub use asked::{Asked, was_turned_away};
+pub use asked::{Asked, Fault};
 pub use served::{Ends, Served};

@@ -14,4 +14,5 @@ mod raw;
 mod rules;
 mod served;
 mod traces;
+mod trouble;
 mod tunnels;

@@ -1,0 +1,209 @@
+//! What backends of HTTP/2 do wrong.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::backend::Backend;
+use super::raw::*;
+use crate::proxy::tests::harness::*;
+use crate::proxy::tests::trouble::*;
+use crate::telemetry::metrics::BackendError;
+
+const HTTP2: Table = Table {
+    rows: ROWS,
+    bad,
+    good,
+    pool: || json!({"protocol": "http2"}),
+};
+
+#[test]
+fn a_client_sees_what_the_table_says_of_a_backend_of_http2_alone() {
+    HTTP2.check_alone();
+}
+
+#[test]
+fn another_backend_of_http2_is_asked_as_the_table_says() {
+    HTTP2.check_again();
+}
+
+#[test]
+fn who_goes_on_over_http2_is_ejected_as_the_table_says() {
+    HTTP2.check_ejection();
+}
+
+const ROWS: &[Row] = &[
+    row(
+        "is not there",
+        Some(502),
+        ALWAYS,
+        Some(BackendError::Connect),
+        true,
+    ),
+    row(
+        "speaks HTTP/1.1",
+        Some(502),
+        ALWAYS,
+        Some(BackendError::Malformed),
+        true,
+    ),
+    row(
+        "dies before it answers",
+        Some(502),
+        IF_IDEMPOTENT,
+        Some(BackendError::Reset),
+        true,
+    ),
+    row(
+        "resets the stream",
+        Some(502),
+        IF_IDEMPOTENT,
+        Some(BackendError::Reset),
+        true,
+    ),
+    row("refuses the stream", Some(503), ALWAYS, None, false),
+    row("says goodbye before it", Some(503), ALWAYS, None, false),
+    row(
+        "hangs before the head",
+        Some(504),
+        IF_IDEMPOTENT,
+        Some(BackendError::Timeout),
+        true,
+    ),
+    row(
+        "breaks the protocol",
+        Some(502),
+        IF_IDEMPOTENT,
+        Some(BackendError::Malformed),
+        true,
+    ),
+    row(
+        "sends no status",
+        Some(502),
+        IF_IDEMPOTENT,
+        Some(BackendError::Malformed),
+        true,
+    ),
+    row(
+        "sends a field of HTTP/1.1",
+        Some(502),
+        IF_IDEMPOTENT,
+        Some(BackendError::Malformed),
+        true,
+    ),
+    row("answers with a failure", Some(500), NEVER, None, true),
+    row(
+        "resets within the body",
+        None,
+        NEVER,
+        Some(BackendError::Reset),
+        true,
+    ),
+    row(
+        "dies within the body",
+        None,
+        NEVER,
+        Some(BackendError::Reset),
+        true,
+    ),
+    row(
+        "ends before its length",
+        None,
+        NEVER,
+        Some(BackendError::Malformed),
+        true,
+    ),
+    // A stream may be quiet and well.
+    row("hangs within the body", None, NEVER, None, false),
+    row("answers slowly", Some(200), NEVER, None, false),
+];
+
+fn good() -> SocketAddr {
+    let backend = Backend::new(|_, mut respond| async move {
+        let response = http::Response::builder().header("content-length", "4");
+        let mut stream = respond
+            .send_response(response.body(()).unwrap(), false)
+            .unwrap();
+        stream.send_data("good".into(), true).unwrap();
+    });
+    backend.address
+}
+
+fn bad(what: &'static str) -> SocketAddr {
+    match what {
+        "is not there" => return nobody(),
+        "speaks HTTP/1.1" => return Scripted::named("bad").address,
+        _ => {}
+    }
+    let backend = Scripted::new(move |peer, _| {
+        peer.exactly(PREFACE.len());
+        peer.send(frame(SETTINGS, 0, 0, []));
+        while let Some((kind, flags, stream)) = next(peer) {
+            match (kind, flags & 1) {
+                (SETTINGS, 0) => peer.send(frame(SETTINGS, 1, 0, [])),
+                (HEADERS, _) if !answer(peer, stream, what) => return,
+                _ => {}
+            }
+        }
+    });
+    backend.address
+}
+
+/// Kind, flags and stream of the next frame.
+fn next(peer: &mut Peer) -> Option<(u8, u8, u32)> {
+    let head = peer.try_exactly(9)?;
+    let [a, b, c, kind, flags, d, e, f, g] = head.try_into().unwrap();
+    peer.try_exactly(u32::from_be_bytes([0, a, b, c]) as usize)?;
+    Some((kind, flags, u32::from_be_bytes([d, e, f, g])))
+}
+
+/// Answers a request in its way; whether the connection goes on.
+fn answer(peer: &mut Peer, stream: u32, what: &str) -> bool {
+    let head = |status: &str, length: &str| {
+        let fields = block(&[(":status", status), ("content-length", length)]);
+        frame(HEADERS, END_HEADERS, stream, fields)
+    };
+    let reset = |code: u8| frame(RST_STREAM, 0, stream, [0, 0, 0, code]);
+    let data = |ends: u8, text: &str| frame(DATA, ends, stream, text);
+    match what {
+        "dies before it answers" => return false,
+        "resets the stream" => peer.send(reset(2)),
+        "refuses the stream" => peer.send(reset(7)),
+        "says goodbye before it" => {
+            peer.send(frame(GOAWAY, 0, 0, [0; 8]));
+            return false;
+        }
+        "hangs before the head" => {}
+        "breaks the protocol" => peer.send(frame(DATA, 0, 0, "on no stream")),
+        "sends no status" => {
+            let fields = block(&[("content-length", "3")]);
+            peer.send(frame(HEADERS, END_HEADERS, stream, fields));
+        }
+        "sends a field of HTTP/1.1" => {
+            let fields = block(&[(":status", "200"), ("transfer-encoding", "chunked")]);
+            peer.send(frame(HEADERS, END_HEADERS, stream, fields));
+        }
+        "answers with a failure" => {
+            peer.send(head("500", "3"));
+            peer.send(data(END_STREAM, "bad"));
+        }
+        "answers slowly" => {
+            std::thread::sleep(Duration::from_millis(100));
+            peer.send(head("200", "3"));
+            peer.send(data(END_STREAM, "bad"));
+        }
+        within => {
+            peer.send(head("200", "9"));
+            peer.send(data(0, "part"));
+            match within {
+                "resets within the body" => peer.send(reset(2)),
+                "dies within the body" => return false,
+                "ends before its length" => peer.send(data(END_STREAM, "")),
+                "hangs within the body" => {}
+                other => panic!("{other}"),
+            }
+        }
+    }
+    true
+}
