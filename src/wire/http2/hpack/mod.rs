@@ -172,7 +172,11 @@ impl Fields {
             }
         }
         Ok(Entry {
-            name,
+            // In the place of an empty one there is one of a byte, for whoever refers to it.
+            name: Name {
+                length: name.length.max(1),
+                ..name
+            },
             size: name.length + value.length + OVERHEAD,
             malformed: name.malformed || value.malformed,
         })

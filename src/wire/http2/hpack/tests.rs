@@ -349,6 +349,15 @@ fn what_is_larger_than_the_table_leaves_it_empty_as_small_as_it_may_be() {
     assert_eq!(read(&mut Fields::default(), &fits), Ok(NONE));
 }
 
+#[test]
+fn who_refers_to_an_empty_name_is_counted_with_what_was_put_in_its_place() {
+    let block = [&literal(0x40, "", "a")[..], &[0x7E, 0]].concat();
+    let (mut first, mut second, mut mended) = (Fields::default(), Fields::default(), Vec::new());
+    assert!(first.read(&block, &mut mended).unwrap().malformed);
+    read(&mut second, &mended).unwrap();
+    assert_eq!((first.size, second.size), (66, 66));
+}
+
 /// Blocks of pieces that may follow each other, most of them well-formed.
 fn blocks() -> impl Strategy<Value = Vec<Vec<u8>>> {
     let text = prop_oneof![
