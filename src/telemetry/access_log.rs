@@ -5,6 +5,7 @@
 //! another thread. Nothing ever waits for the writer: when it is behind, lines are dropped and counted.
 
 mod combined;
+mod json;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +20,6 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use serde::Serialize;
 use tokio::sync::Notify;
 
 use super::metrics::ListenerMetrics;
@@ -57,10 +57,9 @@ pub enum Format {
 
 /// What is told of one request. Durations are written as microseconds, absent ones as null. Of what a client writes
 /// without a bound there is at most the first KiB.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Access<'a> {
     /// When the first byte of the request was read; in front of all others.
-    #[serde(skip)]
     pub time: SystemTime,
     /// The peer of the connection.
     pub client: IpAddr,
@@ -77,10 +76,8 @@ pub struct Access<'a> {
     /// `X-Request-Id`, made or kept.
     pub request_id: Cow<'a, str>,
     /// As the client wrote it, for [`Format::Combined`] alone; empty if there is none.
-    #[serde(skip)]
     pub referer: Cow<'a, str>,
     /// Likewise.
-    #[serde(skip)]
     pub user_agent: Cow<'a, str>,
     /// The route that matched.
     pub route: Option<Cow<'a, str>>,
@@ -91,16 +88,12 @@ pub struct Access<'a> {
     /// Tries given to backends.
     pub tries: u32,
     /// Waiting for a backend below its limit.
-    #[serde(rename = "queue_us", serialize_with = "microseconds")]
     pub queue: Option<Duration>,
     /// Opening the connection of the last try; null when one was reused.
-    #[serde(rename = "connect_us", serialize_with = "microseconds")]
     pub connect: Option<Duration>,
     /// From the first byte of the request to the head of the answer.
-    #[serde(rename = "first_byte_us", serialize_with = "microseconds")]
     pub first_byte: Option<Duration>,
     /// From the first byte of the request to the last of the answer.
-    #[serde(rename = "total_us", serialize_with = "microseconds")]
     pub total: Option<Duration>,
     /// Body bytes from the client.
     pub received: u64,
@@ -281,12 +274,7 @@ impl Pending {
             Format::Json => {
                 text.extend_from_slice(b"{\"time\":");
                 self.second.write(access.time, text);
-                let start = text.len();
-                let worded = serde_json::to_writer(&mut *text, access).map_err(io::Error::from);
-                // Of the object that begins here, it is the first member.
-                text[start] = b',';
-                text.push(b'\n');
-                worded
+                json::write(access, text)
             }
             Format::Combined => combined::write(access, text),
         };
@@ -383,13 +371,4 @@ fn note(written: io::Result<()>, failed: &mut bool) {
         }
         Ok(()) => {}
     }
-}
-
-fn microseconds<S: serde::Serializer>(
-    duration: &Option<Duration>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    duration
-        .map(|d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX))
-        .serialize(serializer)
 }

@@ -1,5 +1,7 @@
 use std::sync::{Condvar, Mutex};
 
+use serde_json::json;
+
 use super::*;
 use crate::telemetry::metrics::MetricsRegistry;
 
@@ -52,6 +54,28 @@ fn every_line_taken_is_written_before_the_last_handle_is_gone() {
     assert_eq!(lines[0]["time"], "1970-01-01T00:00:01.500000Z");
     assert_eq!(lines[0]["connect_us"], 12);
     assert_eq!(lines[0]["queue_us"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_line_in_json_has_each_member_and_escapes_what_clients_send() {
+    let mut pending = Pending::default();
+    let mut access = access(200);
+    access.connect = None;
+    access.total = Some(Duration::from_micros(1_234_567));
+    pending.write(&access, Format::Json);
+    let line = std::str::from_utf8(&pending.text).unwrap();
+    let read: serde_json::Value = serde_json::from_str(line).unwrap();
+    let told = json!({
+        "time": "1970-01-01T00:00:01.500000Z", "client": "127.0.0.1", "method": "GET",
+        "host": "shop.example", "target": "/a?b=\"c\"", "protocol": "HTTP/1.1", "status": 200,
+        "request_id": "1", "route": "shop", "pool": null, "backend": null,
+        "tries": access.tries, "queue_us": null, "connect_us": null,
+        "first_byte_us": access.first_byte.map(|time| time.as_micros() as u64),
+        "total_us": 1_234_567, "received": access.received, "sent": access.sent,
+        "revision": access.revision, "reason": access.reason,
+    });
+    assert_eq!(read, told);
+    assert!(line.starts_with("{\"time\":") && line.ends_with("}\n"));
 }
 
 #[test]
