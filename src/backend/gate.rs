@@ -1,10 +1,12 @@
 //! Whether a backend may be picked: facts of different origin in one word, so that a pick reads all at once.
 //!
 //! Publishing opens and closes it as the config says; checks say what is held of its health; what requests met there
-//! may have it ejected; who has just come up takes a part of its share.
+//! may have it ejected; who has just come up takes a part of its share. `SeqCst` throughout: the trees of big pools
+//! need one order of these changes and their own (`balance::tree`).
 
 use std::fmt;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::AtomicU16;
+use std::sync::atomic::Ordering::SeqCst;
 
 use super::health::Health;
 use super::warming::ALL;
@@ -37,94 +39,98 @@ pub(super) struct Gate(AtomicU16);
 
 impl Gate {
     pub(super) fn is_open(&self) -> bool {
-        self.0.load(Ordering::Acquire) & OPEN != 0
+        self.0.load(SeqCst) & OPEN != 0
     }
 
-    pub(super) fn open(&self) {
-        self.0.fetch_or(OPEN, Ordering::Release);
+    /// Tells whether it was closed.
+    pub(super) fn open(&self) -> bool {
+        self.0.fetch_or(OPEN, SeqCst) & OPEN == 0
     }
 
-    pub(super) fn close(&self) {
-        self.0.fetch_and(!OPEN, Ordering::Release);
+    /// Tells whether it was open.
+    pub(super) fn close(&self) -> bool {
+        self.0.fetch_and(!OPEN, SeqCst) & OPEN != 0
     }
 
     /// Whether it is open to requests that stick to it.
     pub(super) fn is_open_to_stuck(&self) -> bool {
-        self.0.load(Ordering::Acquire) & (OPEN | STICKY) != 0
+        self.0.load(SeqCst) & (OPEN | STICKY) != 0
     }
 
     pub(super) fn set_sticky(&self, sticky: bool) {
         if sticky {
-            self.0.fetch_or(STICKY, Ordering::Release);
+            self.0.fetch_or(STICKY, SeqCst);
         } else {
-            self.0.fetch_and(!STICKY, Ordering::Release);
+            self.0.fetch_and(!STICKY, SeqCst);
         }
     }
 
     pub(super) fn is_removed(&self) -> bool {
-        self.0.load(Ordering::Acquire) & REMOVED != 0
+        self.0.load(SeqCst) & REMOVED != 0
     }
 
     pub(super) fn set_removed(&self, removed: bool) {
         if removed {
-            self.0.fetch_or(REMOVED, Ordering::Release);
+            self.0.fetch_or(REMOVED, SeqCst);
         } else {
-            self.0.fetch_and(!REMOVED, Ordering::Release);
+            self.0.fetch_and(!REMOVED, SeqCst);
         }
     }
 
     pub(super) fn is_ejected(&self) -> bool {
-        self.0.load(Ordering::Acquire) & EJECTED != 0
+        self.0.load(SeqCst) & EJECTED != 0
     }
 
     pub(super) fn set_ejected(&self, ejected: bool) {
         if ejected {
-            self.0.fetch_or(EJECTED, Ordering::Release);
+            self.0.fetch_or(EJECTED, SeqCst);
         } else {
-            self.0.fetch_and(!EJECTED, Ordering::Release);
+            self.0.fetch_and(!EJECTED, SeqCst);
         }
     }
 
     /// In percent.
     pub(super) fn pace(&self) -> u32 {
-        ALL - u32::from(self.0.load(Ordering::Acquire) >> 8)
+        ALL - u32::from(self.0.load(SeqCst) >> 8)
     }
 
     pub(super) fn set_pace(&self, percent: u32) {
         let cold = (ALL.saturating_sub(percent) as u16) << 8;
         let change = |bits| Some(bits & !COLD | cold);
         // It always changes.
-        let _ = self
-            .0
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, change);
+        let _ = self.0.fetch_update(SeqCst, SeqCst, change);
     }
 
     pub(super) fn is_limited(&self) -> bool {
-        self.0.load(Ordering::Acquire) & LIMITED != 0
+        self.0.load(SeqCst) & LIMITED != 0
     }
 
-    pub(super) fn set_limited(&self, limited: bool) {
-        if limited {
-            self.0.fetch_or(LIMITED, Ordering::Release);
+    /// Tells whether that was different.
+    pub(super) fn set_limited(&self, limited: bool) -> bool {
+        let before = if limited {
+            self.0.fetch_or(LIMITED, SeqCst)
         } else {
-            self.0.fetch_and(!LIMITED, Ordering::Release);
-        }
+            self.0.fetch_and(!LIMITED, SeqCst)
+        };
+        (before & LIMITED != 0) != limited
     }
 
     /// Open, not held back, ejected, limited or warming: the answer for nearly all.
     pub(super) fn is_free(&self) -> bool {
-        self.0.load(Ordering::Acquire) & (OPEN | HELD | EJECTED | LIMITED | COLD) == OPEN
+        looked();
+        self.0.load(SeqCst) & (OPEN | HELD | EJECTED | LIMITED | COLD) == OPEN
     }
 
     /// Whether one that warms takes what comes with this `chance`.
     pub(super) fn is_warm_for(&self, chance: impl FnOnce() -> u64) -> bool {
-        let cold = u64::from(self.0.load(Ordering::Acquire) >> 8);
+        let cold = u64::from(self.0.load(SeqCst) >> 8);
         cold == 0 || chance() % u64::from(ALL) >= cold
     }
 
     /// Open and not held back; or, if it is down or ejected and `panic` says so, open.
     pub(super) fn lets_in(&self, panic: impl FnOnce() -> bool) -> bool {
-        let bits = self.0.load(Ordering::Acquire);
+        looked();
+        let bits = self.0.load(SeqCst);
         if bits & (OPEN | HELD | EJECTED) == OPEN {
             return true;
         }
@@ -133,12 +139,12 @@ impl Gate {
 
     /// As [`lets_in`](Self::lets_in), for a request that sticks to it. What is not open is no matter of panic.
     pub(super) fn lets_stick(&self, panic: impl FnOnce() -> bool) -> bool {
-        let bits = self.0.load(Ordering::Acquire);
+        let bits = self.0.load(SeqCst);
         (bits & STICKY != 0 && bits & (HELD | EJECTED) == 0) || self.lets_in(panic)
     }
 
     pub(super) fn health(&self) -> Health {
-        health_of(self.0.load(Ordering::Acquire))
+        health_of(self.0.load(SeqCst))
     }
 
     /// Changes the health alone, as `next` says of the one held and of whether it is open; tells the one before.
@@ -152,12 +158,23 @@ impl Gate {
             };
             Some(bits & !HEALTH | next)
         };
-        let changed = self
-            .0
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, change);
+        let changed = self.0.fetch_update(SeqCst, SeqCst, change);
         let (Ok(before) | Err(before)) = changed;
         health_of(before)
     }
+}
+
+/// Counts, in tests, how often a pick looks at anything that may grow with its pool.
+#[inline]
+pub(super) fn looked() {
+    #[cfg(test)]
+    LOOKS.set(LOOKS.get() + 1);
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Looks of this thread.
+    pub(crate) static LOOKS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
 fn health_of(bits: u16) -> Health {

@@ -51,7 +51,7 @@ impl Line {
 
     /// In flight at one backend that takes all of its share.
     pub(super) fn per_backend(&self) -> u32 {
-        self.per_backend.load(Relaxed)
+        self.per_backend.load(SeqCst)
     }
 
     /// To be called when a request of the pool has ended, or when more became possible: wakes one that waits.
@@ -78,8 +78,10 @@ impl PoolRuntime {
         let requests = most(|it| it.requests).min(most(|it| it.connections));
         line.requests.store(requests, Relaxed);
         line.connections.store(most(|it| it.connections), Relaxed);
-        line.per_backend
-            .store(most(|it| it.requests_per_backend), Relaxed);
+        let per_backend = most(|it| it.requests_per_backend);
+        if line.per_backend.swap(per_backend, SeqCst) != per_backend {
+            self.all_changed();
+        }
         let places = capacity.map_or(0, |it| it.queue);
         line.places.store(places, Relaxed);
         line.changed();

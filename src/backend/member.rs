@@ -153,7 +153,9 @@ impl Backend {
 
     /// Says whether its pool has limits.
     pub fn set_limited(&self, limited: bool) {
-        self.gate.set_limited(limited);
+        if self.gate.set_limited(limited) {
+            self.runtime.eligibility_changed(self);
+        }
     }
 
     /// What to connect to next: a name's addresses take turns. Waits until a name was looked up for the first time;
@@ -229,7 +231,7 @@ impl Backend {
     pub fn eject(&self, now: Instant, rule: &Outlier, why: String) -> Instant {
         let until = self.ejections.begin(now, rule, why);
         self.gate.set_ejected(true);
-        self.runtime.load_changed(self);
+        self.runtime.eligibility_changed(self);
         until
     }
 
@@ -241,7 +243,7 @@ impl Backend {
         }
         self.load.row.succeeded();
         self.gate.set_ejected(false);
-        self.runtime.load_changed(self);
+        self.runtime.eligibility_changed(self);
         true
     }
 
@@ -276,7 +278,7 @@ impl Backend {
         if health != Health::Unhealthy {
             self.told.set_reason(None);
         }
-        self.runtime.load_changed(self);
+        self.runtime.eligibility_changed(self);
         true
     }
 
@@ -288,8 +290,8 @@ impl Backend {
     /// Counts a request as under way, here, in its pool and in the metrics, until the guard is dropped: keep it until
     /// the response body has ended.
     pub fn begin(self: &Arc<Self>) -> InFlight {
-        self.load.in_flight.fetch_add(1, Ordering::SeqCst);
-        self.runtime.load_changed(self);
+        let before = self.load.in_flight.fetch_add(1, Ordering::SeqCst);
+        self.load_changed(before + 1);
         self.runtime.budget().began();
         self.metrics.begun();
         InFlight {
@@ -308,20 +310,31 @@ impl Backend {
             .load
             .in_flight
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, enter);
-        entered.ok()?;
+        let in_flight = entered.ok()? + 1;
         if !self
             .runtime
             .budget()
             .try_began(self.runtime.line().requests())
         {
             self.load.in_flight.fetch_sub(1, Ordering::SeqCst);
+            // Somebody may have seen it.
+            self.load_changed(in_flight);
             return None;
         }
-        self.runtime.load_changed(self);
+        self.load_changed(in_flight);
         self.metrics.begun();
         Some(InFlight {
             backend: self.clone(),
         })
+    }
+
+    /// Tells of a change of the requests in flight; of those before and after, `most` is the greater number.
+    fn load_changed(&self, most: u32) {
+        if self.gate.is_limited() && most >= self.most_in_flight() {
+            self.runtime.eligibility_changed(self);
+        } else {
+            self.runtime.load_changed(self);
+        }
     }
 
     /// Takes in that it answered.
@@ -386,7 +399,9 @@ impl Backend {
 
     /// Opens it to requests. Called when a snapshot that gives it a share is about to be published.
     pub fn open(&self) {
-        self.gate.open();
+        if self.gate.open() {
+            self.runtime.eligibility_changed(self);
+        }
     }
 
     pub(super) fn gate(&self) -> &Gate {
@@ -403,7 +418,9 @@ impl Backend {
 
     /// Closes it to requests; those under way go on.
     pub fn close(&self) {
-        self.gate.close();
+        if self.gate.close() {
+            self.runtime.eligibility_changed(self);
+        }
     }
 
     /// Says that the config has it: it may be closed all the same.
@@ -428,7 +445,7 @@ impl Backend {
         &self.load.turn
     }
 
-    /// Its index in the pool's load tree, if there is one.
+    /// Its index among the members of the pool, where those are big.
     pub(super) fn slot(&self) -> &AtomicU32 {
         &self.load.slot
     }
@@ -462,8 +479,8 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.backend.load.in_flight.fetch_sub(1, Ordering::SeqCst);
-        self.backend.runtime.load_changed(&self.backend);
+        let before = self.backend.load.in_flight.fetch_sub(1, Ordering::SeqCst);
+        self.backend.load_changed(before);
         self.backend.runtime.budget().ended();
         self.backend.metrics.ended();
         if self.backend.gate.is_limited() {

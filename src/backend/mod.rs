@@ -26,6 +26,8 @@ mod condition;
 
 mod runtime;
 
+mod follow;
+
 pub mod balance;
 
 mod connections;
@@ -43,6 +45,8 @@ pub use condition::Condition;
 pub use connections::{Connections, Limits, Origin};
 pub use copies::Copying;
 pub use fence::{FENCE_LEASE, Fence, Fences, Passage};
+#[cfg(test)]
+pub(crate) use gate::LOOKS;
 pub use health::{Health, Tally};
 pub use line::Waiting;
 pub use member::{Answer, Backend, InFlight, removals};

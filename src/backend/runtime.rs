@@ -1,14 +1,14 @@
 //! What a pool keeps over revisions: its place in rotation, its clock of turns, its retry budget, whether it panics.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, fence};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
 
-use super::balance::{Cursor, LoadTree};
+use super::balance::Cursor;
 use super::budget::Budget;
+use super::follow::Following;
 use super::line::Line;
 use super::member::Backend;
 use super::outlier::{Suspect, Suspects};
@@ -18,6 +18,7 @@ use crate::telemetry::Padded;
 #[derive(Debug)]
 pub struct PoolRuntime {
     cursor: Arc<Cursor>,
+    spare: Cursor,
     clock: Padded<AtomicU64>,
     budget: Arc<Budget>,
     line: Padded<Line>,
@@ -34,17 +35,14 @@ pub struct PoolRuntime {
     warming: Arc<Notify>,
     /// Whether somebody wants to know how long answers take.
     measures: AtomicBool,
-    /// Whether there is a tree: spares small pools the look.
-    indexed: AtomicBool,
-    /// The tree of the snapshot published last, so that a request begun under an older one still ends in it. Not a
-    /// second way to learn of a config: a view of the counts, and nobody picks from it but by a snapshot.
-    tree: ArcSwapOption<LoadTree>,
+    following: Following,
 }
 
 impl PoolRuntime {
     pub(super) fn new(suspects: Suspects, warming: Arc<Notify>) -> Arc<Self> {
         Arc::new(Self {
             cursor: Arc::new(Cursor::random()),
+            spare: Cursor::random(),
             clock: Padded::default(),
             budget: Arc::new(Budget::new()),
             line: Padded(Line::new()),
@@ -56,14 +54,18 @@ impl PoolRuntime {
             suspects,
             warming,
             measures: AtomicBool::new(false),
-            indexed: AtomicBool::new(false),
-            tree: ArcSwapOption::empty(),
+            following: Following::default(),
         })
     }
 
     /// The place in the pool's rotation.
     pub fn cursor(&self) -> &Arc<Cursor> {
         &self.cursor
+    }
+
+    /// The place among those that are picked where the rotation has nobody for long.
+    pub(super) fn spare(&self) -> &Cursor {
+        &self.spare
     }
 
     /// The budget for retries in this pool.
@@ -82,7 +84,7 @@ impl PoolRuntime {
 
     /// Whether too few of its backends are up, so that those that are down are picked too.
     pub fn panics(&self) -> bool {
-        self.panics.load(Acquire)
+        self.panics.load(SeqCst)
     }
 
     /// The last tier in use; 0 is the first.
@@ -101,8 +103,8 @@ impl PoolRuntime {
         let _one = self.judging.lock().unwrap_or_else(PoisonError::into_inner);
         let panics = judge();
         let changed = self.panics.swap(panics, SeqCst) != panics;
-        if changed && let Some(tree) = &*self.tree.load() {
-            tree.refresh_all();
+        if changed {
+            self.all_changed();
         }
         changed
     }
@@ -123,7 +125,7 @@ impl PoolRuntime {
 
     /// To be called when `backend` begins to warm.
     pub(super) fn warming(&self, backend: &Backend) {
-        self.load_changed(backend);
+        self.eligibility_changed(backend);
         self.warming.notify_one();
     }
 
@@ -142,30 +144,7 @@ impl PoolRuntime {
         &self.clock
     }
 
-    /// Has `tree` follow the loads from now on.
-    ///
-    /// A change of load and this are each a write and then a read of what the other writes, so one of them sees the
-    /// other: a change either tells the new tree, or is there when all loads are taken in.
-    pub(super) fn index_loads(&self, tree: Option<Arc<LoadTree>>) {
-        let Some(tree) = tree else {
-            self.indexed.store(false, SeqCst);
-            self.tree.store(None);
-            return;
-        };
-        tree.number_members();
-        self.tree.store(Some(tree.clone()));
-        self.indexed.store(true, SeqCst);
-        fence(SeqCst);
-        tree.refresh_all();
-    }
-
-    /// To be called after a change of the requests in flight at `backend`, or of its health.
-    pub(super) fn load_changed(&self, backend: &Backend) {
-        if self.indexed.load(SeqCst) {
-            fence(SeqCst);
-            if let Some(tree) = &*self.tree.load() {
-                tree.changed(backend);
-            }
-        }
+    pub(super) fn following(&self) -> &Following {
+        &self.following
     }
 }

@@ -52,7 +52,7 @@ impl Backend {
             FIRST + (f64::from(ALL - FIRST) * part.clamp(0.0, 1.0)) as u32
         });
         self.gate().set_pace(pace);
-        self.runtime().load_changed(self);
+        self.runtime().eligibility_changed(self);
         if pace == ALL {
             *began = None;
         }

@@ -214,8 +214,9 @@ fn may_retry(job: &Job<'_>, failure: Failure, sent: bool) -> bool {
 
 /// Whether there is anybody left to try behind `tried` and `last`. Asked before a retry is paid for.
 fn another(pool: &PoolEntry, tried: &[u64], last: u64) -> bool {
-    let mut members = pool.members().iter().map(|member| &member.backend);
-    members.any(|one| one.is_available() && one.key != last && !tried.contains(&one.key))
+    let mut all = [last; MOST_TRIES + 1];
+    all[..tried.len()].copy_from_slice(tried);
+    pool.any_available(&all[..=tried.len()])
 }
 
 /// Full jitter: anything up to a bound that doubles.

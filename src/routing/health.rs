@@ -75,15 +75,16 @@ impl PoolEntry {
         }
     }
 
-    /// Has the backends of the tiers in use followed by what picks among them.
+    /// Has its limits and rules hold from now on, and its backends followed by what picks among them.
     pub fn attach(&self) {
-        self.up_to(self.tiers_in_use()).attach(&self.runtime);
         let enough = self.spec().outlier.enough_in_a_row();
         self.runtime.suspect_after(enough);
         let limits = self.spec().limits.as_ref();
         let backends = self.members().iter().map(|member| &member.backend);
         backends.for_each(|backend| backend.set_limited(limits.is_some()));
         self.runtime.limit(limits);
+        self.runtime
+            .follow([&self.balancer].into_iter().chain(&self.backups));
     }
 
     /// Puts the tiers that are needed in use; tells whether the pool is to panic.
@@ -92,9 +93,7 @@ impl PoolEntry {
         let before = self.runtime.use_tiers(tier);
         if before != tier {
             tracing::info!(pool = %self.name, tier, before, "tiers of backends up to this one are used");
-            self.attach();
         }
-        self.up_to(tier).eligibility_changed();
         self.runtime.changed();
         panics
     }

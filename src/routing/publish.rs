@@ -128,6 +128,9 @@ impl Publisher {
             pool.iter()
                 .for_each(|pool| judge_panic(&self.cell, &pool.name));
             left.iter().for_each(|left| close_left(left, pool));
+            if let (Some(left), None) = (left, pool) {
+                left.runtime.follow([]);
+            }
         }
         self.registry.sweep();
         next

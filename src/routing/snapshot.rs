@@ -256,14 +256,17 @@ impl PoolEntry {
 
     /// Whether it is only its limits that keep requests from all of its backends.
     pub fn is_full(&self) -> bool {
-        let mut backends = self.members().iter().map(|member| &member.backend);
-        self.is_limited() && backends.any(|backend| backend.is_available())
+        self.is_limited() && self.any_available(&[])
     }
 
     /// Whether its limits allow one more request at any backend.
     pub fn has_room(&self) -> bool {
-        let mut backends = self.members().iter().map(|member| &member.backend);
-        self.runtime.has_room() && backends.any(|one| one.is_available() && one.has_room())
+        self.runtime.has_room() && self.up_to(self.backups.len()).any_open()
+    }
+
+    /// Whether any backend that is not among `tried` is available, be it with room or without.
+    pub fn any_available(&self, tried: &[u64]) -> bool {
+        self.up_to(self.backups.len()).any_available(tried)
     }
 
     /// Requests that wait for a place at a backend.

@@ -1,14 +1,16 @@
 //! Draws members in proportion to their weights, in constant time: Walker's alias table, built by Vose's method.
 //!
 //! Each column holds one member up to a mark and another above it, so one draw decides column and side. A member that
-//! may not be picked is drawn past; if that takes too long, all are looked at once.
+//! may not be picked is drawn past; if that takes too long, one is drawn of those that may be.
 
 use std::cell::Cell;
 
 use super::Member;
+use super::members::Members;
 
-/// Draws before all members are looked at: with a tenth of the weight left one pick in a thousand gets there.
-const DRAWS: usize = 64;
+/// Draws among all members before one among those that are open: with a tenth of the weight left one pick in thirty
+/// gets there.
+const DRAWS: usize = 32;
 
 /// Draws for a second member.
 const SECOND_DRAWS: usize = 8;
@@ -44,19 +46,19 @@ impl Draws {
     }
 
     /// One that is open, by weight.
-    pub(super) fn open(&self, members: &[Member], tried: &[u64]) -> Option<usize> {
+    pub(super) fn open(&self, members: &Members, tried: &[u64]) -> Option<usize> {
         if self.count == 0 {
             return None;
         }
         let mut draws = (0..DRAWS).map(|_| self.any());
         draws
             .find(|index| members[*index].open_to_by(tried, draw))
-            .or_else(|| search(members, tried))
+            .or_else(|| members.by_chance(tried))
     }
 
     /// Two that are open, if there are: the first by weight, the second evenly of all others, so that there is an
     /// alternative to a heavy one too.
-    pub(super) fn two(&self, members: &[Member], tried: &[u64]) -> Option<(usize, Option<usize>)> {
+    pub(super) fn two(&self, members: &Members, tried: &[u64]) -> Option<(usize, Option<usize>)> {
         let first = self.open(members, tried)?;
         let others = u64::from(self.count) - 1;
         if others == 0 {
@@ -77,23 +79,6 @@ impl Draws {
             _ => column as usize,
         }
     }
-}
-
-/// By weight, of those that are open, in one walk: each takes the place of the one before with its share of what the
-/// walk has seen.
-#[cold]
-fn search(members: &[Member], tried: &[u64]) -> Option<usize> {
-    let mut seen = 0;
-    let mut held = None;
-    let open = members.iter().enumerate();
-    for (index, member) in open.filter(|(_, member)| member.open_to(tried)) {
-        let weight = u64::from(member.weight);
-        seen += weight;
-        if below(seen) < weight {
-            held = Some(index);
-        }
-    }
-    held
 }
 
 fn columns(members: &[Member]) -> Box<[Column]> {
@@ -140,20 +125,25 @@ thread_local! {
 pub fn draw() -> u64 {
     let state = STATE.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
     STATE.set(state);
-    let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed(state)
+}
+
+/// Another number for each, and every bit of it as good as chance.
+pub(super) fn mixed(number: u64) -> u64 {
+    let mixed = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     mixed ^ (mixed >> 31)
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::net::SocketAddr;
 
     use super::*;
     use crate::backend::Registry;
     use crate::config::Name;
 
-    fn members(weights: &[u16]) -> Vec<Member> {
+    pub(in crate::backend::balance) fn members(weights: &[u16]) -> Vec<Member> {
         let registry = Registry::scratch();
         let name = |text: &str| Name::new(text).unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], 80));
@@ -184,8 +174,9 @@ mod tests {
     fn the_walk_keeps_the_proportion_too() {
         let members = members(&[1, 2, 0, 5]);
         members.iter().for_each(|member| member.backend.open());
+        let members = Members::new(members);
         let mut picks = [0_i32; 4];
-        (0..8_000).for_each(|_| picks[search(&members, &[]).unwrap()] += 1);
+        (0..8_000).for_each(|_| picks[members.by_chance(&[]).unwrap()] += 1);
         for (picks, expected) in picks.iter().zip([1_000, 2_000, 0, 5_000]) {
             assert!((picks - expected).abs() < 300, "{picks} not {expected}");
         }

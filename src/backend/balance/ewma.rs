@@ -8,13 +8,14 @@ use std::time::Instant;
 
 use super::Member;
 use super::draw::Draws;
+use super::members::Members;
 use crate::backend::latency::{FAILURE, Millis};
 use crate::backend::member::Backend;
 
 /// Members to draw from.
 #[derive(Debug)]
 pub struct Ewma {
-    members: Box<[Member]>,
+    members: Arc<Members>,
     draws: Draws,
 }
 
@@ -22,11 +23,11 @@ impl Ewma {
     pub(super) fn new(members: Vec<Member>) -> Self {
         Self {
             draws: Draws::new(&members),
-            members: members.into(),
+            members: Arc::new(Members::new(members)),
         }
     }
 
-    pub(super) fn members(&self) -> &[Member] {
+    pub(super) fn members(&self) -> &Arc<Members> {
         &self.members
     }
 

@@ -4,34 +4,38 @@
 //! The table is built from the ids and weights of all members with a weight, drained ones too, so it is the same on
 //! every node and a flap of health moves no keys of others: whoever may not be picked is passed over at the pick, in
 //! an order of its own for each key. With bounded load, so is who has more than 125 % of its share in flight
-//! (Mirrokni et al., 2016).
+//! (Mirrokni et al., 2016). That order is followed only so far: behind it a key that finds nobody open has one of those
+//! that are, always the same, and one that finds nobody with room, being hot, is spread over all others.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 
 use twox_hash::XxHash3_64;
 
 use super::Member;
+use super::draw::draw;
+use super::members::Members;
 use crate::backend::member::Backend;
 use crate::backend::runtime::PoolRuntime;
 
 /// A prime, so that every step visits every slot.
 const SLOTS: usize = 65_537;
 
-/// Slots looked at before all members are.
+/// Slots of a key that are looked at.
 const LOOK: usize = 256;
+
+/// Members drawn by weight for a key that found none with room. At most four fifths of the weight have none, so that
+/// one in a million finds none here.
+const SPREAD: usize = 64;
 
 /// Members by the hash of a key.
 #[derive(Debug)]
 pub struct Maglev {
-    members: Box<[Member]>,
+    members: Arc<Members>,
     /// The index of a member; empty if there is none.
     table: Box<[u16]>,
-    /// The weight of those that may be picked, if load is bounded.
-    bounded: Option<AtomicU64>,
+    bounded: bool,
     runtime: Arc<PoolRuntime>,
 }
 
@@ -39,45 +43,35 @@ impl Maglev {
     pub(super) fn new(mut members: Vec<Member>, bounded: bool, runtime: &Arc<PoolRuntime>) -> Self {
         // Not by the order in which somebody wrote them.
         members.sort_by(|a, b| a.backend.id.cmp(&b.backend.id));
-        let maglev = Self {
+        Self {
             table: table(&members),
-            members: members.into(),
-            bounded: bounded.then(AtomicU64::default),
+            members: Arc::new(match bounded {
+                true => Members::weighed(members),
+                false => Members::new(members),
+            }),
+            bounded,
             runtime: runtime.clone(),
-        };
-        maglev.eligibility_changed();
-        maglev
-    }
-
-    pub(super) fn members(&self) -> &[Member] {
-        &self.members
-    }
-
-    /// Adds up the weight of those that may be picked.
-    pub(super) fn eligibility_changed(&self) {
-        if let Some(available) = &self.bounded {
-            let members = self.members.iter();
-            let weights = members.filter(|member| member.backend.is_available());
-            available.store(
-                weights.map(|member| u64::from(member.weight)).sum(),
-                Relaxed,
-            );
         }
+    }
+
+    pub(super) fn members(&self) -> &Arc<Members> {
+        &self.members
     }
 
     pub(super) fn pick(&self, hash: u64, tried: &[u64]) -> Option<&Arc<Backend>> {
         let mut full = None;
         for slot in self.slots(hash).take(LOOK) {
-            let member = &self.members[usize::from(*slot)];
+            let index = usize::from(*slot);
+            let member = &self.members[index];
             if member.open_to_by(tried, || warmth(hash)) {
                 if self.has_room(member) {
                     return Some(&member.backend);
                 }
-                full = full.or(Some(member));
+                full = full.or(Some(index));
             }
         }
-        full.or_else(|| self.search(hash, tried))
-            .map(|member| &member.backend)
+        let index = self.beyond(full, hash, tried)?;
+        Some(&self.members[index].backend)
     }
 
     /// The slot of a key, and those behind it: neighbours in the table have nothing to do with each other.
@@ -89,21 +83,25 @@ impl Maglev {
 
     /// Whether one more request is within 125 % of the member's share of all that the pool has in flight.
     fn has_room(&self, member: &Member) -> bool {
-        let Some(available) = &self.bounded else {
+        if !self.bounded {
             return true;
-        };
+        }
         let all = u64::from(self.runtime.budget().active()) + 1;
         let share = all * u64::from(member.weight) * 5;
-        let bound = share.div_ceil(available.load(Relaxed).max(1) * 4);
+        let bound = share.div_ceil(self.members.available_weight().max(1) * 4);
         u64::from(member.backend.in_flight()) < bound
     }
 
+    /// For a key none of whose slots has a member with room; the first open one of them is `full`.
     #[cold]
-    fn search(&self, hash: u64, tried: &[u64]) -> Option<&Member> {
-        let from = (hash % self.members.len().max(1) as u64) as usize;
-        let (early, late) = self.members.split_at(from);
-        let mut members = late.iter().chain(early);
-        members.find(|member| member.open_to(tried))
+    fn beyond(&self, full: Option<usize>, hash: u64, tried: &[u64]) -> Option<usize> {
+        let index = full.or_else(|| self.members.for_key(hash, tried))?;
+        if self.has_room(&self.members[index]) {
+            return Some(index);
+        }
+        let mut others = (0..SPREAD).filter_map(|_| self.members.at_part(draw(), tried));
+        let other = others.find(|other| self.has_room(&self.members[*other]));
+        other.or(Some(index))
     }
 }
 

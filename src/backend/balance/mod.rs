@@ -2,8 +2,9 @@
 //!
 //! A balancer is built with the snapshot from the members that may get requests at all (ready, weight above 0; for
 //! consistent hashing, all with a weight). It keeps no state of its own: rotation and load live with the pool and its
-//! backends, over all snapshots. A pick takes no lock and allocates nothing. To add an algorithm: a file here, a
-//! variant here and in `config`.
+//! backends, over all snapshots. A pick takes no lock, allocates nothing, and looks at no more than the logarithm of
+//! the members, in whatever state they are (`members`). To add an algorithm: a file here, a variant here and in
+//! `config`.
 
 mod cursor;
 
@@ -15,7 +16,13 @@ mod least_connections;
 
 mod turn;
 
-mod load_tree;
+mod members;
+
+mod tree;
+
+mod sums;
+
+mod lightest;
 
 mod draw;
 
@@ -31,8 +38,8 @@ pub use cursor::Cursor;
 pub use draw::draw;
 pub use ewma::Ewma;
 pub use least_connections::LeastConnections;
-pub(in crate::backend) use load_tree::LoadTree;
 pub use maglev::Maglev;
+pub(in crate::backend) use members::Members;
 pub use power_of_two::PowerOfTwo;
 pub use random::Random;
 pub use round_robin::RoundRobin;
@@ -105,27 +112,22 @@ impl Balancer {
         }
     }
 
-    /// Called when the snapshot is about to be published and its members are open: what this balancer keeps in view
-    /// of its members follows them from now on, in place of the one before.
-    pub fn attach(&self, runtime: &PoolRuntime) {
-        let tree = match self {
-            Self::LeastConnections(balancer) => balancer.tree(),
-            _ => None,
-        };
-        runtime.index_loads(tree);
-        runtime.measure_latency(matches!(self, Self::Ewma(_)));
-        self.eligibility_changed();
-    }
-
-    /// Called off the request path after a change of who may be picked.
-    pub fn eligibility_changed(&self) {
-        if let Self::Maglev(balancer) = self {
-            balancer.eligibility_changed();
-        }
-    }
-
     /// Those it picks from.
     pub fn members(&self) -> &[Member] {
+        self.shared()
+    }
+
+    /// Whether any of them that is not among `tried` is available, be it with room or without.
+    pub fn any_available(&self, tried: &[u64]) -> bool {
+        self.shared().any_available(tried)
+    }
+
+    /// Whether any of them is available and has room.
+    pub fn any_open(&self) -> bool {
+        self.shared().from(0, &[]).is_some()
+    }
+
+    pub(in crate::backend) fn shared(&self) -> &Arc<Members> {
         match self {
             Self::RoundRobin(balancer) => balancer.members(),
             Self::LeastConnections(balancer) => balancer.members(),

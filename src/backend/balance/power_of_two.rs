@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use super::Member;
 use super::draw::Draws;
+use super::members::Members;
 use crate::backend::member::Backend;
 
 /// Members to draw from.
 #[derive(Debug)]
 pub struct PowerOfTwo {
-    members: Box<[Member]>,
+    members: Arc<Members>,
     draws: Draws,
 }
 
@@ -21,11 +22,11 @@ impl PowerOfTwo {
     pub(super) fn new(members: Vec<Member>) -> Self {
         Self {
             draws: Draws::new(&members),
-            members: members.into(),
+            members: Arc::new(Members::new(members)),
         }
     }
 
-    pub(super) fn members(&self) -> &[Member] {
+    pub(super) fn members(&self) -> &Arc<Members> {
         &self.members
     }
 

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use super::Member;
 use super::draw::Draws;
+use super::members::Members;
 use crate::backend::member::Backend;
 
 /// Members to draw from.
 #[derive(Debug)]
 pub struct Random {
-    members: Box<[Member]>,
+    members: Arc<Members>,
     draws: Draws,
 }
 
@@ -17,11 +18,11 @@ impl Random {
     pub(super) fn new(members: Vec<Member>) -> Self {
         Self {
             draws: Draws::new(&members),
-            members: members.into(),
+            members: Arc::new(Members::new(members)),
         }
     }
 
-    pub(super) fn members(&self) -> &[Member] {
+    pub(super) fn members(&self) -> &Arc<Members> {
         &self.members
     }
 

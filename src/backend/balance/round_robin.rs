@@ -5,18 +5,25 @@
 
 use std::sync::Arc;
 
+use super::members::Members;
 use super::{Cursor, Member, Sequence, draw};
 use crate::backend::member::Backend;
 use crate::backend::runtime::PoolRuntime;
 
-/// How far a pick looks down the rotation past members that are closed, down or tried; beyond that any other will do.
-/// Further than a pool has members, so that a rack that is down is passed over by one pick a round, and not by all.
-const LOOK: u64 = 16_384;
+/// How far a pick looks down a rotation of unequal weights past members that are closed, down, full or tried. Behind
+/// that it takes any other by weight: a longer gap is spread over all, and what each gets stays within a few of exact.
+const LOOK: u64 = 256;
+
+/// Members that warm, passed over before one is taken that does.
+const WARMING: usize = 32;
+
+/// 2^64 over the golden ratio: multiples of it fall as evenly as any into 2^64, however many there are.
+const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// Members in smooth rotation.
 #[derive(Debug)]
 pub struct RoundRobin {
-    members: Box<[Member]>,
+    members: Arc<Members>,
     sequence: Sequence,
     runtime: Arc<PoolRuntime>,
 }
@@ -25,13 +32,13 @@ impl RoundRobin {
     pub(super) fn new(members: Vec<Member>, runtime: &Arc<PoolRuntime>) -> Self {
         let weights: Vec<u16> = members.iter().map(|member| member.weight).collect();
         Self {
-            members: members.into(),
+            members: Arc::new(Members::new(members)),
             sequence: Sequence::new(&weights),
             runtime: runtime.clone(),
         }
     }
 
-    pub(super) fn members(&self) -> &[Member] {
+    pub(super) fn members(&self) -> &Arc<Members> {
         &self.members
     }
 
@@ -48,22 +55,52 @@ impl RoundRobin {
         self.pick_after(position, tried)
     }
 
-    /// What is passed over is taken out of the rotation too, so that the member behind it does not get its share.
     #[cold]
     fn pick_after(&self, position: u64, tried: &[u64]) -> Option<&Arc<Backend>> {
-        for ahead in 1..LOOK.min(self.sequence.len()) {
-            let member = &self.members[self.sequence.at(position.wrapping_add(ahead))];
-            if member.open_to_by(tried, draw) {
+        let index = match self.sequence {
+            Sequence::InOrder(_) => self.next_in_order(position, tried)?,
+            Sequence::Steps(_) => self.next_step(position, tried)?,
+        };
+        Some(&self.members[index].backend)
+    }
+
+    /// The next open one in the order of the members: however many are passed over, it is exact. They are taken out of
+    /// the rotation too, so that the member behind them does not get their share.
+    fn next_in_order(&self, position: u64, tried: &[u64]) -> Option<usize> {
+        let count = self.members.len();
+        let at = self.sequence.at(position);
+        let mut ahead = 1;
+        for _ in 0..WARMING {
+            let from = (at + ahead) % count;
+            let index = self.members.from(from, tried)?;
+            ahead += (count + index - from) % count;
+            if ahead >= count {
+                break;
+            }
+            if self.members[index].open_to_by(tried, draw) {
+                self.runtime.cursor().skip(ahead as u64);
+                return Some(index);
+            }
+            ahead += 1;
+        }
+        self.members.from(at, tried)
+    }
+
+    /// The next open one of the sequence, as far as it is looked at.
+    fn next_step(&self, position: u64, tried: &[u64]) -> Option<usize> {
+        let look = LOOK.min(self.sequence.len());
+        for ahead in 1..look {
+            let index = self.sequence.at(position.wrapping_add(ahead));
+            if self.members[index].open_to_by(tried, draw) {
                 self.runtime.cursor().skip(ahead);
-                return Some(&member.backend);
+                return Some(index);
             }
         }
-        let (late, early) = self
-            .members
-            .split_at(position as usize % self.members.len());
-        let mut others = early.iter().chain(late);
-        others
-            .find(|member| member.open_to(tried))
-            .map(|member| &member.backend)
+        let part = self.runtime.spare().next().wrapping_mul(GOLDEN);
+        let found = self.members.at_part(part, tried)?;
+        if look < self.sequence.len() {
+            self.runtime.cursor().skip(look - 1);
+        }
+        Some(found)
     }
 }

@@ -1,5 +1,8 @@
 //! One property suite over all balancers, then what each promises by itself.
 
+mod big;
+mod concurrent;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Barrier, Mutex};
@@ -12,9 +15,30 @@ use crate::backend::{Answer, Backend, Health, InFlight, Registry};
 use crate::config::{Balance, Capacity, Name, Outlier};
 use crate::telemetry::metrics::BackendError;
 
-const ALL: [Balance; 6] = Balance::ALL;
+/// All policies, and consistent hashing once more with bounded load.
+fn all() -> impl Iterator<Item = Policy> {
+    let bounded = Policy(Balance::Maglev, true);
+    let as_they_are = Balance::ALL.into_iter().map(Policy::from);
+    as_they_are.chain([bounded])
+}
 
-/// Those that keep the proportion pick by pick; the others keep it by the law of large numbers.
+/// A policy, and whether load is bounded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Policy(Balance, bool);
+
+impl From<Balance> for Policy {
+    fn from(balance: Balance) -> Self {
+        Self(balance, false)
+    }
+}
+
+impl Policy {
+    /// Whether it keeps the proportion pick by pick; the others keep it by the law of large numbers.
+    fn is_exact(self) -> bool {
+        EXACT.contains(&self.0)
+    }
+}
+
 const EXACT: [Balance; 2] = [Balance::RoundRobin, Balance::LeastConnections];
 
 /// A pool `web` whose members are known by their index.
@@ -26,12 +50,12 @@ struct Pool {
 }
 
 impl Pool {
-    fn new(balance: Balance, weights: &[u16]) -> Self {
+    fn new(policy: impl Into<Policy>, weights: &[u16]) -> Self {
         let registry = Registry::scratch();
         let backends: Vec<Arc<Backend>> =
             (0..weights.len()).map(|i| backend(&registry, i)).collect();
         backends.iter().for_each(|backend| backend.open());
-        let balancer = build(&registry, &backends, balance, weights);
+        let balancer = build(&registry, &backends, policy.into(), weights);
         Self {
             registry,
             backends,
@@ -39,8 +63,8 @@ impl Pool {
         }
     }
 
-    fn rebuild(&mut self, balance: Balance, weights: &[u16]) {
-        self.balancer = build(&self.registry, &self.backends, balance, weights);
+    fn rebuild(&mut self, policy: impl Into<Policy>, weights: &[u16]) {
+        self.balancer = build(&self.registry, &self.backends, policy.into(), weights);
     }
 
     fn pick(&self, tried: &[usize]) -> Option<usize> {
@@ -98,6 +122,13 @@ impl Pool {
     }
 }
 
+impl Drop for Pool {
+    /// What follows a pool holds its members.
+    fn drop(&mut self) {
+        self.registry.pool(&name("web")).follow([]);
+    }
+}
+
 fn backend(registry: &Registry, index: usize) -> Arc<Backend> {
     let address = SocketAddr::from(([10, 0, (index >> 8) as u8, index as u8], 80));
     registry.backend(&name("web"), &name(&format!("b{index}")), address)
@@ -110,7 +141,7 @@ fn name(text: &str) -> Name {
 fn build(
     registry: &Registry,
     backends: &[Arc<Backend>],
-    balance: Balance,
+    Policy(balance, bounded): Policy,
     weights: &[u16],
 ) -> Balancer {
     let members = backends
@@ -121,8 +152,8 @@ fn build(
             weight: *weight,
         });
     let runtime = registry.pool(&name("web"));
-    let balancer = Balancer::build(balance, false, members.collect(), &runtime);
-    balancer.attach(&runtime);
+    let balancer = Balancer::build(balance, bounded, members.collect(), &runtime);
+    runtime.follow([&balancer]);
     balancer
 }
 
@@ -135,8 +166,8 @@ fn counts(picks: impl IntoIterator<Item = usize>) -> BTreeMap<usize, usize> {
 }
 
 /// After so many rounds every member has been picked: chance leaves one out once in 10^17.
-fn rounds(balance: Balance) -> usize {
-    if EXACT.contains(&balance) { 2 } else { 40 }
+fn rounds(policy: Policy) -> usize {
+    if policy.is_exact() { 2 } else { 40 }
 }
 
 /// Pools below and above the size from which `least_connections` keeps a tree.
@@ -152,7 +183,7 @@ proptest! {
 
     #[test]
     fn what_has_no_share_gets_nothing_and_all_others_something(weights in weights()) {
-        for balance in ALL {
+        for balance in all() {
             let pool = Pool::new(balance, &weights);
             let sum = weights.iter().map(|weight| usize::from(*weight)).sum::<usize>();
             let picked = counts((0..rounds(balance) * sum + 1).filter_map(|_| pool.pick(&[])));
@@ -165,7 +196,7 @@ proptest! {
     #[test]
     fn idle_members_get_their_proportion(weights in weights(), more in 0_usize..3) {
         prop_assume!(weights.iter().any(|weight| *weight > 0));
-        for balance in ALL {
+        for balance in all() {
             let rounds = rounds(balance) + more;
             let pool = Pool::new(balance, &weights);
             let sum = weights.iter().map(|weight| usize::from(*weight)).sum::<usize>();
@@ -173,7 +204,7 @@ proptest! {
             for (member, weight) in weights.iter().enumerate() {
                 let expected = rounds * usize::from(*weight);
                 let got = picked.get(&member).copied().unwrap_or(0);
-                let bound = match EXACT.contains(&balance) {
+                let bound = match balance.is_exact() {
                     true => 1,
                     false => 1 + expected / 50 + (6.0 * (expected as f64).sqrt()) as usize,
                 };
@@ -184,7 +215,7 @@ proptest! {
 
     #[test]
     fn closed_down_ejected_full_and_tried_members_are_passed_over(weights in weights(), fates in prop::collection::vec(0..6, 150)) {
-        for balance in ALL {
+        for balance in all() {
             let pool = Pool::new(balance, &weights);
             let with_fate = |fate| (0..weights.len()).filter(|i| fates[*i] == fate).collect::<Vec<_>>();
             with_fate(1).into_iter().for_each(|closed| pool.backends[closed].close());
@@ -229,7 +260,7 @@ proptest! {
 
     #[test]
     fn nobody_starves_while_others_are_out_or_warm(weights in prop::collection::vec(1_u16..4, 2..12), out in prop::collection::vec(0..4, 12)) {
-        for balance in ALL {
+        for balance in all() {
             let pool = Pool::new(balance, &weights);
             let is = |i: usize, what: i32| out[i] == what;
             (0..weights.len()).filter(|i| is(*i, 1)).for_each(|i| pool.eject(i));
@@ -246,7 +277,7 @@ proptest! {
 
 #[test]
 fn a_pool_of_nothing_has_no_pick() {
-    for balance in ALL {
+    for balance in all() {
         for weights in [&[][..], &[0], &[0, 0, 0]] {
             assert_eq!(Pool::new(balance, weights).pick(&[]), None);
         }
@@ -440,7 +471,7 @@ fn a_rack_that_is_down_leaves_its_share_to_all_others() {
 
 #[test]
 fn in_panic_those_that_are_down_are_picked_and_unknown_ones_never() {
-    for balance in ALL {
+    for balance in all() {
         for size in [4, 200] {
             let pool = Pool::new(balance, &vec![1; size]);
             (1..size).for_each(|member| pool.hold(member, Health::Unhealthy));
@@ -455,43 +486,9 @@ fn in_panic_those_that_are_down_are_picked_and_unknown_ones_never() {
             }
             pool.hold(2, Health::Healthy);
             let _busy = pool.load(0, 3);
-            if balance == Balance::LeastConnections {
+            if balance == Balance::LeastConnections.into() {
                 assert_eq!(pool.pick(&[]), Some(2), "who is up again is seen at once");
             }
         }
-    }
-}
-
-#[test]
-fn the_lightest_of_many_is_found_after_any_concurrent_changes() {
-    let pool = Pool::new(Balance::LeastConnections, &[1; 300]);
-    let start = Barrier::new(4);
-    let kept = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for thread in 0..4 {
-            let (pool, start, kept) = (&pool, &start, &kept);
-            scope.spawn(move || {
-                start.wait();
-                let mut own = std::collections::VecDeque::new();
-                for step in 0..4_000 {
-                    own.push_back(pool.balancer.pick(draw(), &[]).unwrap().begin());
-                    if own.len() > 50 + thread * 10 || step % 7 == 0 {
-                        own.pop_front();
-                    }
-                }
-                kept.lock().unwrap().extend(own);
-            });
-        }
-    });
-    // Quiet now, so the tree is exact: each pick is at the least load there is.
-    for _ in 0..1_000 {
-        let least = pool
-            .backends
-            .iter()
-            .map(|backend| backend.in_flight())
-            .min();
-        let picked = pool.balancer.pick(draw(), &[]).unwrap();
-        assert_eq!(Some(picked.in_flight()), least);
-        kept.lock().unwrap().push(picked.begin());
     }
 }

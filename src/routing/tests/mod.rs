@@ -4,6 +4,7 @@ mod compile;
 mod conditions;
 mod explain;
 mod incremental;
+mod live;
 mod publish;
 mod table;
 
