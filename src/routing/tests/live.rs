@@ -1,9 +1,14 @@
 //! What is live stays so, whatever is published.
 
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
 use super::*;
 use crate::backend::balance::draw;
-use crate::backend::{Backend, Health, LOOKS, Registry};
-use crate::config::Balance;
+use crate::backend::{Answer, Backend, Health, LOOKS, Registry};
+use crate::config::{Balance, Outlier};
+
+const CHANGES: usize = 1_000;
 
 /// A pool that is big enough for trees: of each change another policy, another weight and another timeout.
 fn spec(change: usize) -> Value {
@@ -37,6 +42,67 @@ fn backend(registry: &Registry, index: usize) -> Arc<Backend> {
     let known = registry.backends(&name("web"), &name(&format!("b{index}")));
     assert_eq!(known.len(), 1, "no change made another one of it");
     known[0].clone()
+}
+
+fn picked(publisher: &Publisher, picks: usize) -> BTreeSet<String> {
+    let snapshot = publisher.cell.load();
+    let pool = snapshot.pool("web").unwrap();
+    let picks = (0..picks).map(|_| pool.pick(draw(), &[]).unwrap());
+    picks.map(|backend| backend.id.to_string()).collect()
+}
+
+#[test]
+fn load_health_ejection_warmth_and_latency_outlive_a_thousand_changes_of_policies_and_weights() {
+    let publisher = publisher();
+    let ewma = Balance::ALL.iter().position(|it| *it == Balance::Ewma);
+    let mut config = publish(&publisher, &Config::default(), ewma.unwrap());
+    let live = |index| backend(&publisher.registry, index);
+    (0..40).for_each(|index| {
+        live(index).change_health(|_, _| Health::Healthy);
+    });
+    let full: Vec<_> = (0..3).map(|_| live(0).try_begin().unwrap()).collect();
+    live(1).eject(Instant::now(), &Outlier::default(), String::new());
+    live(2).change_health(|_, _| Health::Unhealthy);
+    live(3).warm_up(Instant::now());
+    live(5).answered(Answer {
+        status: 200,
+        at: Instant::now(),
+        first_byte: Duration::from_secs(60),
+        retry_after: None,
+    });
+    let kept: Vec<Arc<Backend>> = (0..40).map(live).collect();
+    for change in 0..CHANGES {
+        config = publish(&publisher, &config, change);
+        assert!(
+            kept.iter()
+                .zip(0..)
+                .all(|(it, index)| Arc::ptr_eq(it, &live(index)))
+        );
+        assert_eq!(live(0).in_flight(), 3);
+        assert_eq!(
+            (live(1).is_ejected(), live(2).health()),
+            (true, Health::Unhealthy)
+        );
+        assert_eq!((live(3).pace(), live(4).admits()), (10, false));
+        assert!(
+            live(5)
+                .average_first_byte()
+                .is_some_and(|it| it > Duration::from_millis(1))
+        );
+        let picked = picked(&publisher, 10);
+        for out in ["b0", "b1", "b2", "b4"] {
+            assert!(!picked.contains(out), "{change} {out}");
+        }
+    }
+    drop(full);
+    live(1).readmit(Instant::now(), |_| true);
+    live(2).change_health(|_, _| Health::Healthy);
+    for change in 0..Balance::ALL.len() {
+        config = publish(&publisher, &config, change);
+        let picked = picked(&publisher, 4_000);
+        let back = ["b0", "b1", "b2"].iter().all(|it| picked.contains(*it));
+        assert!(back && !picked.contains("b4"), "{change}: {picked:?}");
+    }
 }
 
 #[test]
