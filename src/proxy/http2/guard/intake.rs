@@ -360,13 +360,13 @@ impl Intake {
             }
             Place::Closed | Place::Nowhere => false,
         };
-        let several = head.length < frames.len() - HEAD;
-        if !malformed && several {
-            // The crate takes as few as there have to be.
-            let ends = head.has(END_STREAM);
-            frame::write_block(&mut self.instead, ends, head.stream, block);
-        }
+        let ends = head.has(END_STREAM);
         if !malformed {
+            let several = head.length < frames.len() - HEAD;
+            if several {
+                // The crate takes as few as there have to be.
+                frame::write_block(&mut self.instead, ends, head.stream, block);
+            }
             return Ok(several);
         }
         match place {
@@ -380,7 +380,6 @@ impl Intake {
         let block = if mended.is_empty() { block } else { &mended };
         let mut fields = hpack::remembered(block);
         fields.push(MALFORMED);
-        let ends = head.has(END_STREAM);
         frame::write_malformed(&mut self.instead, ends, head.stream, &fields);
         if matches!(place, Place::Gone | Place::Over) {
             // The client was told already: this has the crate drop what it would say once more.
