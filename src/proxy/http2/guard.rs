@@ -98,6 +98,8 @@ pub(super) enum Parting {
     /// It has not.
     #[default]
     Not,
+    /// The last is written. Told by the guard.
+    Said,
     /// The client is given time to hear it.
     Lingering,
     /// It had that time. Told to the guard.
@@ -352,10 +354,10 @@ impl AsyncWrite for Guarded {
         let this = self.get_mut();
         if this.watch.parting.get() == Parting::Not {
             ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
-            this.watch.parting.set(Parting::Lingering);
+            this.watch.parting.set(Parting::Said);
         }
         let mut scrap = [MaybeUninit::uninit(); SCRAP];
-        while this.passed_over < LINGER_BYTES && this.watch.parting.get() == Parting::Lingering {
+        while this.passed_over < LINGER_BYTES && this.watch.parting.get() != Parting::Over {
             let mut scrap = ReadBuf::uninit(&mut scrap);
             let read = ready!(Pin::new(&mut this.stream).poll_read(cx, &mut scrap));
             if read.is_err() || scrap.filled().is_empty() {

@@ -73,8 +73,6 @@ struct Shared {
     streams: Cell<usize>,
     /// Whether the client was told that another connection is to follow.
     worn: Cell<bool>,
-    /// Whether the time to part has begun.
-    parts: Cell<bool>,
     watch: Rc<Watch>,
 }
 
@@ -107,7 +105,6 @@ pub(crate) async fn serve(client: Client, ahead: Box<Buffer>) {
         deadline: client.deadline,
         streams: Cell::new(0),
         worn: Cell::new(false),
-        parts: Cell::new(false),
         watch: Rc::default(),
     });
     let metrics = &shared.worker.shared.listener;
@@ -223,11 +220,12 @@ fn poll_event(
 impl Shared {
     /// Whether there is nothing more to say. Begins the time to hear it.
     fn lingers(&self) -> bool {
-        let lingers = self.watch.parting.get() != Parting::Not;
-        if lingers && !self.parts.replace(true) {
+        let parting = self.watch.parting.get();
+        if parting == Parting::Said {
+            self.watch.parting.set(Parting::Lingering);
             self.deadline.set(LINGER_TIME);
         }
-        lingers
+        parting != Parting::Not
     }
 
     /// Whether another connection is to follow. Only once.
@@ -237,7 +235,7 @@ impl Shared {
 
     /// Begins the time for a next request.
     fn rest(&self) {
-        if self.parts.get() {
+        if matches!(self.watch.parting.get(), Parting::Lingering | Parting::Over) {
             return;
         }
         let kept = match self.worker.is_draining() {
