@@ -3,13 +3,8 @@
 //! The h2 crate counts whatever it refuses for as long as a connection lives, and ends it when that is too much.
 
 use super::raw::*;
-use super::rules::joined;
+use super::rules::{self, joined};
 use crate::proxy::tests::harness::*;
-
-const PROTOCOL_ERROR: u32 = 1;
-const STREAM_CLOSED: u32 = 5;
-const REFUSED_STREAM: u32 = 7;
-const ENHANCE_YOUR_CALM: u32 = 11;
 
 /// What the proxy said to these frames. It answers a PING before it resets a stream, and another one behind that.
 fn said(raw: &mut Raw, frames: &[Vec<u8>]) -> Said {
@@ -46,11 +41,7 @@ struct Said {
 
 /// A proxy whose backend takes requests and never answers, and a client of it, that has all of its window.
 fn unanswered() -> (Scripted, Harness, Raw) {
-    let backend = Scripted::new(|peer, _| {
-        peer.head();
-        peer.rest();
-    });
-    let proxy = Harness::to(&[backend.address]);
+    let (backend, proxy) = rules::unanswered();
     let mut raw = Raw::connect(&proxy);
     said(&mut raw, &[]);
     (backend, proxy, raw)

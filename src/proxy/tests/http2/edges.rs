@@ -2,17 +2,10 @@
 //! padding alone, for streams that were left out, and behind the end of all.
 
 use super::raw::*;
-use super::rules::{check, joined};
+use super::rules::{check, joined, unanswered};
 use crate::proxy::tests::harness::*;
 
 use Outcome::{Closed, GoAway, Reset, Status};
-
-const PROTOCOL_ERROR: u32 = 1;
-const FLOW_CONTROL_ERROR: u32 = 3;
-const STREAM_CLOSED: u32 = 5;
-const FRAME_SIZE_ERROR: u32 = 6;
-const COMPRESSION_ERROR: u32 = 9;
-const ENHANCE_YOUR_CALM: u32 = 11;
 
 /// Of HEADERS.
 const PRIORITIZED: u8 = 0x20;
@@ -196,12 +189,7 @@ fn what_comes_behind_the_goodbye_is_passed_over_for_a_while() {
 
 #[test]
 fn trailers_of_a_stream_that_is_refused_end_no_connection() {
-    const REFUSED_STREAM: u32 = 7;
-    let backend = Scripted::new(|peer, _| {
-        peer.head();
-        peer.rest();
-    });
-    let proxy = Harness::to(&[backend.address]);
+    let (_backend, proxy) = unanswered();
     let mut raw = Raw::connect(&proxy);
     let mut all: Vec<_> = (0..100).map(|n| get(2 * n + 1)).collect();
     for stream in [201, 203, 205] {

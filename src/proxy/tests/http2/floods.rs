@@ -6,8 +6,6 @@ use super::raw::*;
 use super::rules::joined;
 use crate::proxy::tests::harness::*;
 
-const ENHANCE_YOUR_CALM: u32 = 11;
-
 #[test]
 fn requests_taken_back_are_a_flood_in_any_guise() {
     let reset = |n| frame(RST_STREAM, 0, n, [0, 0, 0, 8]);

@@ -7,9 +7,6 @@ use crate::proxy::tests::harness::*;
 
 use Outcome::{Ended, GoAway, Reset, Status};
 
-const PROTOCOL_ERROR: u32 = 1;
-const ENHANCE_YOUR_CALM: u32 = 11;
-
 /// A whole request with this block.
 pub(super) fn request(block: impl AsRef<[u8]>) -> Vec<u8> {
     frame(HEADERS, END_STREAM | END_HEADERS, 1, block)

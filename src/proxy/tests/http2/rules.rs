@@ -9,13 +9,6 @@ use crate::proxy::tests::tls::Site;
 
 use Outcome::{Closed, Ended, GoAway, Reset, Status};
 
-const PROTOCOL_ERROR: u32 = 1;
-const FLOW_CONTROL_ERROR: u32 = 3;
-const STREAM_CLOSED: u32 = 5;
-const FRAME_SIZE_ERROR: u32 = 6;
-const COMPRESSION_ERROR: u32 = 9;
-const ENHANCE_YOUR_CALM: u32 = 11;
-
 /// The rule, the bytes behind the preface and the settings, and what they come to.
 pub(super) type Case = (&'static str, Vec<u8>, Outcome);
 
@@ -219,7 +212,7 @@ fn the_preface_is_held_to_the_letter() {
 }
 
 /// A proxy whose backend takes requests and never answers.
-fn unanswered() -> (Scripted, Harness) {
+pub(super) fn unanswered() -> (Scripted, Harness) {
     let backend = Scripted::new(|peer, _| {
         peer.head();
         peer.rest();
@@ -494,12 +487,7 @@ fn more_than_the_proxys_window_is_an_error() {
 
 #[test]
 fn a_hundred_streams_are_open_at_a_time() {
-    const REFUSED_STREAM: u32 = 7;
-    let backend = Scripted::new(|peer, _| {
-        peer.head();
-        peer.rest();
-    });
-    let proxy = Harness::to(&[backend.address]);
+    let (_backend, proxy) = unanswered();
     let mut raw = Raw::connect(&proxy);
     for n in 0..101 {
         raw.send(get(2 * n + 1));
