@@ -66,7 +66,9 @@ impl Draws {
         }
         let other = |_| (first + 1 + below(others) as usize) % members.len();
         let mut draws = (0..SECOND_DRAWS).map(other);
-        let second = draws.find(|index| members[*index].open_to_by(tried, draw));
+        let second = draws.find(|index| members[*index].open_to(tried));
+        // Who warms has one chance, for many would add up to its whole share.
+        let second = second.filter(|index| members[*index].open_to_by(tried, draw));
         Some((first, second))
     }
 
@@ -168,6 +170,22 @@ pub(super) mod tests {
                 proptest::prop_assert!(u128::from(*held).abs_diff(expected) <= 1 + weights.len() as u128);
             }
         }
+    }
+
+    #[test]
+    fn who_warms_is_one_of_two_by_its_part() {
+        let members = members(&[1; 2]);
+        members.iter().for_each(|member| member.backend.open());
+        members[1].backend.warm_up(std::time::Instant::now());
+        let (draws, members) = (Draws::new(&members), Members::new(members));
+        let two = |_| draws.two(&members, &[]).unwrap();
+        let pairs: Vec<_> = (0..10_000).map(two).collect();
+        let first = pairs.iter().filter(|(first, _)| *first == 1).count();
+        let second = pairs.iter().filter(|(_, second)| *second == Some(1));
+        // A tenth of an equal share, and a tenth of the rest.
+        let second = second.count();
+        assert!(first.abs_diff(909) < 250, "{first}");
+        assert!(second.abs_diff(909) < 250, "{second}");
     }
 
     #[test]

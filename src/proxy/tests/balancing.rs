@@ -270,3 +270,27 @@ fn a_pool_that_panics_uses_those_that_are_down_but_none_that_is_drained() {
         assert!(harness.figures().contains(&line), "{line}");
     }
 }
+
+#[test]
+fn who_is_new_begins_with_a_tenth_of_its_share_but_not_at_the_start_of_the_proxy() {
+    let [a, b] = ["a", "b"].map(Scripted::named);
+    for policy in POLICIES {
+        let mut more = balanced(policy);
+        more["slow_start"] = json!("1h");
+        let config = |second: Value| pool(&[("a", &a, json!({})), ("b", &b, second)], &more);
+        let mut alone = config(json!({}));
+        alone["pools"][0]["backends"].as_array_mut().unwrap().pop();
+        let harness = Harness::new(options(), &alone);
+        harness.publish(&config(json!({})));
+        let at_b = shares(&harness, 400).get("b").copied().unwrap_or_default();
+        // One of two may come to twice of that; maglev's keys are of those that a warm one would have.
+        assert!((1..=130).contains(&at_b), "{policy}: {at_b} of 400");
+        assert_eq!(harness.backend(1).pace(), 10, "{policy}");
+        let fresh = Harness::new(options(), &config(json!({})));
+        assert_eq!(
+            fresh.backend(1).pace(),
+            100,
+            "{policy}: at the proxy's start"
+        );
+    }
+}
