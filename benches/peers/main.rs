@@ -44,6 +44,9 @@ struct Options {
     /// Where `peers.json` and `peers.svg` are written.
     #[arg(long, default_value = "target/peers")]
     out: PathBuf,
+    /// Measures no peers but those named, and ends with 1 if abuse costs more than it may.
+    #[arg(long)]
+    gate: bool,
     /// Names the scenarios and the proxies found, and ends.
     #[arg(long)]
     list: bool,
@@ -62,7 +65,10 @@ fn main() {
         _ => {}
     }
     let options = Options::parse();
-    let proxies = Proxy::chosen(&options.peers).unwrap_or_else(|fault| stop(&fault));
+    let proxies = match options.gate && options.peers.is_empty() {
+        true => vec![Proxy::Synod],
+        false => Proxy::chosen(&options.peers).unwrap_or_else(|fault| stop(&fault)),
+    };
     let scenarios = Scenario::chosen(&options.scenarios).unwrap_or_else(|fault| stop(&fault));
     if options.list {
         for scenario in &scenarios {
@@ -72,10 +78,11 @@ fn main() {
         println!("\nfound: {}", names.join(", "));
         return;
     }
+    process::raise_file_limit();
     process::move_to_core(process::LOAD_CORE);
     let folder = tempfile::tempdir().expect("a temporary directory");
-    let _backend = Pinned::spawn(process::LOAD_CORE, own("backend"));
-    let _grpc = Pinned::spawn(process::LOAD_CORE, own("grpc-backend"));
+    let backend = Pinned::spawn(process::LOAD_CORE, own("backend"));
+    let grpc = Pinned::spawn(process::LOAD_CORE, own("grpc-backend"));
     process::wait_for_port(backend::ADDRESS);
     process::wait_for_port(grpc::ADDRESS);
     let mut results = Results::new(options.rounds, options.seconds);
@@ -87,6 +94,17 @@ fn main() {
         "\nwritten: {0}/peers.json, {0}/peers.svg",
         options.out.display()
     );
+    // Not ended by an exit.
+    drop((backend, grpc, folder));
+    if options.gate {
+        let faults: Vec<String> = scenarios
+            .iter()
+            .zip(results.outcomes())
+            .flat_map(|(scenario, outcome)| outcome.faults(scenario))
+            .collect();
+        faults.iter().for_each(|fault| println!("{fault}"));
+        std::process::exit(i32::from(!faults.is_empty()));
+    }
 }
 
 /// Every round of every row of a scenario, interleaved.

@@ -4,6 +4,8 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 /// The core of the proxy under measurement.
 pub(crate) const PROXY_CORE: usize = 0;
 
@@ -114,6 +116,16 @@ pub(crate) fn move_to_core(core: usize) {
     let mut set = rustix::thread::CpuSet::new();
     set.set(core);
     rustix::thread::sched_setaffinity(None, &set).expect("two cores are there");
+}
+
+/// As many open files as this process, and what it starts from now on, may have.
+pub(crate) fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    setrlimit(Resource::Nofile, raised).expect("a limit may be raised to its maximum");
 }
 
 /// Waits until something accepts at this address.

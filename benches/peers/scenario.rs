@@ -72,6 +72,14 @@ impl Scenario {
         family || self.name == name
     }
 
+    /// The kind of abuse, if it is one.
+    pub(crate) fn abuse(&self) -> Option<&'static abuse::Abuse> {
+        match self.load {
+            Load::Abuse(kind) => Some(kind),
+            _ => None,
+        }
+    }
+
     /// The subject first, then what it is compared with.
     pub(crate) fn rows(&self, proxies: &[Proxy]) -> Vec<Row> {
         let row = |label: &str, proxy, setup: &Setup, changes| Row {

@@ -10,6 +10,10 @@ use serde::Serialize;
 use crate::load::Figures;
 use crate::scenario::{Measure, Row, Scenario};
 
+/// What others wait for while a proxy is abused may be so many times of what they wait for else, at the 99th
+/// percentile.
+const MOST_ABUSED: f64 = 2.0;
+
 /// All that was measured in one run.
 #[derive(Serialize)]
 pub(crate) struct Results {
@@ -53,6 +57,11 @@ impl Results {
         self.scenarios.push(outcome);
     }
 
+    /// In the order in which they came.
+    pub(crate) fn outcomes(&self) -> &[Outcome] {
+        &self.scenarios
+    }
+
     /// Writes `peers.json` and `peers.svg` into this folder.
     pub(crate) fn write(&self, folder: &Path) {
         let json = serde_json::to_string_pretty(self).expect("numbers and names");
@@ -93,6 +102,35 @@ impl Outcome {
             measure: scenario.measure.name(),
             rows,
         }
+    }
+
+    /// Where the subject went past what it may, if others were abusing it.
+    pub(crate) fn faults(&self, scenario: &Scenario) -> Vec<String> {
+        let (Some(kind), Some(subject)) = (scenario.abuse(), self.rows.first()) else {
+            return Vec::new();
+        };
+        let grown = subject
+            .rounds
+            .iter()
+            .map(|round| round.memory_mib - round.memory_before_mib.unwrap_or_default());
+        let grown = median(grown.collect());
+        let mut faults = Vec::new();
+        if subject.median.is_nan() || subject.median > MOST_ABUSED {
+            faults.push(format!(
+                "{}: others wait {:.2} times as long, which may be {MOST_ABUSED}",
+                self.name, subject.median
+            ));
+        }
+        if grown > kind.most_mib {
+            faults.push(format!(
+                "{}: {grown:.1} MiB more memory, which may be {}",
+                self.name, kind.most_mib
+            ));
+        }
+        if subject.failed > 0 {
+            faults.push(format!("{}: {} requests failed", self.name, subject.failed));
+        }
+        faults
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::cell::Cell;
 use std::io::Read as _;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::crypto::aws_lc_rs;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::LocalSet;
 use tokio::time::MissedTickBehavior;
@@ -21,11 +22,16 @@ pub(super) const READY: &str = "ready";
 
 const TICK: Duration = Duration::from_millis(1);
 
+/// Addresses of this host that connections come from, in turn: each has ports for some of them only, and those of the
+/// rounds before are not free yet.
+const SOURCES: usize = 16;
+
 /// The child's part: the argument is the kind. It ends when its standard input does, and says how many turns it took.
 pub(crate) fn run_child() {
     let name = std::env::args().nth(2).expect("a kind");
     let kind = KINDS.iter().find(|kind| kind.name == name);
     let kind = kind.expect("a kind of those there are");
+    crate::process::raise_file_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -43,12 +49,13 @@ pub(crate) fn run_child() {
         opened: Cell::new(0),
     });
     LocalSet::new().block_on(&runtime, async {
-        for _ in 0..kind.connections {
+        for index in 0..kind.connections {
             let abuser = abuser.clone();
+            let source = Ipv4Addr::new(127, 0, 1, (index % SOURCES) as u8 + 1);
             tokio::task::spawn_local(async move {
                 let mut first = true;
                 loop {
-                    let _ = abuser.connection(&mut first).await;
+                    let _ = abuser.connection(source, &mut first).await;
                 }
             });
         }
@@ -93,9 +100,12 @@ impl Abuser {
     }
 
     /// One connection, from its opening to when the proxy ends it or the abuser leaves.
-    async fn connection(&self, first: &mut bool) -> std::io::Result<()> {
+    async fn connection(&self, source: Ipv4Addr, first: &mut bool) -> std::io::Result<()> {
         self.turn().await;
-        let mut stream = TcpStream::connect(proxies::LISTEN).await?;
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::from((source, 0)))?;
+        let listens = proxies::LISTEN.parse().expect("an address");
+        let mut stream = socket.connect(listens).await?;
         stream.set_nodelay(true)?;
         stream.write_all(&self.opening).await?;
         if std::mem::take(first) {

@@ -34,6 +34,8 @@ pub(crate) struct Abuse {
     /// What is sent first on a connection.
     opening: fn() -> Vec<u8>,
     act: Act,
+    /// MiB that the proxy may grow by, all connections together: well above what Synod does.
+    pub(crate) most_mib: f64,
 }
 
 /// What an abuser does on an open connection at each of its turns.
@@ -57,6 +59,7 @@ pub(crate) const KINDS: &[Abuse] = &[
         rate: 2_000,
         opening: || b"GET / HTTP/1.1\r\nHost: abuse\r\nX-Slow: ".to_vec(),
         act: Act::Send(|_| b"x".to_vec()),
+        most_mib: 70.0,
     },
     Abuse {
         name: "abuse-slow-bodies",
@@ -67,16 +70,18 @@ pub(crate) const KINDS: &[Abuse] = &[
         rate: 1_000,
         opening: || b"POST / HTTP/1.1\r\nHost: abuse\r\nContent-Length: 1000000\r\n\r\n".to_vec(),
         act: Act::Send(|_| b"x".to_vec()),
+        most_mib: 40.0,
     },
     Abuse {
         name: "abuse-idle",
-        title: "6,000 idle connections, used once each",
+        title: "10,000 idle connections, used once each",
         protocol: Protocol::Http1,
         tls: false,
-        connections: 6_000,
+        connections: 10_000,
         rate: 3_000,
         opening: || b"GET / HTTP/1.1\r\nHost: abuse\r\n\r\n".to_vec(),
         act: Act::Wait,
+        most_mib: 16.0,
     },
     Abuse {
         name: "abuse-resets",
@@ -87,6 +92,7 @@ pub(crate) const KINDS: &[Abuse] = &[
         rate: 5_000,
         opening: frames::preface,
         act: Act::Send(frames::reset_request),
+        most_mib: 10.0,
     },
     Abuse {
         name: "abuse-continuations",
@@ -97,6 +103,7 @@ pub(crate) const KINDS: &[Abuse] = &[
         rate: 5_000,
         opening: frames::preface,
         act: Act::Send(frames::continuation),
+        most_mib: 20.0,
     },
     Abuse {
         name: "abuse-header-bombs",
@@ -107,6 +114,7 @@ pub(crate) const KINDS: &[Abuse] = &[
         rate: 200,
         opening: frames::preface,
         act: Act::Send(frames::bomb),
+        most_mib: 10.0,
     },
     Abuse {
         name: "abuse-handshakes",
@@ -117,6 +125,7 @@ pub(crate) const KINDS: &[Abuse] = &[
         rate: 1_000,
         opening: attacker::client_hello,
         act: Act::Leave,
+        most_mib: 10.0,
     },
 ];
 
