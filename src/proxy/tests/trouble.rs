@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::harness::*;
-use crate::telemetry::metrics::BackendError;
+use crate::telemetry::metrics::BackendError::{self, Connect, Malformed, Reset, Timeout};
 
 /// What comes of a request of which the bad backend is asked first.
 pub(super) struct Row {
@@ -42,7 +42,8 @@ pub(super) const ALWAYS: (bool, bool) = (true, true);
 
 /// Backends of one kind, and what they do wrong.
 pub(super) struct Table {
-    pub(super) rows: &'static [Row],
+    /// Besides what [`COMMON`] says of all.
+    pub(super) own: &'static [Row],
     /// One that does that.
     pub(super) bad: fn(&'static str) -> SocketAddr,
     /// One that says `good`.
@@ -52,6 +53,10 @@ pub(super) struct Table {
 }
 
 impl Table {
+    fn rows(&self) -> impl Iterator<Item = &'static Row> {
+        COMMON.iter().chain(self.own)
+    }
+
     fn harness(&self, backends: &[SocketAddr]) -> Harness {
         let mut pool = (self.pool)();
         pool["timeouts"] =
@@ -66,7 +71,7 @@ impl Table {
             alone,
             counted,
             ..
-        } in self.rows
+        } in self.rows()
         {
             let harness = self.harness(&[(self.bad)(what)]);
             for _ in 0..3 {
@@ -88,7 +93,7 @@ impl Table {
 
     /// Whether another backend is asked.
     pub(super) fn check_again(&self) {
-        for Row { what, again, .. } in self.rows {
+        for Row { what, again, .. } in self.rows() {
             let good = (self.good)();
             for (method, again) in [("GET", again.0), ("POST", again.1)] {
                 let harness = self.harness(&[(self.bad)(what), good]);
@@ -113,7 +118,7 @@ impl Table {
 
     /// Whether who goes on is ejected.
     pub(super) fn check_ejection(&self) {
-        for Row { what, ejected, .. } in self.rows {
+        for Row { what, ejected, .. } in self.rows() {
             let harness = self.harness(&[(self.bad)(what), (self.good)()]);
             let first = harness.backend(0);
             for _ in 0..16 {
@@ -149,7 +154,7 @@ fn asked(harness: &Harness, method: &str) -> Option<(u16, String)> {
 }
 
 const HTTP1: Table = Table {
-    rows: ROWS,
+    own: OWN,
     bad,
     good: || Scripted::named("good").address,
     pool: || json!({}),
@@ -170,60 +175,46 @@ fn who_goes_on_is_ejected_as_the_table_says() {
     HTTP1.check_ejection();
 }
 
-const ROWS: &[Row] = &[
-    row(
-        "is not there",
-        Some(502),
-        ALWAYS,
-        Some(BackendError::Connect),
-        true,
-    ),
+/// What any may do, whatever it speaks.
+pub(super) const COMMON: &[Row] = &[
+    row("is not there", Some(502), ALWAYS, Some(Connect), true),
     row(
         "dies before it answers",
         Some(502),
         IF_IDEMPOTENT,
-        Some(BackendError::Reset),
-        true,
-    ),
-    row(
-        "resets",
-        Some(502),
-        IF_IDEMPOTENT,
-        Some(BackendError::Reset),
-        true,
-    ),
-    row(
-        "dies within the head",
-        Some(502),
-        IF_IDEMPOTENT,
-        Some(BackendError::Reset),
+        Some(Reset),
         true,
     ),
     row(
         "hangs before the head",
         Some(504),
         IF_IDEMPOTENT,
-        Some(BackendError::Timeout),
+        Some(Timeout),
+        true,
+    ),
+    row("answers with a failure", Some(500), NEVER, None, true),
+    row("dies within the body", None, NEVER, Some(Reset), true),
+    // A stream may be quiet and well.
+    row("hangs within the body", None, NEVER, None, false),
+    row("answers slowly", Some(200), NEVER, None, false),
+];
+
+const OWN: &[Row] = &[
+    row("resets", Some(502), IF_IDEMPOTENT, Some(Reset), true),
+    row(
+        "dies within the head",
+        Some(502),
+        IF_IDEMPOTENT,
+        Some(Reset),
         true,
     ),
     row(
         "sends garbage",
         Some(502),
         IF_IDEMPOTENT,
-        Some(BackendError::Malformed),
+        Some(Malformed),
         true,
     ),
-    row("answers with a failure", Some(500), NEVER, None, true),
-    row(
-        "dies within the body",
-        None,
-        NEVER,
-        Some(BackendError::Reset),
-        true,
-    ),
-    // A stream may be quiet and well.
-    row("hangs within the body", None, NEVER, None, false),
-    row("answers slowly", Some(200), NEVER, None, false),
     // What it then does with a new connection is fine.
     row("closes what was idle", Some(200), NEVER, None, false),
 ];
