@@ -10,15 +10,7 @@ use serde_json::{Value, json};
 use super::harness::*;
 use super::limits::{asked, gated};
 use crate::backend::Health;
-
-const POLICIES: [&str; 6] = [
-    "round_robin",
-    "least_connections",
-    "power_of_two",
-    "ewma",
-    "maglev",
-    "random",
-];
+use crate::config::Balance;
 
 /// A pool of these backends, each with more of its fields.
 fn pool(backends: &[(&str, &Scripted, Value)], more: &Value) -> Value {
@@ -57,7 +49,7 @@ fn balanced(policy: &str) -> Value {
 #[test]
 fn shares_are_by_weight_and_who_is_drained_or_weightless_gets_nothing() {
     let [a, b, c, d, e] = ["a", "b", "c", "d", "e"].map(Scripted::named);
-    for policy in POLICIES {
+    for policy in Balance::ALL.map(Balance::name) {
         let config = pool(
             &[
                 ("a", &a, json!({"weight": 3})),
@@ -274,7 +266,7 @@ fn a_pool_that_panics_uses_those_that_are_down_but_none_that_is_drained() {
 #[test]
 fn who_is_new_begins_with_a_tenth_of_its_share_but_not_at_the_start_of_the_proxy() {
     let [a, b] = ["a", "b"].map(Scripted::named);
-    for policy in POLICIES {
+    for policy in Balance::ALL.map(Balance::name) {
         let mut more = balanced(policy);
         more["slow_start"] = json!("1h");
         let config = |second: Value| pool(&[("a", &a, json!({})), ("b", &b, second)], &more);

@@ -66,7 +66,7 @@ impl Load {
     }
 }
 
-fn counting() -> (Scripted, Arc<AtomicUsize>) {
+pub(super) fn counting() -> (Scripted, Arc<AtomicUsize>) {
     let seen = Arc::new(AtomicUsize::new(0));
     let count = seen.clone();
     let backend = Scripted::new(move |peer, _| {

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::client::{Client, get, soon};
 use super::raw::{self, GOAWAY, HEADERS, PING, Raw, frame};
 use crate::proxy::tests::harness::*;
+use crate::proxy::tests::swap::counting;
 
 /// RFC 9113, 6.8: the first names no stream, so that requests on their way are served; the second, behind the ping that
 /// shows that it was read, the last one served.
@@ -48,16 +49,7 @@ fn the_goodbye_comes_in_two_steps_and_loses_no_request_between_them() {
 #[test]
 fn requests_under_way_at_a_drain_are_answered_and_all_others_never_sent_on() {
     const CLIENTS: usize = 4;
-    let seen = Arc::new(AtomicUsize::new(0));
-    let count = seen.clone();
-    let backend = Scripted::new(move |peer, _| {
-        while peer.try_until("\r\n\r\n").is_some() {
-            count.fetch_add(1, Ordering::SeqCst);
-            if !peer.try_send(ok("x")) {
-                return;
-            }
-        }
-    });
+    let (backend, seen) = counting();
     let mut two = options();
     two.threads = 2;
     let proxy = Harness::new(two, &web(&[backend.address], json!({})));
