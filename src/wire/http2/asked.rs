@@ -271,13 +271,10 @@ impl Fault {
         if error.is_library() {
             return Some(Self::Malformed);
         }
-        if !error.is_remote() {
-            return None;
-        }
-        Some(match error.reason() {
-            _ if error.is_go_away() => Self::TurnedAway,
-            Some(Reason::REFUSED_STREAM) => Self::TurnedAway,
-            _ => Self::Reset,
+        let refused = error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM);
+        error.is_remote().then_some(match refused {
+            true => Self::TurnedAway,
+            false => Self::Reset,
         })
     }
 }
