@@ -71,8 +71,6 @@ struct Shared {
     timed: Cell<Option<u64>>,
     /// Requests under way.
     streams: Cell<usize>,
-    /// Whether the client was told that another connection is to follow.
-    worn: Cell<bool>,
     watch: Rc<Watch>,
 }
 
@@ -104,7 +102,6 @@ pub(crate) async fn serve(client: Client, ahead: Box<Buffer>) {
         ends: Arc::new(ends),
         deadline: client.deadline,
         streams: Cell::new(0),
-        worn: Cell::new(false),
         watch: Rc::default(),
     });
     let metrics = &shared.worker.shared.listener;
@@ -206,7 +203,7 @@ fn poll_event(
             Poll::Ready(None) => Event::Ended(None),
             Poll::Pending => match shared.watch.offence.take() {
                 Some(offence) => Event::Offended(offence),
-                None if shared.wears_out() => Event::Worn,
+                None if shared.watch.worn.take() => Event::Worn,
                 None if !shared.lingers() && shared.is_late(cx) => {
                     Event::Offended(Offence::SlowHead)
                 }
@@ -226,11 +223,6 @@ impl Shared {
             self.deadline.set(LINGER_TIME);
         }
         parting != Parting::Not
-    }
-
-    /// Whether another connection is to follow. Only once.
-    fn wears_out(&self) -> bool {
-        self.watch.worn.get() && !self.worn.replace(true)
     }
 
     /// Begins the time for a next request.
