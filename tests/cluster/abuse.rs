@@ -46,7 +46,7 @@ const KINDS: &[Kind] = &[
     Kind {
         name: "connections of HTTP/2 that were used once",
         clients: 2_000,
-        says: || joined(&[opening(), streams(1, "/")]),
+        says: || [opening(), streams(1, "/")].concat(),
         asks: 1,
         listens: true,
         most: 67_000,
@@ -62,7 +62,7 @@ const KINDS: &[Kind] = &[
     Kind {
         name: "a hundred answers each over HTTP/2 for which there is no room",
         clients: 4,
-        says: || joined(&[opening(), streams(100, "/large")]),
+        says: || [opening(), streams(100, "/large")].concat(),
         asks: 100,
         listens: false,
         most: 9_000_000,
@@ -70,16 +70,12 @@ const KINDS: &[Kind] = &[
     Kind {
         name: "a hundred answers each over HTTP/2 that nobody reads",
         clients: 4,
-        says: || joined(&[opening(), open_windows(), streams(100, "/large")]),
+        says: || [opening(), open_windows(), streams(100, "/large")].concat(),
         asks: 100,
         listens: false,
         most: 30_000_000,
     },
 ];
-
-fn joined(parts: &[Vec<u8>]) -> Vec<u8> {
-    parts.concat()
-}
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
@@ -92,15 +88,16 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 /// What a client of HTTP/2 begins with: the preface and SETTINGS.
 fn opening() -> Vec<u8> {
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    joined(&[preface, frame(4, 0, 0, &[])])
+    [preface, frame(4, 0, 0, &[])].concat()
 }
 
 /// What says that there is room for whatever comes: SETTINGS of INITIAL_WINDOW_SIZE, and a WINDOW_UPDATE.
 fn open_windows() -> Vec<u8> {
-    joined(&[
+    [
         frame(4, 0, 0, &[0, 4, 0x7F, 0xFF, 0xFF, 0xFF]),
         frame(8, 0, 0, &[0x7F, 0, 0, 0]),
-    ])
+    ]
+    .concat()
 }
 
 /// So many requests over HTTP/2.
