@@ -31,7 +31,6 @@ pub(crate) fn run_child() {
     let name = std::env::args().nth(2).expect("a kind");
     let kind = KINDS.iter().find(|kind| kind.name == name);
     let kind = kind.expect("a kind of those there are");
-    crate::process::raise_file_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
