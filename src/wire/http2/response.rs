@@ -21,9 +21,16 @@ pub(super) const OF_CONNECTION: KnownSet = KnownSet::of(&[
     Known::Upgrade,
 ]);
 
-/// What is another with every message. The table of what was sent before, which HPACK looks things up in, is not to
-/// learn it, for each would drive out one of those that come again: it goes as sensitive fields do (RFC 7541, 6.2.3).
-const UNLIKE: KnownSet = KnownSet::of(&[Known::Traceparent, Known::XRequestId]);
+/// What the table of what was sent before, which HPACK looks things up in, is not to learn: it goes as "never indexed"
+/// (RFC 7541, 6.2.3). What is another with every message would drive out what comes again. Credentials could be guessed
+/// by who sees how long the messages of others are that share the table (7.1), as clients do on the way to a backend.
+const NEVER_INDEXED: KnownSet = KnownSet::of(&[
+    Known::Traceparent,
+    Known::XRequestId,
+    Known::Authorization,
+    Known::Cookie,
+    Known::SetCookie,
+]);
 
 /// The same head for HTTP/2: without a reason, and without what is for HTTP/1's connections.
 pub(super) fn interpret(head: &ResponseHead) -> Response<()> {
@@ -55,7 +62,7 @@ pub(super) fn fields(of: &Fields, dropped: KnownSet) -> HeaderMap {
         // What was parsed is valid, but for names beyond what a HeaderMap takes, which nobody uses.
         let name = names::of(field.known).or_else(|| HeaderName::from_bytes(field.name).ok());
         if let (Some(name), Ok(mut value)) = (name, HeaderValue::from_maybe_shared(value)) {
-            if UNLIKE.contains(field.known) {
+            if NEVER_INDEXED.contains(field.known) {
                 value.set_sensitive(true);
             }
             fields.append(name, value);
@@ -224,5 +231,18 @@ mod tests {
         let response = interpret(&head);
         let names: Vec<_> = response.headers().keys().map(HeaderName::as_str).collect();
         assert_eq!(names, ["x-kept"]);
+    }
+
+    #[test]
+    fn credentials_and_what_differs_in_every_message_are_never_indexed() {
+        let mut head = ResponseHead::new();
+        let bytes = b"HTTP/1.1 200 OK\r\nServer: a\r\nSet-Cookie: a=1\r\nCookie: a=1\r\n\
+            Authorization: Basic YQ==\r\nX-Request-Id: 1\r\nTraceparent: 00\r\nX-Any: 1\r\n\r\n";
+        parse_response(bytes, &mut Scan::default(), "GET", &mut head).unwrap();
+        let response = interpret(&head);
+        let indexed = response.headers().iter();
+        let indexed = indexed.filter(|(_, value)| !value.is_sensitive());
+        let names: Vec<_> = indexed.map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["server", "x-any"]);
     }
 }
