@@ -144,6 +144,7 @@ impl Aside {
             .await
             .map_err(lost)?;
         let mut reply = self.worker.replies.lease();
+        reply.inbound.take_room(&self.worker.buffers);
         read_head(&self.method, &mut reply, connection).await?;
         let now = Instant::now();
         self.in_flight.backend().answered(Answer {

@@ -59,6 +59,20 @@ impl Buffer {
         (self.start, self.end) = (0, 0);
     }
 
+    /// Sees to it that there is room, from the free list if need be.
+    pub(crate) fn take_room(&mut self, free: &FreeList<Buffer>) {
+        if !self.has_room() {
+            *self = free.take();
+        }
+    }
+
+    /// Gives the room back if nothing is in it.
+    pub(crate) fn give_room(&mut self, free: &FreeList<Buffer>) {
+        if self.is_empty() && self.has_room() {
+            free.give(std::mem::take(self));
+        }
+    }
+
     /// Makes room for at least one byte: moves what is filled to the front, and doubles up to `limit` when even that
     /// leaves none. False when `limit` bytes are filled.
     pub(crate) fn make_room(&mut self, limit: usize) -> bool {
@@ -80,11 +94,20 @@ impl Buffer {
         source: &mut R,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        debug_assert!(
-            self.end < self.bytes.len(),
-            "nothing read would look like the end"
-        );
-        let mut spare = ReadBuf::new(&mut self.bytes[self.end..]);
+        self.poll_fill_most(usize::MAX, source, cx)
+    }
+
+    /// As [`poll_fill`](Self::poll_fill), but no more than `most` bytes, which are some.
+    pub(crate) fn poll_fill_most<R: AsyncRead + Unpin>(
+        &mut self,
+        most: usize,
+        source: &mut R,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let spare = &mut self.bytes[self.end..];
+        let most = most.min(spare.len());
+        debug_assert!(most > 0, "nothing read would look like the end");
+        let mut spare = ReadBuf::new(&mut spare[..most]);
         ready!(Pin::new(source).poll_read(cx, &mut spare))?;
         let n = spare.filled().len();
         self.end += n;

@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::buffers::Buffer;
+use super::buffers::{Buffer, LargeBuffer, Lease};
 use super::compress::{self, Encoder};
 use super::deadlines::Deadline;
 use super::exchange::Reply;
@@ -109,6 +109,7 @@ pub(crate) async fn run(
         head,
         out,
     } = &mut **reply;
+    buffer.take_room(&way.worker.buffers);
     let mut interim = 0;
     loop {
         read_head(request, head, buffer, way).await?;
@@ -281,6 +282,7 @@ async fn relay(
         match begin(&mut reader, relay, buffer, out, way).await? {
             true => (now, !buffer.is_empty()),
             false => {
+                buffer.give_room(&way.worker.buffers);
                 let extra = stream(&mut reader, relay, out, way).await?;
                 (Instant::now(), extra)
             }
@@ -356,11 +358,10 @@ async fn stream(
         // Rare enough to have its room elsewhere.
         return Box::pin(pass(splice, way)).await.map(|()| false);
     }
-    let mut large = way.worker.large.lease();
-    let buffer = &mut large.0;
     loop {
         out.clear();
-        let step = match way.fill(buffer).await? {
+        let (piece, read) = way.next().await?;
+        let step = match read {
             0 => {
                 reader.end(relay, out).map_err(|_| Failure::BackendGone)?;
                 Step {
@@ -368,16 +369,15 @@ async fn stream(
                     done: true,
                 }
             }
-            _ => take(reader, buffer, relay, out)?,
+            _ => take(reader, &piece.0, relay, out)?,
         };
         let piece = match relay {
-            Relay::Pass => &buffer.filled()[..step.consumed],
+            Relay::Pass => &piece.0.filled()[..step.consumed],
             Relay::Chunk | Relay::Dechunk => &[],
         };
         way.write_body(0, out, piece).await?;
-        buffer.consume(step.consumed);
         if step.done {
-            return Ok(!buffer.is_empty());
+            return Ok(step.consumed < read);
         }
     }
 }
@@ -418,9 +418,32 @@ fn take(
     step.map_err(Failure::Malformed)
 }
 
-impl Way<'_, '_> {
+impl<'a> Way<'a, '_> {
     fn splice(&self, left: u64) -> Option<Splice<'_>> {
         Splice::between(self.backend, self.client, left, &self.worker.pipes)
+    }
+
+    /// Reads the next piece of a body, as much as the client has room for; nothing of it is its end. While either side
+    /// is waited for, no buffer is held, nor room that others could use.
+    async fn next(&mut self) -> Result<(Lease<'a, LargeBuffer>, usize), Failure> {
+        poll_fn(|cx| {
+            if self.backend.poll_read_ready(cx).is_pending() {
+                return self.poll_gone(cx);
+            }
+            let Poll::Ready(room) = self.client.poll_room(cx) else {
+                return self.poll_gone(cx);
+            };
+            let mut large = self.worker.large.lease();
+            match large.0.poll_fill_most(room, self.backend, cx) {
+                Poll::Ready(Ok(read)) => Poll::Ready(Ok((large, read))),
+                Poll::Ready(Err(error)) => Poll::Ready(Err(Failure::of_connection(&error))),
+                Poll::Pending => {
+                    self.client.leave_room();
+                    self.poll_gone(cx)
+                }
+            }
+        })
+        .await
     }
 
     /// Reads from the backend, unless the client gives up while there is nothing.

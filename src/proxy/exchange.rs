@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use super::buffers::{Buffer, FreeList, Recycled};
+use super::buffers::{Buffer, Recycled};
 use crate::wire::head::{RequestHead, ResponseHead};
 
 /// The client's side: kept until the request is answered.
@@ -20,6 +20,7 @@ pub(crate) struct Exchange {
 /// The backend's side: kept while its answer passes through.
 #[derive(Debug)]
 pub(crate) struct Reply {
+    /// Read from the backend. Without room while the body streams.
     pub(crate) inbound: Buffer,
     pub(crate) head: ResponseHead,
     /// Made here, to be written to the client.
@@ -37,25 +38,11 @@ impl Exchange {
         }
     }
 
-    /// Sees to it that there is room to read.
-    pub(crate) fn make_room(&mut self, buffers: &FreeList<Buffer>) {
-        if !self.inbound.has_room() {
-            self.inbound = buffers.take();
-        }
-    }
-
     /// Takes the buffer if anything is in it.
     pub(crate) fn take_inbound(&mut self) -> Buffer {
         match self.inbound.is_empty() {
             true => Buffer::default(),
             false => std::mem::take(&mut self.inbound),
-        }
-    }
-
-    /// Gives the buffer back if nothing is in it.
-    pub(crate) fn give_room(&mut self, buffers: &FreeList<Buffer>) {
-        if self.inbound.is_empty() && self.inbound.has_room() {
-            buffers.give(std::mem::take(&mut self.inbound));
         }
     }
 }
@@ -73,14 +60,16 @@ impl Recycled for Box<Exchange> {
 impl Recycled for Box<Reply> {
     fn fresh() -> Self {
         Box::new(Reply {
-            inbound: Buffer::fresh(),
+            inbound: Buffer::default(),
             head: ResponseHead::new(),
             out: Vec::new(),
         })
     }
 
     fn reset(&mut self) {
-        self.inbound.reset();
+        if self.inbound.has_room() {
+            self.inbound.reset();
+        }
         self.out.reset();
     }
 }

@@ -360,7 +360,7 @@ async fn move_both(
     let mut uploaded = sent.then_some(Ok(()));
     if sent {
         deadline.set(manner.answer_within);
-        exchange.give_room(&worker.buffers);
+        exchange.inbound.give_room(&worker.buffers);
     }
     // Until then it is the upload that sees its end, behind all that it sent.
     let stays_now = Cell::new(*stays && sent);

@@ -49,7 +49,7 @@ pub(crate) async fn serve(client: &mut Client) -> After {
             break after;
         }
     };
-    exchange.give_room(&worker.buffers);
+    exchange.inbound.give_room(&worker.buffers);
     after
 }
 
@@ -94,7 +94,7 @@ async fn read_head(client: &mut Client, exchange: &mut Exchange) -> Result<(), U
         begun,
         ..
     } = client;
-    exchange.make_room(&worker.buffers);
+    exchange.inbound.take_room(&worker.buffers);
     let Exchange {
         inbound, request, ..
     } = exchange;

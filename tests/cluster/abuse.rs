@@ -65,7 +65,7 @@ const KINDS: &[Kind] = &[
         says: || [opening(), streams(100, "/large")].concat(),
         asks: 100,
         listens: false,
-        most: 9_000_000,
+        most: 5_500_000,
     },
     Kind {
         name: "a hundred answers each over HTTP/2 that nobody reads",
@@ -73,7 +73,7 @@ const KINDS: &[Kind] = &[
         says: || [opening(), open_windows(), streams(100, "/large")].concat(),
         asks: 100,
         listens: false,
-        most: 30_000_000,
+        most: 10_500_000,
     },
 ];
 

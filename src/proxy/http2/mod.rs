@@ -50,7 +50,7 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const SMALL_FRAMES: usize = 4 * 1024 * 1024;
 
 /// Bytes of one answer that wait for the connection to take them.
-const SEND_BUFFER: usize = 64 * 1024;
+const SEND_BUFFER: usize = 32 * 1024;
 
 /// What a client of HTTP/2 begins with, as far as it reads as a head of HTTP/1.
 pub(crate) fn is_preface(read: &[u8]) -> bool {

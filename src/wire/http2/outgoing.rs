@@ -28,6 +28,9 @@ pub(super) struct Outgoing {
 /// Bytes that are taken of a write for which there is no room yet: no more, for a copy is kept of them until there is.
 const WITHOUT_ROOM: usize = 16 * 1024;
 
+/// Bytes of room that are asked for before it is known what is to be written.
+const MOST_ROOM: usize = 32 * 1024;
+
 /// Bytes of a request's body that are left with the connection together with its head. A stream has no room of its own
 /// until its head was sent: whoever waits for that wakes up once more, and writes twice what fits into one.
 const WITH_HEAD: usize = 16 * 1024;
@@ -120,6 +123,25 @@ impl Outgoing {
             self.send(Bytes::new(), true)?;
         }
         Poll::Ready(Ok(std::mem::take(&mut self.taken)))
+    }
+
+    /// Ready with as many bytes as would be taken at once, which are kept for the next write until
+    /// [left](Self::leave_room).
+    pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        self.stream.reserve_capacity(MOST_ROOM);
+        match self.stream.capacity() {
+            // An error shows when it is written.
+            0 => Poll::Ready(match ready!(self.stream.poll_capacity(cx)) {
+                Some(Ok(room)) => room,
+                Some(Err(_)) | None => MOST_ROOM,
+            }),
+            room => Poll::Ready(room),
+        }
+    }
+
+    /// Has other streams of the connection use the room that nothing was written to.
+    pub(super) fn leave_room(&mut self) {
+        self.stream.reserve_capacity(0);
     }
 
     /// How much of a write is taken now: what there is room for at least.

@@ -104,6 +104,22 @@ impl Served {
         self.writing.borrow_mut().poll_write(cx, bytes)
     }
 
+    /// As [`WriteHalf::poll_room`](crate::wire::stream::WriteHalf::poll_room).
+    pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<usize> {
+        match &mut self.writing.borrow_mut().state {
+            State::Body(way) | State::Tunnel(way) => way.poll_room(cx),
+            State::Head(..) | State::Done => Poll::Ready(usize::MAX),
+        }
+    }
+
+    /// As [`WriteHalf::leave_room`](crate::wire::stream::WriteHalf::leave_room).
+    pub fn leave_room(&self) {
+        match &mut self.writing.borrow_mut().state {
+            State::Body(way) | State::Tunnel(way) => way.leave_room(),
+            State::Head(..) | State::Done => {}
+        }
+    }
+
     /// Whether bytes of a write that has not ended may have reached the client already.
     pub fn is_writing(&self) -> bool {
         match &self.writing.borrow().state {

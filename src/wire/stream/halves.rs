@@ -115,6 +115,22 @@ impl<'a> WriteHalf<'a> {
         }
     }
 
+    /// Ready with as many bytes as a stream of HTTP/2 takes at once, which it keeps for the next write until they are
+    /// [left](Self::leave_room); of anything else, nobody knows before it is written.
+    pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<usize> {
+        match &self.0 {
+            Writing::Served(stream) => stream.poll_room(cx),
+            _ => Poll::Ready(usize::MAX),
+        }
+    }
+
+    /// Leaves to other streams of the connection what [`poll_room`](Self::poll_room) was ready with.
+    pub fn leave_room(&self) {
+        if let Writing::Served(stream) = &self.0 {
+            stream.leave_room();
+        }
+    }
+
     /// Ready when the peer no longer wants what is written here, as far as that shows without writing: it took its
     /// stream of HTTP/2 back, it reset the connection, or, if `stays` says that it has more to send, ended it. Bytes
     /// that nobody has read hide the latter two.

@@ -156,6 +156,38 @@ fn a_client_that_does_not_read_slows_the_backend() {
 }
 
 #[test]
+fn a_stream_that_waits_for_its_backend_keeps_no_room_from_others() {
+    let backend = Scripted::new(|peer, _| {
+        let length = match peer.head().starts_with("GET /stalls ") {
+            true => 100_000,
+            false => 20_000,
+        };
+        peer.send(format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"
+        ));
+        // More than comes with the head.
+        peer.send([b'x'; 20_000]);
+        if length > 20_000 {
+            peer.send([b'x'; 20_000]);
+        }
+        assert!(peer.is_closed());
+    });
+    let proxy = Harness::to(&[backend.address]);
+    proxy.runtime.block_on(soon(async {
+        let mut client = Client::connect(&proxy).await;
+        // The connection's window is 65,535 bytes, and none of them is given back.
+        let (response, _) = client.send(get("/stalls"), true).await;
+        let mut stalled = response.await.unwrap().into_body();
+        let mut read = 0;
+        while read < 40_000 {
+            read += stalled.data().await.unwrap().unwrap().len();
+        }
+        let (_, _, body) = client.get("/").await;
+        assert_eq!(body.len(), 20_000);
+    }));
+}
+
+#[test]
 fn interim_answers_reach_the_client_in_order() {
     let backend = Scripted::new(|peer, _| {
         peer.head();
