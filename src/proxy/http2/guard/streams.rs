@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::frame::{DATA, END_STREAM, HEADERS, Head, RST_STREAM};
 
-/// Streams that are followed to the end of their requests: more than may be open. Some of them the proxy has reset.
+/// Streams that are followed to the end of their requests: more than may be open.
 const UNENDED: usize = 256;
 
 /// Streams that are remembered when they have ended, or were reset: as many as may be under way, and some more.
@@ -32,7 +32,7 @@ pub(super) enum Place {
 pub(super) struct Streams {
     /// The last one that was opened.
     last: u32,
-    /// Those whose request has not ended.
+    /// Those whose request has not ended, and which neither side has reset.
     unended: VecDeque<u32>,
     /// Those whose request has ended.
     ended: Recent,
@@ -57,7 +57,7 @@ impl Streams {
 
     /// Whether its request has not ended, and this side has not reset it.
     pub(super) fn goes_on(&self, stream: u32) -> bool {
-        self.unended.contains(&stream) && !self.gone.contains(stream)
+        self.unended.contains(&stream)
     }
 
     /// Whether it was opened and is not closed, as far as is remembered.
@@ -126,6 +126,7 @@ impl Streams {
 
     /// This side resets it.
     pub(super) fn reset(&mut self, stream: u32) {
+        self.unended.retain(|unended| *unended != stream);
         if !self.gone.contains(stream) {
             self.gone.add(stream);
         }
@@ -229,6 +230,25 @@ mod tests {
         assert_eq!(streams.came(head(DATA, 0, 1)), Place::Gone);
         assert_eq!(streams.came(head(HEADERS, END_STREAM, 1)), Place::Gone);
         assert_eq!(streams.came(head(DATA, 0, 1)), Place::Gone);
+    }
+
+    #[test]
+    fn a_request_that_goes_on_is_remembered_however_many_are_reset_beside_it() {
+        let mut streams = Streams::default();
+        streams.came(head(HEADERS, 0, 1));
+        for n in 1..=UNENDED as u32 {
+            streams.came(head(HEADERS, 0, 2 * n + 1));
+            streams.sent(head(RST_STREAM, 0, 2 * n + 1));
+        }
+        assert_eq!(streams.came(head(DATA, 0, 1)), Place::Within);
+        assert_eq!(streams.unended, [1]);
+        let last = 2 * UNENDED as u32 + 1;
+        assert_eq!(streams.came(head(DATA, 0, last)), Place::Gone);
+        assert_eq!(
+            streams.came(head(DATA, 0, 3)),
+            Place::Nowhere,
+            "too long ago"
+        );
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! The h2 crate counts whatever it refuses for as long as a connection lives, and ends it when that is too much.
 
+use serde_json::json;
+
 use super::raw::*;
 use super::rules::{self, joined};
 use crate::proxy::tests::harness::*;
@@ -75,6 +77,42 @@ fn data_that_was_on_its_way_when_its_stream_was_reset_is_given_back_and_not_refu
     let late = said(&mut raw, &late);
     assert!(late.resets.is_empty(), "{late:?}");
     assert_eq!(late.given, 40_000);
+}
+
+#[test]
+fn a_body_goes_on_however_many_requests_were_answered_early_beside_it() {
+    let backend = Scripted::new(|peer, _| {
+        peer.until("first");
+        peer.until("second");
+        peer.send(ok("hello"));
+    });
+    let mut config = web(&[backend.address], json!({}));
+    config["routes"][0]["match"] = json!({"path": {"prefix": "/up"}});
+    let proxy = Harness::new(options(), &config);
+    let mut raw = Raw::connect(&proxy);
+    let up = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", "/up"),
+        (":authority", "x"),
+    ];
+    raw.send(frame(HEADERS, END_HEADERS, 1, block(&up)));
+    raw.send(frame(DATA, 0, 1, "first"));
+    for stream in (1..=300).map(|n| 2 * n + 1) {
+        // No route takes it, and its body never ends.
+        raw.send(post(stream));
+        let next = || raw.frame().expect("the connection goes on");
+        let mut frames = std::iter::repeat_with(next);
+        frames.find(|(kind, _, of, _)| (*kind, *of) == (RST_STREAM, stream));
+    }
+    raw.send(frame(DATA, END_STREAM, 1, "second"));
+    loop {
+        match raw.frame().expect("the connection goes on") {
+            (DATA, _, 1, body) => return assert_eq!(body, b"hello"),
+            (RST_STREAM, _, _, code) => panic!("reset: {code:?}"),
+            _ => {}
+        }
+    }
 }
 
 #[test]
