@@ -133,6 +133,14 @@ impl Failure {
         )
     }
 
+    /// Whether a backend that is connected to did not do its part in time.
+    pub(crate) fn is_timeout(self) -> bool {
+        matches!(
+            self,
+            Self::WriteTimeout | Self::AnswerTimeout | Self::Stalled
+        )
+    }
+
     /// Of an error of a backend's connection.
     pub(crate) fn of_connection(error: &io::Error) -> Self {
         match Fault::of(error) {

@@ -201,6 +201,14 @@ fn settle(
             retry_after: job.record.retry_after.get(),
         });
     }
+    if let Err(Lost::Failed { failure, .. }) = &result {
+        let waited = || job.record.try_began.get().elapsed();
+        // Most clients are out of patience before the pool is. In the time given here another connection can be made.
+        let left = *failure == Failure::ClientGone && waited() >= pool.timeouts.connect;
+        if left || failure.is_timeout() {
+            connection.give_up();
+        }
+    }
     let answered = result.map_err(|lost| failed(job, backend, lost))?;
     if answered.switched {
         *job.switched = Some(Switched {

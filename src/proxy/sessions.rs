@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
 use tokio::sync::Notify;
+use tokio_util::io::InspectReader;
 
 use super::dial;
 use super::failure::Failure;
@@ -25,7 +26,7 @@ use super::worker::Worker;
 use crate::backend::{Backend, Origin};
 use crate::routing::PoolEntry;
 use crate::wire::http1::MAX_HEAD;
-use crate::wire::http2::Asked;
+use crate::wire::http2::{Asked, Pulse};
 use crate::wire::stream::Stream;
 
 /// Requests under way on one connection, if the backend allows so many.
@@ -62,7 +63,9 @@ struct Session {
     encrypted: bool,
     peer: Option<SocketAddr>,
     /// One more for each request under way.
-    places: Arc<()>,
+    pulse: Arc<Pulse>,
+    /// Whether it took no request from the start.
+    full_at_first: bool,
     /// How long it is kept without any.
     kept: Duration,
     unused_since: Option<Instant>,
@@ -138,7 +141,10 @@ impl Sessions {
         shelf
             .open
             .retain_mut(|session| session.is_open() && still_there(session));
-        let session = shelf.open.iter_mut().find(|session| session.has_room())?;
+        // What a backend does not take yet waits on one connection: another would be told the same.
+        let with_room = shelf.open.iter().position(Session::has_room);
+        let index = with_room.or_else(|| shelf.open.iter().position(Session::is_full_still))?;
+        let session = &mut shelf.open[index];
         session.unused_since = None;
         Some(session.place())
     }
@@ -195,6 +201,9 @@ impl Session {
             return Err(Failure::TlsBroken);
         }
         let (encrypted, peer) = (stream.is_tls(), stream.peer_address());
+        let pulse = Arc::<Pulse>::default();
+        let heard = pulse.clone();
+        let stream = InspectReader::new(stream, move |_: &[u8]| heard.beat());
         let handshake = builder().handshake(stream).await;
         let (connection, mut driver) = handshake.map_err(|_| Failure::BackendGone)?;
         // Of what is sent before the backend has said how many streams it takes, it may refuse a part.
@@ -213,21 +222,25 @@ impl Session {
             }
         });
         Ok(Self {
+            full_at_first: connection.current_max_send_streams() == 0,
             connection,
             encrypted,
             peer,
-            places: Arc::default(),
+            pulse,
             kept,
             unused_since: None,
         })
     }
 
     fn place(&self) -> Stream {
-        Asked::new(self.connection.clone(), self.encrypted, self.places.clone()).into()
+        Asked::new(self.connection.clone(), self.encrypted, self.pulse.clone()).into()
     }
 
     /// Whether it takes requests, as far as is known.
     fn is_open(&mut self) -> bool {
+        if self.pulse.is_lost() {
+            return false;
+        }
         let mut cx = Context::from_waker(Waker::noop());
         !matches!(self.connection.poll_ready(&mut cx), Poll::Ready(Err(_)))
     }
@@ -237,8 +250,13 @@ impl Session {
         self.in_use() < most
     }
 
+    fn is_full_still(&self) -> bool {
+        self.full_at_first && self.connection.current_max_send_streams() == 0
+    }
+
+    /// Requests under way: all that hold the pulse but this and who reads, which is gone once the connection is.
     fn in_use(&self) -> usize {
-        Arc::strong_count(&self.places) - 1
+        Arc::strong_count(&self.pulse).saturating_sub(2)
     }
 
     fn is_wanted(&mut self, now: Instant) -> bool {

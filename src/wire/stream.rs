@@ -129,6 +129,13 @@ impl Stream {
         matches!(self.0, Carrier::Served(_) | Carrier::Asked(_))
     }
 
+    /// Notes that what was asked on it was not answered in time: what it shares with others may be dead.
+    pub fn give_up(&self) {
+        if let Carrier::Asked(stream) = &self.0 {
+            stream.give_up();
+        }
+    }
+
     /// Whether a request to switch protocols can be made on it, before any was.
     pub fn takes_tunnels(&self) -> bool {
         match &self.0 {

@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -40,8 +41,30 @@ pub struct Asked {
     accept: RefCell<Option<String>>,
     /// Whether it goes over TLS.
     encrypted: bool,
-    /// Counts it on its connection.
-    _place: Arc<()>,
+    /// Of its connection, on which this counts it.
+    pulse: Arc<Pulse>,
+    /// How often that was heard when the request's head was sent.
+    heard: Cell<Option<u64>>,
+}
+
+/// Whether a connection to a backend lives, as far as its requests can tell. Each that is under way holds it.
+#[derive(Debug, Default)]
+pub struct Pulse {
+    beats: AtomicU64,
+    lost: AtomicBool,
+}
+
+impl Pulse {
+    /// Something was read from the connection.
+    pub fn beat(&self) {
+        self.beats.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether a request was given up on that nothing had come after. Nobody else may ever say that the connection is
+    /// dead: a firewall on the way that forgot it drops all that is sent.
+    pub fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
 }
 
 #[derive(Debug)]
@@ -63,21 +86,30 @@ enum Reading {
 }
 
 impl Asked {
-    /// Through `connection`, which is ready for one more. `place` is kept as long as this is.
-    pub fn new(connection: SendRequest<Bytes>, encrypted: bool, place: Arc<()>) -> Self {
+    /// Through `connection`, which is ready for one more. `pulse` is kept as long as this is.
+    pub fn new(connection: SendRequest<Bytes>, encrypted: bool, pulse: Arc<Pulse>) -> Self {
         Self {
             writing: RefCell::new(Writing::Head(connection, Start::default())),
             reading: RefCell::new(Reading::Unasked),
             head_only: Cell::new(false),
             accept: RefCell::default(),
             encrypted,
-            _place: place,
+            pulse,
+            heard: Cell::new(None),
         }
     }
 
     /// Whether the connection beneath is encrypted.
     pub fn is_encrypted(&self) -> bool {
         self.encrypted
+    }
+
+    /// The answer did not come in time.
+    pub fn give_up(&self) {
+        let beats = self.pulse.beats.load(Ordering::Relaxed);
+        if self.heard.get() == Some(beats) {
+            self.pulse.lost.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Whether the backend takes an extended CONNECT (RFC 8441, 3). Asked before the request is written.
@@ -129,6 +161,8 @@ impl Asked {
         self.accept.replace(accept);
         self.head_only.set(head.method() == "HEAD");
         let request = interpret_request(head, self.encrypted).map_err(io::Error::other)?;
+        let beats = self.pulse.beats.load(Ordering::Relaxed);
+        self.heard.set(Some(beats));
         let sent = connection.send_request(request, ends);
         let (answer, stream) = sent.map_err(io::Error::other)?;
         *self.reading.borrow_mut() = Reading::Head(answer);

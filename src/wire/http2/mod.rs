@@ -26,5 +26,5 @@ mod served;
 mod start;
 mod trailers;
 
-pub use asked::{Asked, Fault};
+pub use asked::{Asked, Fault, Pulse};
 pub use served::{Ends, Served};

@@ -1,7 +1,8 @@
 //! What backends of HTTP/2 do wrong.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -98,6 +99,118 @@ fn bad(what: &'static str) -> SocketAddr {
         }
     });
     backend.address
+}
+
+/// A backend that `answer`s each request, told the number of its connection, of the request on that, and the stream.
+fn answering(answer: impl Fn(&mut Peer, usize, usize, u32) + Send + Sync + 'static) -> Scripted {
+    Scripted::new(move |peer, connection| {
+        peer.exactly(PREFACE.len());
+        peer.send(frame(SETTINGS, 0, 0, []));
+        let mut request = 0;
+        while let Some((kind, flags, stream)) = next(peer) {
+            match (kind, flags & 1) {
+                (SETTINGS, 0) => peer.send(frame(SETTINGS, 1, 0, [])),
+                (HEADERS, _) => {
+                    answer(peer, connection, request, stream);
+                    request += 1;
+                }
+                _ => {}
+            }
+        }
+    })
+}
+
+fn fine(stream: u32) -> Vec<u8> {
+    let fields = block(&[(":status", "200"), ("content-length", "0")]);
+    frame(HEADERS, END_HEADERS | END_STREAM, stream, fields)
+}
+
+#[test]
+fn a_connection_on_which_nothing_comes_any_more_is_left() {
+    let backend = answering(|peer, connection, request, stream| {
+        if connection > 0 || request == 0 {
+            peer.send(fine(stream));
+        }
+    });
+    let timeouts = json!({"response_headers": "300ms"});
+    let proxy = Harness::with_pool(
+        &[backend.address],
+        json!({"protocol": "http2", "timeouts": timeouts}),
+    );
+    let statuses: Vec<u16> = (0..4).map(|_| status(&proxy.get("/").0)).collect();
+    assert_eq!(statuses, [200, 504, 200, 200]);
+    assert_eq!(backend.connections(), 2);
+}
+
+#[test]
+fn a_connection_that_gives_signs_of_life_is_kept_by_who_waits_in_vain() {
+    let backend = answering(|peer, _, request, stream| match request {
+        1 => peer.send(frame(WINDOW_UPDATE, 0, 0, 1_u32.to_be_bytes())),
+        _ => peer.send(fine(stream)),
+    });
+    let timeouts = json!({"response_headers": "300ms"});
+    let proxy = Harness::with_pool(
+        &[backend.address],
+        json!({"protocol": "http2", "timeouts": timeouts}),
+    );
+    let statuses: Vec<u16> = (0..4).map(|_| status(&proxy.get("/").0)).collect();
+    assert_eq!(statuses, [200, 504, 200, 200]);
+    assert_eq!(backend.connections(), 1);
+}
+
+#[test]
+fn clients_out_of_patience_leave_no_connection_that_is_dead() {
+    let backend = answering(|peer, connection, request, stream| {
+        if connection > 0 || request == 0 {
+            peer.send(fine(stream));
+        }
+    });
+    let timeouts = json!({"connect": "100ms"});
+    let proxy = Harness::with_pool(
+        &[backend.address],
+        json!({"protocol": "http2", "timeouts": timeouts}),
+    );
+    assert_eq!(status(&proxy.get("/").0), 200);
+    let began = Instant::now();
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    wait_until(|| began.elapsed() > Duration::from_millis(200));
+    drop(client);
+    wait_until(|| proxy.backend(0).in_flight() == 0);
+    assert_eq!(status(&proxy.get("/").0), 200);
+    assert_eq!(backend.connections(), 2);
+}
+
+#[test]
+fn requests_to_a_backend_that_takes_none_yet_wait_on_one_connection() {
+    let (let_in, may_go_on) = std::sync::mpsc::channel();
+    let may_go_on = Mutex::new(may_go_on);
+    let backend = Scripted::new(move |peer, _| {
+        peer.exactly(PREFACE.len());
+        peer.send(frame(SETTINGS, 0, 0, [0, 3, 0, 0, 0, 0]));
+        peer.send(frame(SETTINGS, 1, 0, []));
+        may_go_on.lock().unwrap().recv().unwrap();
+        peer.send(frame(SETTINGS, 0, 0, [0, 3, 0, 0, 0, 100]));
+        while let Some((kind, _, stream)) = next(peer) {
+            if kind == HEADERS {
+                peer.send(fine(stream));
+            }
+        }
+    });
+    let proxy = Harness::with_pool(&[backend.address], json!({"protocol": "http2"}));
+    let mut clients: Vec<Peer> = (0..5)
+        .map(|_| {
+            let mut client = proxy.client();
+            client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+            client
+        })
+        .collect();
+    wait_until(|| proxy.backend(0).in_flight() == 5);
+    let_in.send(()).unwrap();
+    for client in &mut clients {
+        assert_eq!(status(&client.response().0), 200);
+    }
+    assert_eq!(backend.connections(), 1);
 }
 
 /// Kind, flags and stream of the next frame.
