@@ -15,8 +15,8 @@ use super::trailers;
 pub(super) enum Shape {
     /// There is none.
     Empty,
-    /// As it is: the head tells its length, or it is one way of a tunnel. Trailers behind it are dropped, for only
-    /// chunks carry any in HTTP/1.1 (RFC 9110, 6.5.1, lets a recipient do so).
+    /// As it is: the head tells its length, or it is one way of a tunnel. Trailers behind it, of which nobody told, are
+    /// dropped, for only chunks carry any in HTTP/1.1 (RFC 9110, 6.5.1, lets a recipient do so).
     Plain,
     /// In chunks, trailers behind them.
     Chunked,

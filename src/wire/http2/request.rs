@@ -58,19 +58,23 @@ pub(super) fn write_head(
     if let Some(authority) = told_twice {
         write_line(out, "host", authority.as_bytes());
     }
+    // Beside a length HTTP/1.1 has no place for them.
+    let trailing = !ended && fields.contains_key(header::TRAILER);
     for (name, value) in fields {
         if !is_trimmed(value) {
             return Err(Malformed::Value);
         }
         let told = name == header::COOKIE
             || name == header::HOST && told_twice.is_some()
+            || name == header::CONTENT_LENGTH && trailing
             || tunnel.is_some() && is_of_no_tunnel(name);
         if !told {
             write_line(out, name.as_str(), value.as_bytes());
         }
     }
     write_cookie(request, out);
-    let shape = match (tunnel, ended, fields.contains_key(header::CONTENT_LENGTH)) {
+    let has_length = !trailing && fields.contains_key(header::CONTENT_LENGTH);
+    let shape = match (tunnel, ended, has_length) {
         (Some(protocol), ..) => {
             write_line(out, "connection", b"upgrade, close");
             write_line(out, "upgrade", protocol.as_bytes());

@@ -71,6 +71,12 @@ pub(super) fn fields(of: &Fields, dropped: KnownSet) -> HeaderMap {
     fields
 }
 
+/// Whether trailers are to be expected behind the body: they are announced, or the answer is one of gRPC. Beside a
+/// length HTTP/1.1 has no place for them, so it is not passed on; the h2 crate sees to it that it was right.
+fn has_trailers(fields: &HeaderMap) -> bool {
+    fields.contains_key(header::TRAILER) || is_grpc(fields)
+}
+
 fn is_grpc(fields: &HeaderMap) -> bool {
     let media = fields.get(header::CONTENT_TYPE);
     media.is_some_and(|media| media.as_bytes().starts_with(b"application/grpc"))
@@ -90,11 +96,15 @@ pub(super) fn write_head(
     out.push(b' ');
     out.extend_from_slice(status.canonical_reason().unwrap_or("").as_bytes());
     out.extend_from_slice(b"\r\n");
-    for (name, value) in &response.headers {
-        write_line(out, name.as_str(), value.as_bytes());
-    }
     let bodiless = head_only || status.is_informational() || matches!(status.as_u16(), 204 | 304);
-    let shape = match (ended, response.headers.contains_key(header::CONTENT_LENGTH)) {
+    let trailing = !ended && !bodiless && has_trailers(&response.headers);
+    for (name, value) in &response.headers {
+        if !(trailing && name == header::CONTENT_LENGTH) {
+            write_line(out, name.as_str(), value.as_bytes());
+        }
+    }
+    let has_length = !trailing && response.headers.contains_key(header::CONTENT_LENGTH);
+    let shape = match (ended, has_length) {
         _ if bodiless => Shape::Empty,
         (false, true) => Shape::Plain,
         (false, false) => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::Reason;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Request, Response};
 use serde_json::{Value, json};
 
 use super::backend::{Backend, say};
@@ -100,6 +100,53 @@ fn trailers_reach_clients_of_either_version() {
             (&"7".parse().unwrap(), &"milk".parse().unwrap())
         );
     }));
+}
+
+#[test]
+fn trailers_that_are_to_be_expected_pass_beside_a_length() {
+    let backend = Backend::new(|request, mut respond| async move {
+        let kind = request.headers()["x-kind"].clone();
+        let mut body = request.into_body();
+        assert_eq!(text(&mut body).await, "milk");
+        let mut trailers = body.trailers().await.unwrap().unwrap_or_default();
+        let response = match kind.to_str().unwrap() {
+            "grpc" => {
+                trailers.insert("grpc-status", "7".parse().unwrap());
+                Response::builder().header("content-type", "application/grpc")
+            }
+            _ => Response::builder().header("trailer", "x-check"),
+        };
+        let response = response.header("content-length", "5").body(()).unwrap();
+        let mut stream = respond.send_response(response, false).unwrap();
+        stream.send_data("hello".into(), false).unwrap();
+        stream.send_trailers(trailers).unwrap();
+    });
+    let proxy = Harness::with_pool(&[backend.address], http2());
+    proxy.runtime.block_on(soon(async {
+        let mut client = Client::connect(&proxy).await;
+        for (kind, name, value) in [("announced", "x-check", "9"), ("grpc", "grpc-status", "7")] {
+            let request = Request::post("http://x/")
+                .header("x-kind", kind)
+                .header("trailer", "x-check")
+                .header("content-length", "4");
+            let (response, mut stream) = client.send(request.body(()).unwrap(), false).await;
+            push(&mut stream, Bytes::from("milk"), false).await;
+            let mut trailers = HeaderMap::new();
+            trailers.insert("x-check", "9".parse().unwrap());
+            stream.send_trailers(trailers).unwrap();
+            let (_, body, trailers) = whole(response).await;
+            assert_eq!(body, "hello");
+            assert_eq!(trailers[name], value);
+        }
+    }));
+    let mut client = proxy.client();
+    client.send(
+        "POST / HTTP/1.1\r\nHost: x\r\nX-Kind: announced\r\nTransfer-Encoding: chunked\r\n\r\n",
+    );
+    client.send("4\r\nmilk\r\n0\r\nX-Check: 9\r\n\r\n");
+    client.head();
+    assert_eq!(client.until("0\r\n"), "5\r\nhello\r\n0\r\n");
+    assert!(client.head().contains("x-check: 9\r\n"));
 }
 
 #[test]
