@@ -197,12 +197,12 @@ fn settle(
         backend.answered(Answer {
             status,
             at: first_byte,
-            first_byte: first_byte.saturating_duration_since(job.record.try_began.get()),
+            first_byte: first_byte.saturating_duration_since(job.record.asked.get()),
             retry_after: job.record.retry_after.get(),
         });
     }
     if let Err(Lost::Failed { failure, .. }) = &result {
-        let waited = || job.record.try_began.get().elapsed();
+        let waited = || job.record.asked.get().elapsed();
         // Most clients are out of patience before the pool is. In the time given here another connection can be made.
         let left = *failure == Failure::ClientGone && waited() >= pool.timeouts.connect;
         if left || failure.is_timeout() {
@@ -403,6 +403,7 @@ async fn move_both(
             }
             if result.is_ok() && !progress.answering.get() {
                 deadline.set(manner.answer_within);
+                record.ask_from_now();
             }
             stays_now.set(*stays && result.is_ok());
             // A backend that reads no more may have answered all the same.

@@ -51,6 +51,6 @@ pub(crate) async fn wait(
     };
     let now = Instant::now();
     job.record.queue.set(Some(now - began));
-    job.record.try_began.set(now);
+    job.record.asked.set(now);
     admitted
 }

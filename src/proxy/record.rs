@@ -24,8 +24,8 @@ pub(crate) struct Record {
     pub(crate) started: Instant,
     /// Tries given to backends.
     pub(crate) tries: Cell<u32>,
-    /// When the last try began.
-    pub(crate) try_began: Cell<Instant>,
+    /// Since when the backend is waited for: from the start of the last try, or from the end of the body it was sent.
+    pub(crate) asked: Cell<Instant>,
     /// Time in the queue of the pool.
     pub(crate) queue: Cell<Option<Duration>>,
     /// Time the last try took to connect; `None` if it reused a connection.
@@ -68,7 +68,7 @@ impl Record {
         let started = Instant::now();
         Self {
             started,
-            try_began: Cell::new(started),
+            asked: Cell::new(started),
             retry_after: Cell::new(None),
             tries: Cell::new(0),
             queue: Cell::new(None),
@@ -83,9 +83,14 @@ impl Record {
         }
     }
 
+    /// What went before was no backend's time.
+    pub(crate) fn ask_from_now(&self) {
+        self.asked.set(Instant::now());
+    }
+
     /// Another try begins.
     pub(crate) fn try_again(&self) {
-        self.try_began.set(Instant::now());
+        self.ask_from_now();
         self.first_byte.set(None);
         self.retry_after.set(None);
         self.status.set(0);

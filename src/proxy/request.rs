@@ -162,6 +162,7 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
         // Rare enough to have its room elsewhere.
         let waiting = Box::pin(min_revision::wait(client, &exchange.request));
         refused = waiting.await.err();
+        record.ask_from_now();
     }
     if client.listener.forwarded_header {
         let https = client.stream.is_tls();
@@ -327,6 +328,7 @@ async fn forward<'a>(
         // Rare enough to have its room elsewhere.
         let held = Box::pin(hold_up(job, snapshot, route)).await;
         held.map_err(Unanswered::unasked)?;
+        job.record.ask_from_now();
     }
     let stuck = sticky::pool(snapshot, route, &job.exchange.request);
     let Some(pool) = stuck.or_else(|| snapshot.pool_of(route)) else {

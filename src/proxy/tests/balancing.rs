@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -285,4 +285,39 @@ fn who_is_new_begins_with_a_tenth_of_its_share_but_not_at_the_start_of_the_proxy
             "{policy}: at the proxy's start"
         );
     }
+}
+
+#[test]
+fn a_backend_is_charged_its_own_time_alone() {
+    let held = Duration::from_millis(300);
+    let backend = Scripted::new(|peer, _| {
+        while let Some(head) = peer.try_until("\r\n\r\n") {
+            if field(&head, "content-length").is_some() {
+                peer.exactly(4);
+            }
+            peer.send(ok(""));
+        }
+    });
+    // The client may have the answer before it is charged.
+    let charge = |proxy: &Harness| {
+        wait_until(|| proxy.backend(0).average_first_byte().is_some());
+        proxy.backend(0).average_first_byte().unwrap()
+    };
+    let mut config = web(&[backend.address], json!({"balance": "ewma"}));
+    config["routes"][0]["fault_injection"] = json!({"delay": {"for": "300ms"}});
+    let proxy = Harness::new(options(), &config);
+    assert_eq!(status(&proxy.get("/").0), 200);
+    let charged = charge(&proxy);
+    assert!(charged < held, "{charged:?} for a delay on the way");
+
+    let proxy = Harness::with_pool(&[backend.address], json!({"balance": "ewma"}));
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nmi");
+    proxy.wait_for_in_flight("b1");
+    let began = Instant::now();
+    wait_until(|| began.elapsed() > held);
+    client.send("lk");
+    assert_eq!(status(&client.response().0), 200);
+    let charged = charge(&proxy);
+    assert!(charged < held, "{charged:?} for a client that was slow");
 }
