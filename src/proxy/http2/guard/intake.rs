@@ -128,9 +128,9 @@ impl Intake {
         self.owed > 0 || !self.own.is_empty()
     }
 
-    /// Makes a frame of what is owed. Nothing of [`own`](Self::own) is being written.
+    /// Makes a frame of what is owed, unless too much is unread. Nothing of [`own`](Self::own) is being written.
     pub(super) fn pay(&mut self) {
-        if self.owed > 0 {
+        if self.owed > 0 && self.own.len() <= UNREAD {
             let owed = std::mem::take(&mut self.owed).to_be_bytes();
             frame::write(&mut self.own, WINDOW_UPDATE, 0, 0, &owed);
         }

@@ -210,8 +210,13 @@ fn frames_for_a_client_that_reads_none_are_bounded() {
     let reset = Head::read(&frame(RST_STREAM, 0, 1, &CANCEL)).unwrap();
     intake.sent(reset, 8);
     let data = frame(DATA, 0, 1, &[0; MOST]);
-    let much = (0..100).find_map(|_| all(&mut intake, &data).err());
+    intake.own = vec![0; UNREAD + 1];
+    let much = (0..100).find_map(|_| {
+        intake.pay();
+        all(&mut intake, &data).err()
+    });
     assert_eq!(much, Some(Offence::Window));
+    assert_eq!(intake.own.len(), UNREAD + 1);
 }
 
 #[test]
