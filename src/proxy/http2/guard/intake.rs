@@ -248,10 +248,7 @@ impl Intake {
             return self.block(head, place, bytes);
         }
         self.skip = HEAD + head.length - bytes.len();
-        let (is_past, is_open) = (
-            self.streams.is_past(head.stream),
-            self.streams.is_open(head.stream),
-        );
+        let is_past = self.streams.is_past(head.stream);
         let is_empty = carried.length == 0 && !head.has(END_STREAM);
         match head.kind {
             DATA if place == Place::Over || place == Place::Nowhere && is_past => {
@@ -268,11 +265,9 @@ impl Intake {
                 Ok(false)
             }
             PRIORITY if head.stream > 0 && is_on_itself(head, &bytes[HEAD..]) => {
-                self.answer_nonsense(head, is_open || !is_past, bytes)
+                self.answer_nonsense(head, bytes)
             }
-            WINDOW_UPDATE if adds_nothing(bytes) && is_past => {
-                self.answer_nonsense(head, is_open, bytes)
-            }
+            WINDOW_UPDATE if adds_nothing(bytes) && is_past => self.answer_nonsense(head, bytes),
             SETTINGS if has_no_window(&bytes[HEAD..]) => Err(Offence::Window),
             _ => Ok(false),
         }
@@ -280,18 +275,14 @@ impl Intake {
 
     /// Has the stream of this frame reset; passes over the frame, if the stream is closed: the client may not have
     /// known that it is.
-    fn answer_nonsense(
-        &mut self,
-        head: Head,
-        resets: bool,
-        frame: &mut [u8],
-    ) -> Result<bool, Offence> {
-        if !resets {
+    fn answer_nonsense(&mut self, head: Head, frame: &mut [u8]) -> Result<bool, Offence> {
+        let is_past = self.streams.is_past(head.stream);
+        if is_past && !self.streams.is_open(head.stream) {
             hide(frame);
             return Ok(false);
         }
         self.refuse(head.stream, Reason::PROTOCOL_ERROR)?;
-        if self.streams.is_past(head.stream) {
+        if is_past {
             write_reset(&mut self.instead, head.stream, Reason::CANCEL);
         }
         Ok(true)
