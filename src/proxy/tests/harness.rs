@@ -421,6 +421,13 @@ impl Harness {
         Self::new(options(), &web(backends, json!({})))
     }
 
+    /// As [`to`](Self::to), to this one, which may be ejected: another one is there, and stands back for it.
+    pub(super) fn to_one_of_two(backend: SocketAddr) -> Self {
+        let mut config = web(&[backend, nobody()], json!({}));
+        config["pools"][0]["backends"][1]["backup"] = json!(1);
+        Self::new(options(), &config)
+    }
+
     pub(super) fn with_pool(backends: &[SocketAddr], more: Value) -> Self {
         Self::new(options(), &web(backends, more))
     }

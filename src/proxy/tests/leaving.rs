@@ -9,6 +9,7 @@ use socket2::SockRef;
 use super::harness::*;
 use super::limits::{asked, gated};
 use super::tls::Site;
+use crate::telemetry::metrics::BackendError;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
@@ -122,12 +123,18 @@ fn who_leaves_while_it_is_connected_to_a_backend_is_not_waited_for() {
 #[test]
 fn clients_that_leave_eject_nobody() {
     let backend = silent_after("");
-    let harness = Harness::to(&[backend.address]);
+    let harness = Harness::to_one_of_two(backend.address);
     for _ in 0..20 {
         let client = asked(&harness);
         wait_until(|| in_flight(&harness) == 1);
         drop(client);
         wait_until(|| in_flight(&harness) == 0);
+    }
+    harness.settle();
+    for id in ["b1", "b2"] {
+        let metrics = harness.metrics.backend("web", id);
+        let none = |error: &BackendError| metrics.errors(*error) == 0;
+        assert!(BackendError::ALL.iter().all(none), "{id}");
     }
     assert!(harness.backend(0).is_available());
     assert!(!harness.backend(0).is_ejected());
