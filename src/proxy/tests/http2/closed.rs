@@ -150,9 +150,9 @@ fn what_concerns_no_stream_that_is_open_is_passed_over() {
     );
 }
 
-/// The goodbyes within so many turns, of which each begins with something to refuse, and has requests that are
-/// answered: two, and those that `begin` has.
-fn turns(count: u32, answered: usize, begin: impl Fn(u32) -> Vec<u8>) -> Vec<u32> {
+/// How many of `count` turns the connection lasts, and its goodbyes. A turn sends what `begin` makes, which is refused,
+/// and two requests; 2 + `answered` answers are awaited.
+fn turns(count: u32, answered: usize, begin: impl Fn(u32) -> Vec<u8>) -> (u32, Vec<u32>) {
     let backend = Scripted::named("hello");
     let proxy = Harness::to(&[backend.address]);
     let mut raw = Raw::connect(&proxy);
@@ -163,7 +163,7 @@ fn turns(count: u32, answered: usize, begin: impl Fn(u32) -> Vec<u8>) -> Vec<u32
         let (mut answers, mut resets) = (0, 0);
         while answers < 2 + answered || resets < 1 {
             let Some((kind, flags, _, payload)) = raw.frame() else {
-                return goodbyes;
+                return (turn, goodbyes);
             };
             match kind {
                 DATA if flags == END_STREAM => answers += 1,
@@ -174,15 +174,15 @@ fn turns(count: u32, answered: usize, begin: impl Fn(u32) -> Vec<u8>) -> Vec<u32
             }
         }
     }
-    goodbyes
+    (count, goodbyes)
 }
 
 #[test]
 fn what_is_refused_now_and_then_may_be_so_for_ever() {
     let nothing = |n| joined(&[post(n), frame(WINDOW_UPDATE, 0, n, [0; 4])]);
-    assert_eq!(turns(1_100, 0, nothing), [0; 0]);
+    assert_eq!(turns(1_100, 0, nothing), (1_100, vec![]));
     let left_out = |n| joined(&[get(n + 2), frame(DATA, 0, n, "x")]);
-    assert_eq!(turns(1_100, 1, left_out), [0; 0]);
+    assert_eq!(turns(1_100, 1, left_out), (1_100, vec![]));
 }
 
 #[test]
@@ -196,8 +196,8 @@ fn a_connection_with_much_that_is_malformed_is_let_go_of_before_it_is_broken_off
             joined(&[get_block(), literal("Upper", "case")]),
         )
     };
-    let goodbyes = turns(1_100, 0, malformed);
-    assert!(!goodbyes.is_empty());
+    let (turn, goodbyes) = turns(1_100, 0, malformed);
+    assert!(turn < 1_100 && !goodbyes.is_empty());
     assert!(
         goodbyes.iter().all(|code| *code == NO_ERROR),
         "{goodbyes:?}"
