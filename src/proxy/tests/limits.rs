@@ -186,7 +186,7 @@ fn a_raised_limit_lets_those_in_that_wait() {
 #[test]
 fn what_waits_and_what_a_queue_refuses_is_told_by_the_metrics() {
     let gated = gated();
-    let limits = json!({"requests_per_backend": 1, "queue": 1, "queue_timeout": "200ms"});
+    let limits = json!({"requests_per_backend": 1, "queue": 1, "queue_timeout": "2s"});
     let harness = limited(&gated, limits);
     let _first = asked(&harness);
     gated.wait_for_request();
