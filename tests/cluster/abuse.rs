@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -111,27 +111,35 @@ fn streams(count: u32, path: &str) -> Vec<u8> {
     (0..count).flat_map(request).collect()
 }
 
-/// A backend that answers `/large` with more than anyone holds, and `/held` never; and how often these two were asked
-/// for.
-fn backend(runtime: &tokio::runtime::Runtime) -> (SocketAddr, Arc<AtomicUsize>) {
+/// What a backend tells of the abuse.
+#[derive(Default)]
+struct Told {
+    /// Requests that came of it.
+    asked: AtomicUsize,
+    /// Bytes of large answers that went.
+    written: AtomicU64,
+}
+
+/// A backend that answers `/large` with more than anyone holds, and `/held` never.
+fn backend(runtime: &tokio::runtime::Runtime) -> (SocketAddr, Arc<Told>) {
     let listener = runtime
         .block_on(TcpListener::bind(("127.0.0.1", 0)))
         .unwrap();
     let address = listener.local_addr().unwrap();
-    let asked = Arc::new(AtomicUsize::new(0));
-    let count = asked.clone();
+    let told = Arc::new(Told::default());
+    let tells = told.clone();
     runtime.spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             // What the kernel holds is not what is measured.
             let socket = socket2::SockRef::from(&stream);
             socket.set_send_buffer_size(16 * 1024).unwrap();
-            tokio::spawn(serve(stream, count.clone()));
+            tokio::spawn(serve(stream, tells.clone()));
         }
     });
-    (address, asked)
+    (address, told)
 }
 
-async fn serve(mut stream: tokio::net::TcpStream, asked: Arc<AtomicUsize>) {
+async fn serve(mut stream: tokio::net::TcpStream, told: Arc<Told>) {
     let mut head = vec![0; 4_096];
     loop {
         let mut filled = 0;
@@ -144,7 +152,7 @@ async fn serve(mut stream: tokio::net::TcpStream, asked: Arc<AtomicUsize>) {
         let path = head.split(|byte| *byte == b' ').nth(1);
         // The load asks too.
         if path != Some(b"/some/path") {
-            asked.fetch_add(1, Ordering::SeqCst);
+            told.asked.fetch_add(1, Ordering::SeqCst);
         }
         let answer: &[u8] = match path {
             Some(b"/large") => b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n",
@@ -153,7 +161,9 @@ async fn serve(mut stream: tokio::net::TcpStream, asked: Arc<AtomicUsize>) {
         };
         let mut written = stream.write_all(answer).await;
         while path == Some(b"/large") && written.is_ok() {
-            written = stream.write_all(&[b'x'; 16_384]).await;
+            written = stream.write(&[b'x'; 16_384]).await.map(|bytes| {
+                told.written.fetch_add(bytes as u64, Ordering::SeqCst);
+            });
         }
         if written.is_err() {
             return;
@@ -163,14 +173,8 @@ async fn serve(mut stream: tokio::net::TcpStream, asked: Arc<AtomicUsize>) {
 
 impl Kind {
     /// So many clients of this kind that have said what they say, and were heard.
-    fn clients(
-        &self,
-        count: usize,
-        node: SocketAddr,
-        load: &Load,
-        asked: &AtomicUsize,
-    ) -> Vec<TcpStream> {
-        let goal = asked.load(Ordering::SeqCst) + count * self.asks;
+    fn clients(&self, count: usize, node: SocketAddr, load: &Load, told: &Told) -> Vec<TcpStream> {
+        let goal = told.asked.load(Ordering::SeqCst) + count * self.asks;
         let says = (self.says)();
         let mut clients: Vec<TcpStream> = (0..count)
             .map(|_| {
@@ -181,7 +185,7 @@ impl Kind {
             })
             .collect();
         wait_until(self.name, DEADLINE, || {
-            (asked.load(Ordering::SeqCst) >= goal).then_some(())
+            (told.asked.load(Ordering::SeqCst) >= goal).then_some(())
         });
         for client in clients.iter_mut().filter(|_| self.listens) {
             // Its settings, their acknowledgement, and the answer.
@@ -193,7 +197,11 @@ impl Kind {
                 heard.extend_from_slice(&piece[..read]);
             }
         }
-        load.pass(100);
+        wait_until("nothing more goes", DEADLINE, || {
+            let before = told.written.load(Ordering::SeqCst);
+            (0..2).for_each(|_| load.pass(100));
+            (told.written.load(Ordering::SeqCst) == before).then_some(())
+        });
         clients
     }
 }
@@ -203,14 +211,14 @@ fn clients_that_go_no_further_cost_so_much_memory_and_no_more() {
     let mut faults = Vec::new();
     for kind in KINDS {
         let cluster = Cluster::start(1);
-        let (address, asked) = backend(cluster.runtime());
+        let (address, told) = backend(cluster.runtime());
         cluster.serve_pool("web", &[("b1".to_owned(), address)].into());
         let node = cluster.nodes[0].traffic;
         let load = Load::start(cluster.runtime(), &[node], 4, OnLoss::Fail);
         // What the first of them make is not counted.
-        let early = kind.clients(kind.clients / 20 + 1, node, &load, &asked);
+        let early = kind.clients(kind.clients / 20 + 1, node, &load, &told);
         let before = cluster.resident_bytes(0);
-        let held = kind.clients(kind.clients, node, &load, &asked);
+        let held = kind.clients(kind.clients, node, &load, &told);
         let each = cluster.resident_bytes(0).saturating_sub(before) / kind.clients;
         load.stop_without_failure(cluster.runtime());
         if each > kind.most {
