@@ -61,11 +61,12 @@ fn shares_are_by_weight_and_who_is_drained_or_weightless_gets_nothing() {
             &balanced(policy),
         );
         let shares = shares(&Harness::new(options(), &config), 400);
-        // By chance: seven deviations off what is expected. By cost, as it comes, but nobody starves.
+        // By chance, as is the first of two that nothing is under way at: seven deviations off what is expected. By
+        // cost, as it comes.
         let heavier = match policy {
             "round_robin" | "least_connections" => 300..=300,
-            "random" | "maglev" => 239..=361,
-            _ => 1..=399,
+            "random" | "power_of_two" | "maglev" => 239..=361,
+            _ => 0..=400,
         };
         let at_a = shares.get("a").copied().unwrap_or_default();
         assert!(heavier.contains(&at_a), "{policy}: {shares:?}");
