@@ -118,7 +118,7 @@ pub struct Timeouts {
     pub client_headers: Duration,
     /// An idle client connection is kept this long.
     pub keep_alive: Duration,
-    /// At a stop, from when readiness fails to when no more connections are accepted: for whoever asks to turn away.
+    /// At a stop, how long readiness fails before the listeners close, so that who polls it sends traffic elsewhere.
     pub grace: Duration,
     /// For requests in flight, behind that.
     pub drain: Duration,

@@ -63,7 +63,7 @@ impl PoolRuntime {
         &self.cursor
     }
 
-    /// The place among those that are picked where the rotation has nobody for long.
+    /// A second rotation, for picks for which the first finds nobody near.
     pub(super) fn spare(&self) -> &Cursor {
         &self.spare
     }

@@ -43,7 +43,7 @@ pub(crate) struct Client {
     pub(crate) origin: Option<Box<Origin>>,
     /// Whether a request came over it.
     pub(crate) begun: bool,
-    /// Whether more is to come from it, for all it says: if it ends the connection then, it waits for no answer.
+    /// Whether the client may still send: if it then ends its direction, it has left and awaits no answer.
     pub(crate) stays: bool,
 }
 

@@ -10,8 +10,7 @@ use serde::Serialize;
 use crate::load::Figures;
 use crate::scenario::{Measure, Row, Scenario};
 
-/// What others wait for while a proxy is abused may be so many times of what they wait for else, at the 99th
-/// percentile.
+/// How many times as long as without abuse others may wait under it, at the 99th percentile.
 const MOST_ABUSED: f64 = 2.0;
 
 /// All that was measured in one run.

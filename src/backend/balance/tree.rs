@@ -18,10 +18,10 @@ const FAN: usize = 4;
 
 /// What a tree holds of its members.
 pub(super) trait Fold {
-    /// Of one member, which is that of this index.
+    /// The value of the member at `index`.
     fn leaf(&self, index: usize, member: &Member) -> u32;
 
-    /// Of some, of which there is at least one.
+    /// The value of a node above `some`, of which there is one at least.
     fn join(&self, members: &[Member], some: impl Iterator<Item = u32>) -> u32;
 }
 

@@ -87,7 +87,7 @@ pub(super) struct Watch {
     pub(super) begun: Cell<Option<u64>>,
     /// Blocks of fields that no message has, whose streams are being reset.
     pub(super) malformed: Cell<u32>,
-    /// Whether another connection should follow this one: said with all that comes from then on.
+    /// Whether the client should open another connection. Set again at each read once it is so.
     pub(super) worn: Cell<bool>,
     pub(super) parting: Cell<Parting>,
 }

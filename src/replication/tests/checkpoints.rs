@@ -164,7 +164,7 @@ async fn the_log_is_bounded_with_one_voter_dead_for_ever() {
         nodes.start(name).await.expect("a new node starts");
     }
     let leader = nodes.leader().await;
-    // Behind this it is no matter whether the leader heard of the others what they know.
+    // Once this is applied, the leader knows what all voters know.
     put(&nodes.handle(&leader), "first").await;
     let absent = ["a", "b", "c"].into_iter().find(|name| *name != leader);
     nodes.drop(absent.expect("one does not lead")).await;
@@ -208,7 +208,7 @@ async fn a_voter_that_missed_a_change_and_the_log_comes_by_a_checkpoint() {
         nodes.start(name).await.expect("a new node starts");
     }
     let leader = nodes.leader().await;
-    // Behind this it is no matter whether the leader heard of the others what they know.
+    // Once this is applied, the leader knows what all voters know.
     put(&nodes.handle(&leader), "first").await;
     nodes.join("d", &leader, ANYWHERE).await.expect("it starts");
     let others: Vec<&str> = ["a", "b", "c"]

@@ -284,7 +284,7 @@ impl Drop for Asked {
     }
 }
 
-/// What a backend did that a request came to nothing, while its connection was there.
+/// How a backend made a request fail while its connection still stood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// It did not act on the request, which may go elsewhere, whatever its method (RFC 9113, 8.7).

@@ -32,9 +32,8 @@ const BLOCK: usize = 11 * MOST;
 /// Bytes for the client that wait for it to read, beyond which it only provokes them.
 const UNREAD: usize = 16 * 1024;
 
-/// Streams that the h2 crate has reset for what they were, beyond which it is better to begin with another connection:
-/// it breaks off a connection for the 1,025th, while clients that ask for much may know of the end of this one too late
-/// for a hundred.
+/// The h2 crate ends a connection at the 1,025th stream that it resets itself. Beyond this many we say goodbye first;
+/// the rest is for requests already on their way.
 const WORN: u32 = 800;
 
 /// Bytes of a setting.
@@ -144,6 +143,7 @@ impl Intake {
     /// This frame was written to the client, a reset with this code.
     pub(super) fn sent(&mut self, head: Head, code: u32) {
         if head.kind == RST_STREAM {
+            // With these the crate drops an answer; with any other code it counts the stream.
             let of_crate = [Reason::CANCEL, Reason::NO_ERROR, Reason::INTERNAL_ERROR];
             self.worn += u32::from(!of_crate.contains(&code.into()));
             if self.streams.is_gone(head.stream) {

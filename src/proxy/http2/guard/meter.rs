@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use h2::Reason;
 
+use super::super::STREAMS;
 use super::Offence;
 use super::frame::*;
 use super::streams::Place;
@@ -131,7 +132,7 @@ impl Meter {
 
     /// Takes note that this side reset a stream whose request goes on.
     pub(super) fn expect_late(&mut self) {
-        self.late = (self.late + LATE).min(100 * LATE);
+        self.late = (self.late + LATE).min(STREAMS * LATE);
     }
 
     /// Takes note of a frame that was sent to the client, of a reset with its code.
