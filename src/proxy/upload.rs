@@ -165,11 +165,12 @@ pub(crate) async fn run(
         let count = |run: &[u8]| *data += run.len() as u64;
         let step = reader.advance_with(&inbound.filled()[from..], count);
         let step = step.map_err(|refusal| Cut::Client(Failure::Refused(refusal)))?;
+        // Before it is written: a write that fails has the whole of it sent again. And before anything is refused: what
+        // is left in the buffer behind the body is read as the next request.
+        upload.prefix += step.consumed;
         if upload.data > upload.most {
             return Err(Cut::Client(Failure::BodyTooLarge));
         }
-        // Before it is written: a write that fails has the whole of it sent again.
-        upload.prefix += step.consumed;
         let piece = &inbound.filled()[from..upload.prefix];
         let written = write_telling(way.backend, piece, &[], moved).await;
         written.map_err(|_| Cut::Backend)?;

@@ -344,6 +344,43 @@ fn a_body_over_the_limit_is_refused_whatever_its_framing() {
 }
 
 #[test]
+fn what_is_left_of_a_body_over_the_limit_is_no_request() {
+    let (sender, heads) = std::sync::mpsc::channel();
+    let backend = Scripted::new(move |peer, _| {
+        while let Some(head) = peer.try_until("\r\n\r\n") {
+            let answers = head.starts_with("GET ");
+            sender.send(head).unwrap();
+            if answers {
+                peer.send(ok(""));
+            }
+        }
+    });
+    let route = json!([{"name": "all", "to": [{"pool": "web"}], "max_body_bytes": 10}]);
+    let harness = Harness::new(options(), &config(&[("web", &backend)], route));
+    let mut client = harness.client();
+    client.send("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\naaaaa\r\n");
+    // What is there by now is read and passed on; in what comes next the limit is passed and the body ends.
+    heads.recv().unwrap();
+    let smuggled = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
+    let length = smuggled.len();
+    client.send(format!("{length:x}\r\n{smuggled}\r\n0\r\n\r\n"));
+    assert_eq!(status(&client.response().0), 413);
+    client.try_send("GET /next HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let rest = client.rest();
+    assert!(
+        rest.is_empty() || rest.starts_with("HTTP/1.1 200"),
+        "{rest}"
+    );
+    assert!(rest.matches("HTTP/1.1").count() <= 1, "{rest}");
+    drop(harness);
+    let asked: Vec<String> = heads.try_iter().collect();
+    assert!(
+        asked.iter().all(|head| head.starts_with("GET /next ")),
+        "{asked:?}"
+    );
+}
+
+#[test]
 fn scripts_of_other_origins_are_told_what_they_may() {
     let backend = Scripted::always(
         "HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: *\r\nVary: Accept\r\nContent-Length: 2\r\n\r\nhi",
