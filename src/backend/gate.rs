@@ -44,12 +44,12 @@ impl Gate {
 
     /// Tells whether it was closed.
     pub(super) fn open(&self) -> bool {
-        self.0.fetch_or(OPEN, SeqCst) & OPEN == 0
+        !self.put(OPEN, true)
     }
 
     /// Tells whether it was open.
     pub(super) fn close(&self) -> bool {
-        self.0.fetch_and(!OPEN, SeqCst) & OPEN != 0
+        self.put(OPEN, false)
     }
 
     /// Whether it is open to requests that stick to it.
@@ -58,11 +58,7 @@ impl Gate {
     }
 
     pub(super) fn set_sticky(&self, sticky: bool) {
-        if sticky {
-            self.0.fetch_or(STICKY, SeqCst);
-        } else {
-            self.0.fetch_and(!STICKY, SeqCst);
-        }
+        self.put(STICKY, sticky);
     }
 
     pub(super) fn is_removed(&self) -> bool {
@@ -70,11 +66,7 @@ impl Gate {
     }
 
     pub(super) fn set_removed(&self, removed: bool) {
-        if removed {
-            self.0.fetch_or(REMOVED, SeqCst);
-        } else {
-            self.0.fetch_and(!REMOVED, SeqCst);
-        }
+        self.put(REMOVED, removed);
     }
 
     pub(super) fn is_ejected(&self) -> bool {
@@ -82,11 +74,7 @@ impl Gate {
     }
 
     pub(super) fn set_ejected(&self, ejected: bool) {
-        if ejected {
-            self.0.fetch_or(EJECTED, SeqCst);
-        } else {
-            self.0.fetch_and(!EJECTED, SeqCst);
-        }
+        self.put(EJECTED, ejected);
     }
 
     /// In percent.
@@ -107,12 +95,16 @@ impl Gate {
 
     /// Tells whether that was different.
     pub(super) fn set_limited(&self, limited: bool) -> bool {
-        let before = if limited {
-            self.0.fetch_or(LIMITED, SeqCst)
-        } else {
-            self.0.fetch_and(!LIMITED, SeqCst)
+        self.put(LIMITED, limited) != limited
+    }
+
+    /// Sets or clears a bit; tells whether it was set.
+    fn put(&self, bit: u16, on: bool) -> bool {
+        let before = match on {
+            true => self.0.fetch_or(bit, SeqCst),
+            false => self.0.fetch_and(!bit, SeqCst),
         };
-        (before & LIMITED != 0) != limited
+        before & bit != 0
     }
 
     /// Open, not held back, ejected, limited or warming: the answer for nearly all.
