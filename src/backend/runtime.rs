@@ -17,7 +17,7 @@ use crate::telemetry::Padded;
 /// What a pool keeps over revisions. Held by its snapshots and its backends.
 #[derive(Debug)]
 pub struct PoolRuntime {
-    cursor: Arc<Cursor>,
+    cursor: Cursor,
     spare: Cursor,
     clock: Padded<AtomicU64>,
     budget: Arc<Budget>,
@@ -41,7 +41,7 @@ pub struct PoolRuntime {
 impl PoolRuntime {
     pub(super) fn new(suspects: Suspects, warming: Arc<Notify>) -> Arc<Self> {
         Arc::new(Self {
-            cursor: Arc::new(Cursor::random()),
+            cursor: Cursor::random(),
             spare: Cursor::random(),
             clock: Padded::default(),
             budget: Arc::new(Budget::new()),
@@ -59,7 +59,7 @@ impl PoolRuntime {
     }
 
     /// The place in the pool's rotation.
-    pub fn cursor(&self) -> &Arc<Cursor> {
+    pub(super) fn cursor(&self) -> &Cursor {
         &self.cursor
     }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::members::Members;
-use super::{Cursor, Member, Sequence, draw};
+use super::{Member, Sequence, draw};
 use crate::backend::member::Backend;
 use crate::backend::runtime::PoolRuntime;
 
@@ -46,8 +46,7 @@ impl RoundRobin {
         if self.sequence.is_empty() {
             return None;
         }
-        let cursor: &Cursor = self.runtime.cursor();
-        let position = cursor.next();
+        let position = self.runtime.cursor().next();
         let member = &self.members[self.sequence.at(position)];
         if member.open_to_by(tried, draw) {
             return Some(&member.backend);
