@@ -139,9 +139,10 @@ pub(crate) async fn attempt(
         if repeatable || connection.is_open_and_empty() {
             let progress = new_progress();
             let result = converse(job, pool, backend, &mut connection, &progress).await;
-            match died_idle(&result, &progress) {
+            match ended_unheard(&result, &progress) {
                 None => return settle(result, pool, in_flight, (connection, telling), job),
-                Some(seen) if job.upload.spent || seen && !job.idempotent => return result,
+                Some(_) if job.upload.spent => return result,
+                Some(Unheard::MaybeSeen) if !job.idempotent => return result,
                 Some(_) => {}
             }
         }
@@ -160,19 +161,28 @@ pub(crate) async fn attempt(
     settle(result, pool, in_flight, (connection, telling), job)
 }
 
-/// Whether a reused connection came to nothing because it had ended by itself, and then, whether the backend may have
-/// seen the request all the same. It is nobody's failure, and what can be repeated is sent once more over a fresh one.
-fn died_idle(result: &Result<Answered, Lost>, progress: &Progress<'_>) -> Option<bool> {
+/// What a backend may have seen of a request into a connection that had ended by itself.
+enum Unheard {
+    Unseen,
+    MaybeSeen,
+}
+
+/// Whether a reused connection came to nothing because it had ended by itself. It is nobody's failure, and what can be
+/// repeated is sent once more over a fresh one.
+fn ended_unheard(result: &Result<Answered, Lost>, progress: &Progress<'_>) -> Option<Unheard> {
     match *result.as_ref().err()? {
         Lost::Failed {
             failure: Failure::TurnedAway,
             ..
-        } => Some(false),
+        } => Some(Unheard::Unseen),
         Lost::Failed {
             failure: Failure::BackendGone,
             sent,
             ..
-        } if !progress.heard.get() => Some(sent),
+        } if !progress.heard.get() => Some(match sent {
+            true => Unheard::MaybeSeen,
+            false => Unheard::Unseen,
+        }),
         _ => None,
     }
 }
