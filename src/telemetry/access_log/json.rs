@@ -12,29 +12,50 @@ use super::Access;
 
 /// Writes all that is behind the time, to the end of the line.
 pub(super) fn write(access: &Access<'_>, line: &mut Vec<u8>) -> io::Result<()> {
-    member(line, ",\"client\":", &access.client)?;
-    member(line, ",\"method\":", &access.method)?;
-    member(line, ",\"host\":", &access.host)?;
-    member(line, ",\"target\":", &access.target)?;
-    member(line, ",\"protocol\":", access.protocol)?;
-    member(line, ",\"status\":", &access.status)?;
-    member(line, ",\"request_id\":", &access.request_id)?;
-    member(line, ",\"route\":", &access.route)?;
-    member(line, ",\"pool\":", &access.pool)?;
-    member(line, ",\"backend\":", &access.backend)?;
-    member(line, ",\"tries\":", &access.tries)?;
-    member(line, ",\"queue_us\":", &microseconds(access.queue))?;
-    member(line, ",\"connect_us\":", &microseconds(access.connect))?;
-    member(
-        line,
-        ",\"first_byte_us\":",
-        &microseconds(access.first_byte),
-    )?;
-    member(line, ",\"total_us\":", &microseconds(access.total))?;
-    member(line, ",\"received\":", &access.received)?;
-    member(line, ",\"sent\":", &access.sent)?;
-    member(line, ",\"revision\":", &access.revision)?;
-    member(line, ",\"reason\":", access.reason)?;
+    // All are named, so that none is left out.
+    let Access {
+        time: _,
+        referer: _,
+        user_agent: _,
+        client,
+        method,
+        host,
+        target,
+        protocol,
+        status,
+        request_id,
+        route,
+        pool,
+        backend,
+        tries,
+        queue,
+        connect,
+        first_byte,
+        total,
+        received,
+        sent,
+        revision,
+        reason,
+    } = access;
+    member(line, ",\"client\":", client)?;
+    member(line, ",\"method\":", method)?;
+    member(line, ",\"host\":", host)?;
+    member(line, ",\"target\":", target)?;
+    member(line, ",\"protocol\":", *protocol)?;
+    member(line, ",\"status\":", status)?;
+    member(line, ",\"request_id\":", request_id)?;
+    member(line, ",\"route\":", route)?;
+    member(line, ",\"pool\":", pool)?;
+    member(line, ",\"backend\":", backend)?;
+    member(line, ",\"tries\":", tries)?;
+    member(line, ",\"queue_us\":", &microseconds(*queue))?;
+    member(line, ",\"connect_us\":", &microseconds(*connect))?;
+    member(line, ",\"first_byte_us\":", &microseconds(*first_byte))?;
+    member(line, ",\"total_us\":", &microseconds(*total))?;
+    member(line, ",\"received\":", received)?;
+    member(line, ",\"sent\":", sent)?;
+    member(line, ",\"revision\":", revision)?;
+    member(line, ",\"reason\":", *reason)?;
     line.extend_from_slice(b"}\n");
     Ok(())
 }
