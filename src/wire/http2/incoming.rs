@@ -38,6 +38,16 @@ pub(super) struct Incoming {
     malformed: bool,
 }
 
+/// The error of what breaks the rules of HTTP/2 where the h2 crate lets it pass.
+pub(super) fn malformed() -> io::Error {
+    io::ErrorKind::InvalidData.into()
+}
+
+/// Whether an error is [that one](malformed): others of its kind have something inside.
+pub(super) fn is_malformed(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData && error.get_ref().is_none()
+}
+
 impl Incoming {
     pub(super) fn new(head: Vec<u8>, shape: Shape, body: RecvStream) -> Self {
         Self {
@@ -108,7 +118,7 @@ impl Incoming {
     /// Takes the next frame. Nothing is left of the one before.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.malformed {
-            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            return Poll::Ready(Err(malformed()));
         }
         match ready!(self.body.poll_data(cx)) {
             Some(Ok(data)) => {
@@ -128,7 +138,7 @@ impl Incoming {
             let read = read.unwrap_or_default();
             if !read.values().all(is_trimmed) {
                 self.malformed = true;
-                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+                return Poll::Ready(Err(malformed()));
             }
             self.frame(b"");
             trailers::write(&read, &mut self.framing);
