@@ -1,10 +1,7 @@
 //! The lightest open member of a big pool: each node of the tree names that of those below it.
 
 use super::Member;
-use super::tree::{Fold, Tree, children};
-
-/// So often the way to a member is refreshed that has closed, before nobody is taken to be open.
-const HELPS: usize = 4;
+use super::tree::{Fold, HELPS, Tree, children};
 
 /// Folds to the index of the lightest open member; of any, if none is open.
 #[derive(Debug)]

@@ -3,11 +3,8 @@
 
 use super::Member;
 use super::draw::mixed;
-use super::tree::{Fold, Tree, children};
+use super::tree::{Fold, HELPS, Tree, children, parent};
 use crate::backend::member::Backend;
-
-/// So often a member is passed over that is no longer fit, and of which the tree was not told yet.
-const HELPS: usize = 4;
 
 /// Folds to the sum of the weights of the members of which that is true.
 #[derive(Debug)]
@@ -24,7 +21,7 @@ impl Fold for Sum {
 
     /// Never too much: 65,536 members of the greatest weight have less.
     fn join(&self, _: &[Member], some: impl Iterator<Item = u32>) -> u32 {
-        some.fold(0, u32::wrapping_add)
+        some.sum()
     }
 }
 
@@ -39,7 +36,7 @@ impl Tree<Sum> {
         let mut sum = 0;
         let mut behind = index;
         for height in 0..self.height() {
-            let group = behind / children(0).len();
+            let group = parent(behind);
             let before = children(group).take_while(|child| *child < behind);
             let values = before.filter_map(|child| self.value(members, height, child));
             sum += values.map(u64::from).sum::<u64>();

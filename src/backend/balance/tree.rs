@@ -16,6 +16,9 @@ use crate::backend::gate::looked;
 
 const FAN: usize = 4;
 
+/// How often the path above a member that has changed, untold yet, is refreshed before none is taken to be fit.
+pub(super) const HELPS: usize = 4;
+
 /// What a tree holds of its members.
 pub(super) trait Fold {
     /// The value of the member at `index`.
@@ -61,7 +64,7 @@ impl<F: Fold> Tree<F> {
     pub(super) fn refresh(&self, members: &[Member], index: usize) {
         let mut at = index;
         for level in 0..self.levels.len() {
-            at /= FAN;
+            at = parent(at);
             self.refresh_twice(members, level, at);
         }
     }
@@ -98,6 +101,11 @@ impl<F: Fold> Tree<F> {
         let next = version << 32 | u64::from(self.fold.join(members, below));
         node.compare_exchange(seen, next, SeqCst, SeqCst).is_ok()
     }
+}
+
+/// What is above that node, or member, one level up.
+pub(super) fn parent(at: usize) -> usize {
+    at / FAN
 }
 
 /// What is below that node, one level down; the last node of a level may have fewer.
