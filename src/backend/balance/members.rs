@@ -2,9 +2,10 @@
 //!
 //! A small pool is walked. A big one has trees: the weight of those that are available, of those that are open (they
 //! have room too), and, where requests go by load, the lightest. Whoever changes anything of this tells the pool
-//! (`runtime`), which has the trees of the revision in force follow. Those of a revision that is no longer in force are
-//! told nothing more: the few requests that still hold it walk. What a tree says is a hint like every pick: the member
-//! is looked at before it is picked, and admission looks once more.
+//! (`runtime`), which has the trees of the revision in force follow. Those of one before it are told nothing more:
+//! requests that still hold it walk. These are few, but for the moment in which the next one is followed already and
+//! not in force yet. What a tree says is a hint like every pick: the member is looked at before it is picked, and
+//! admission looks once more.
 
 use std::ops::Deref;
 use std::sync::OnceLock;
@@ -78,7 +79,7 @@ impl Members {
     /// One that is open and not among `tried`: that at this part, of 2^64, of their weight.
     pub(super) fn at_part(&self, part: u64, tried: &[u64]) -> Option<usize> {
         let unit = |all: u64| ((u128::from(part) * u128::from(all)) >> 64) as u64;
-        if let Some(trees) = self.trees() {
+        if let Some(trees) = self.followed_trees() {
             let unit = unit(trees.open.total(self));
             return trees.open.find(self, unit, tried);
         }
@@ -99,7 +100,7 @@ impl Members {
 
     /// By chance and weight; who warms gets its part as long as there is a choice.
     pub(super) fn by_chance(&self, tried: &[u64]) -> Option<usize> {
-        if self.trees().is_some() {
+        if self.followed_trees().is_some() {
             for _ in 0..DRAWS {
                 let index = self.at_part(draw(), &[])?;
                 if self[index].open_to_by(tried, draw) {
@@ -112,7 +113,7 @@ impl Members {
 
     /// The first from `index` on, counted around, that is open and not among `tried`.
     pub(super) fn from(&self, index: usize, tried: &[u64]) -> Option<usize> {
-        if let Some(trees) = self.trees() {
+        if let Some(trees) = self.followed_trees() {
             let unit = trees.open.before(self, index);
             return trees.open.find(self, unit, tried);
         }
@@ -123,7 +124,7 @@ impl Members {
     /// One that is open and not among `tried`, for a key: the same one until it is not open, and then no other key's
     /// changes.
     pub(super) fn for_key(&self, hash: u64, tried: &[u64]) -> Option<usize> {
-        if let Some(trees) = self.trees() {
+        if let Some(trees) = self.followed_trees() {
             let first = trees.open.of_key(self, hash)?;
             return self.from(first, tried);
         }
@@ -133,7 +134,10 @@ impl Members {
 
     /// The one with the least in flight for its weight that is open and not among `tried`.
     pub(super) fn lightest(&self, tried: &[u64]) -> Option<usize> {
-        if let Some(tree) = self.trees().and_then(|trees| trees.lightest.as_ref()) {
+        if let Some(tree) = self
+            .followed_trees()
+            .and_then(|trees| trees.lightest.as_ref())
+        {
             return tree.lightest(self, tried);
         }
         let mut best: Option<usize> = None;
@@ -163,7 +167,7 @@ impl Members {
 
     /// Whether any that is not among `tried` is available.
     pub(super) fn any_available(&self, tried: &[u64]) -> bool {
-        match self.trees() {
+        match self.followed_trees() {
             Some(trees) => trees.available.find(self, 0, tried).is_some(),
             None => {
                 let mut others = self.iter().filter(|it| !tried.contains(&it.backend.key));
@@ -180,7 +184,7 @@ impl Members {
     }
 
     /// If they are told of changes.
-    fn trees(&self) -> Option<&Trees> {
+    fn followed_trees(&self) -> Option<&Trees> {
         let trees = self.trees.as_ref()?;
         trees.followed.load(SeqCst).then_some(trees)
     }
