@@ -187,16 +187,4 @@ pub(super) mod tests {
         assert!(first.abs_diff(909) < 250, "{first}");
         assert!(second.abs_diff(909) < 250, "{second}");
     }
-
-    #[test]
-    fn the_walk_keeps_the_proportion_too() {
-        let members = members(&[1, 2, 0, 5]);
-        members.iter().for_each(|member| member.backend.open());
-        let members = Members::new(members);
-        let mut picks = [0_i32; 4];
-        (0..8_000).for_each(|_| picks[members.by_chance(&[]).unwrap()] += 1);
-        for (picks, expected) in picks.iter().zip([1_000, 2_000, 0, 5_000]) {
-            assert!((picks - expected).abs() < 300, "{picks} not {expected}");
-        }
-    }
 }

@@ -276,3 +276,21 @@ impl Deref for Members {
         &self.list
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::draw::tests::members;
+    use super::*;
+
+    #[test]
+    fn a_walk_by_chance_keeps_the_proportion() {
+        let members = members(&[1, 2, 5]);
+        members.iter().for_each(|member| member.backend.open());
+        let members = Members::new(members);
+        let mut picks = [0_i32; 3];
+        (0..8_000).for_each(|_| picks[members.by_chance(&[]).unwrap()] += 1);
+        for (picks, expected) in picks.iter().zip([1_000, 2_000, 5_000]) {
+            assert!((picks - expected).abs() < 300, "{picks} not {expected}");
+        }
+    }
+}
