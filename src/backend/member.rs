@@ -328,9 +328,9 @@ impl Backend {
         })
     }
 
-    /// Tells of a change of the requests in flight; of those before and after, `most` is the greater number.
-    fn load_changed(&self, most: u32) {
-        if self.gate.is_limited() && most >= self.most_in_flight() {
+    /// Tells of a change of the requests in flight; of those before and after, `peak` is the greater number.
+    fn load_changed(&self, peak: u32) {
+        if self.gate.is_limited() && peak >= self.most_in_flight() {
             self.runtime.eligibility_changed(self);
         } else {
             self.runtime.load_changed(self);

@@ -51,7 +51,7 @@ pub(crate) struct Job<'a> {
     /// Whether the route bounds the time of a try.
     pub(crate) bounded_try: bool,
     /// How long its client waits, if it says so.
-    pub(crate) waits: Option<Duration>,
+    pub(crate) grpc_timeout: Option<Duration>,
     /// Whether the client is at the backend of this try because it was there before.
     pub(crate) sticks: bool,
     /// What brings it back to that backend, if it is to be told.
@@ -62,7 +62,7 @@ impl Job<'_> {
     /// The time in which `route` and the client want it done, from its start.
     pub(crate) fn within(&self, route: &RouteEntry) -> Option<Duration> {
         let total = route.timeouts().and_then(|timeouts| timeouts.total);
-        total.into_iter().chain(self.waits).min()
+        total.into_iter().chain(self.grpc_timeout).min()
     }
 
     /// What is left of that.
@@ -74,7 +74,7 @@ impl Job<'_> {
     /// A failure as it is, or, where the client gave no more time, as nobody else's.
     pub(crate) fn blamed(&self, failure: Failure) -> Failure {
         let spent = self.record.started.elapsed();
-        let late = self.waits.is_some_and(|waits| waits <= spent);
+        let late = self.grpc_timeout.is_some_and(|timeout| timeout <= spent);
         match failure {
             Failure::ConnectTimeout
             | Failure::WriteTimeout

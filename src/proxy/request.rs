@@ -192,7 +192,7 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
                         .listener
                         .revision_header
                         .then_some(snapshot.revision.0),
-                    waits: grpc::timeout(&exchange.request),
+                    grpc_timeout: grpc::timeout(&exchange.request),
                     client,
                     exchange,
                     upload: &mut upload,

@@ -78,7 +78,7 @@ pub(crate) async fn forward(
     pool: &PoolEntry,
     path: &mut Path,
 ) -> Result<Answered, Unanswered> {
-    if route.timeouts().is_none() && job.waits.is_none() {
+    if route.timeouts().is_none() && job.grpc_timeout.is_none() {
         return tries(job, route, pool, path).await;
     }
     if let Some(left) = job.left(route) {

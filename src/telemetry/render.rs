@@ -81,11 +81,7 @@ impl TrafficCollector {
             COUNTER,
         )?;
         for (name, metrics) in &routes {
-            count(
-                &mut rate_limited,
-                &[("route", name)],
-                metrics.refused_by_rate(),
-            )?;
+            count(&mut rate_limited, &[("route", name)], metrics.rate_limits())?;
         }
         let mut mirrors = describe(
             encoder,

@@ -15,27 +15,36 @@ use crate::backend::{Answer, Backend, Health, InFlight, Registry};
 use crate::config::{Balance, Capacity, Name, Outlier};
 use crate::telemetry::metrics::BackendError;
 
-/// All policies, and consistent hashing once more with bounded load.
-fn all() -> impl Iterator<Item = Policy> {
-    let bounded = Policy(Balance::Maglev, true);
-    let as_they_are = Balance::ALL.into_iter().map(Policy::from);
-    as_they_are.chain([bounded])
+/// All ways, and consistent hashing once more with bounded load.
+fn all() -> impl Iterator<Item = Way> {
+    let as_they_are = Balance::ALL.into_iter().map(Way::from);
+    as_they_are.chain([Way::BOUNDED])
 }
 
-/// A policy, and whether load is bounded.
+/// A way to pick.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Policy(Balance, bool);
+struct Way {
+    balance: Balance,
+    /// Whether load is bounded.
+    bounded: bool,
+}
 
-impl From<Balance> for Policy {
+impl From<Balance> for Way {
     fn from(balance: Balance) -> Self {
-        Self(balance, false)
+        let bounded = false;
+        Self { balance, bounded }
     }
 }
 
-impl Policy {
+impl Way {
+    const BOUNDED: Self = Self {
+        balance: Balance::Maglev,
+        bounded: true,
+    };
+
     /// Whether it keeps the proportion pick by pick; the others keep it by the law of large numbers.
     fn is_exact(self) -> bool {
-        EXACT.contains(&self.0)
+        EXACT.contains(&self.balance)
     }
 }
 
@@ -50,12 +59,12 @@ struct Pool {
 }
 
 impl Pool {
-    fn new(policy: impl Into<Policy>, weights: &[u16]) -> Self {
+    fn new(way: impl Into<Way>, weights: &[u16]) -> Self {
         let registry = Registry::scratch();
         let backends: Vec<Arc<Backend>> =
             (0..weights.len()).map(|i| backend(&registry, i)).collect();
         backends.iter().for_each(|backend| backend.open());
-        let balancer = build(&registry, &backends, policy.into(), weights);
+        let balancer = build(&registry, &backends, way.into(), weights);
         Self {
             registry,
             backends,
@@ -63,8 +72,8 @@ impl Pool {
         }
     }
 
-    fn rebuild(&mut self, policy: impl Into<Policy>, weights: &[u16]) {
-        self.balancer = build(&self.registry, &self.backends, policy.into(), weights);
+    fn rebuild(&mut self, way: impl Into<Way>, weights: &[u16]) {
+        self.balancer = build(&self.registry, &self.backends, way.into(), weights);
     }
 
     fn pick(&self, tried: &[usize]) -> Option<usize> {
@@ -141,7 +150,7 @@ fn name(text: &str) -> Name {
 fn build(
     registry: &Registry,
     backends: &[Arc<Backend>],
-    Policy(balance, bounded): Policy,
+    Way { balance, bounded }: Way,
     weights: &[u16],
 ) -> Balancer {
     let members = backends
@@ -166,11 +175,11 @@ fn counts(picks: impl IntoIterator<Item = usize>) -> BTreeMap<usize, usize> {
 }
 
 /// After so many rounds every member has been picked: chance leaves one out once in 10^17.
-fn rounds(policy: Policy) -> usize {
-    if policy.is_exact() { 2 } else { 40 }
+fn rounds(way: Way) -> usize {
+    if way.is_exact() { 2 } else { 40 }
 }
 
-/// Pools below and above the size from which `least_connections` keeps a tree.
+/// Pools below and above the size from which members have trees.
 fn weights() -> impl Strategy<Value = Vec<u16>> {
     prop_oneof![
         prop::collection::vec(0_u16..8, 1..12),

@@ -93,7 +93,7 @@ impl RouteMetrics {
     }
 
     /// Requests that were too many for the route's rate.
-    pub fn refused_by_rate(&self) -> u64 {
+    pub fn rate_limits(&self) -> u64 {
         self.shards.sum(|shard| shard.rate_limited.read())
     }
 

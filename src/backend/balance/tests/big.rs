@@ -48,13 +48,13 @@ fn a_pick_looks_at_few_of_ten_thousand_in_the_worst_states() {
     let mixed = |i: usize| (i % 3 + 1) as u16;
     let uneven: Vec<u16> = (0..BACKENDS_PER_POOL).map(mixed).collect();
     let mut above = Vec::new();
-    for policy in all() {
+    for way in all() {
         for weights in [&vec![1; BACKENDS_PER_POOL], &uneven] {
-            let pool = Pool::new(policy, weights);
+            let pool = Pool::new(way, weights);
             for left in [Some(LEFT), None] {
                 in_each_state(&pool, left, |state| {
                     let what = format!(
-                        "{policy:?}, weights up to {}, {state}, left {left:?}",
+                        "{way:?}, weights up to {}, {state}, left {left:?}",
                         weights[2]
                     );
                     let looks = costliest(&pool, left, &what);
@@ -73,29 +73,29 @@ fn what_is_left_of_ten_thousand_is_shared_and_nobody_of_it_starves() {
     let apart: Vec<usize> = (0..40).map(|i| i * 250 + i % 7).collect();
     let rack: Vec<usize> = (5_000..5_040).collect();
     let uneven: Vec<u16> = (0..BACKENDS_PER_POOL).map(|i| (i % 3 + 1) as u16).collect();
-    for policy in all() {
+    for way in all() {
         for weights in [&vec![1; BACKENDS_PER_POOL], &uneven] {
-            let pool = Pool::new(policy, weights);
+            let pool = Pool::new(way, weights);
             for left in [&apart, &rack] {
                 let others = || (0..BACKENDS_PER_POOL).filter(|i| !left.contains(i));
                 others().for_each(|i| pool.hold(i, Health::Unhealthy));
-                shared(&pool, policy, weights, left);
+                shared(&pool, way, weights, left);
                 others().for_each(|i| pool.hold(i, Health::Healthy));
             }
         }
     }
 }
 
-fn shared(pool: &Pool, policy: Policy, weights: &[u16], left: &[usize]) {
+fn shared(pool: &Pool, way: Way, weights: &[u16], left: &[usize]) {
     let sum: usize = left.iter().map(|i| usize::from(weights[*i])).sum();
     let rounds = 100;
     let picked = counts(pool.picks(rounds * sum));
-    assert!(picked.keys().all(|i| left.contains(i)), "{policy:?}");
+    assert!(picked.keys().all(|i| left.contains(i)), "{way:?}");
     for i in left {
         let expected = rounds * usize::from(weights[*i]);
         let got = picked.get(i).copied().unwrap_or(0);
         let chance = 6 * expected.isqrt();
-        let bounds = match policy.0 {
+        let bounds = match way.balance {
             Balance::LeastConnections => expected - 1..=expected + 1,
             Balance::RoundRobin if weights[2] == 1 => expected - 1..=expected + 1,
             // Where the rotation has nobody for long, what it passes over is spread.
@@ -104,16 +104,13 @@ fn shared(pool: &Pool, policy: Policy, weights: &[u16], left: &[usize]) {
             Balance::Maglev => expected / 20..=expected * 12,
             _ => expected - chance..=expected + chance,
         };
-        assert!(
-            bounds.contains(&got),
-            "{policy:?} {i}: {got} not {bounds:?}"
-        );
+        assert!(bounds.contains(&got), "{way:?} {i}: {got} not {bounds:?}");
     }
 }
 
 #[test]
 fn one_hot_key_stays_within_the_bound_however_big_the_pool() {
-    let pool = Pool::new(Policy(Balance::Maglev, true), &vec![1; BACKENDS_PER_POOL]);
+    let pool = Pool::new(Way::BOUNDED, &vec![1; BACKENDS_PER_POOL]);
     let mut under_way = Vec::new();
     for active in 1..=12_000 {
         let before = LOOKS.get();
@@ -133,7 +130,10 @@ fn one_hot_key_stays_within_the_bound_however_big_the_pool() {
 fn a_flap_among_ten_thousand_moves_the_keys_of_its_member_alone() {
     for bounded in [false, true] {
         let pool = Pool::new(
-            Policy(Balance::Maglev, bounded),
+            Way {
+                balance: Balance::Maglev,
+                bounded,
+            },
             &vec![1; BACKENDS_PER_POOL],
         );
         let few: Vec<usize> = (0..10).map(|i| i * 900 + 77).collect();
@@ -158,8 +158,8 @@ fn a_flap_among_ten_thousand_moves_the_keys_of_its_member_alone() {
 
 #[test]
 fn a_member_that_was_full_is_found_again_when_anybody_ends_there() {
-    for policy in all() {
-        let pool = Pool::new(policy, &[1; 1_000]);
+    for way in all() {
+        let pool = Pool::new(way, &[1; 1_000]);
         let mut full = pool.fill(&(0..1_000).collect::<Vec<_>>());
         assert!(!pool.balancer.any_open() && pool.balancer.any_available(&[]));
         for end in [999, 500, 0] {
@@ -167,27 +167,27 @@ fn a_member_that_was_full_is_found_again_when_anybody_ends_there() {
             let free = pool.index(ended.backend());
             let before = LOOKS.get();
             drop(ended);
-            assert_eq!(pool.pick(&[]), Some(free), "{policy:?}");
+            assert_eq!(pool.pick(&[]), Some(free), "{way:?}");
             full.push(pool.backends[free].try_begin().unwrap());
-            assert!(LOOKS.get() - before <= 2 * MOST_LOOKS, "{policy:?}");
-            assert_eq!(pool.pick(&[]), None, "{policy:?}");
+            assert!(LOOKS.get() - before <= 2 * MOST_LOOKS, "{way:?}");
+            assert_eq!(pool.pick(&[]), None, "{way:?}");
         }
     }
 }
 
 #[test]
 fn of_those_tried_none_is_picked_and_all_others_are_found() {
-    for policy in all() {
-        let pool = Pool::new(policy, &[1; 1_000]);
+    for way in all() {
+        let pool = Pool::new(way, &[1; 1_000]);
         (0..1_000)
             .filter(|i| i % 59 != 0)
             .for_each(|i| pool.backends[i].close());
         let mut tried = Vec::new();
         while let Some(picked) = pool.pick(&tried) {
-            assert!(picked % 59 == 0 && !tried.contains(&picked), "{policy:?}");
+            assert!(picked % 59 == 0 && !tried.contains(&picked), "{way:?}");
             tried.push(picked);
         }
-        assert_eq!(tried.len(), 17, "{policy:?}");
+        assert_eq!(tried.len(), 17, "{way:?}");
         let keys: Vec<u64> = tried.iter().map(|i| pool.backends[*i].key).collect();
         assert!(pool.balancer.any_available(&keys[1..]) && !pool.balancer.any_available(&keys));
     }
