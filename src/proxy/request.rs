@@ -19,7 +19,7 @@ use super::http2;
 use super::injection;
 use super::min_revision;
 use super::mirror;
-use super::overload::Overload;
+use super::overload::{Overload, UnderWay};
 use super::policy::{self, Ruling};
 use super::rate;
 use super::record::{self, Ending, Path, Record};
@@ -27,7 +27,7 @@ use super::respond::{Addressee, refuse};
 use super::retry::{self, Unanswered};
 use super::sticky;
 use super::trace::{self, Trace};
-use super::upgrade::{self, Tunnel};
+use super::upgrade::{self, Switched, Tunnel};
 use super::upload::Upload;
 use crate::config::Policy;
 use crate::routing::{RouteEntry, Snapshot};
@@ -144,20 +144,12 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
     let request_id = std::str::from_utf8(&request_id).unwrap_or_default();
     let mut path = Path::default();
 
-    let upload = Upload::new(exchange.request.body(), &exchange.inbound);
-    let (mut upload, broken) = match upload {
-        Ok(upload) => (upload, None),
-        Err(refusal) => (Upload::none(), Some(Failure::Refused(refusal))),
-    };
-    // What it sent ahead may be its last request.
-    client.stays = exchange.request.keep_alive()
-        && exchange.inbound.filled().len() == upload.prefix(&exchange.inbound).len();
-    // Until the answer has ended.
-    let under_way = worker.shared.overload.as_ref().map(Overload::begin);
-    let mut refused = broken.or_else(|| unroutable(&mut exchange.request));
-    if let Some(None) = under_way {
-        refused = refused.or(Some(Failure::Overloaded));
-    }
+    let Prepared {
+        mut upload,
+        broken,
+        mut refused,
+        under_way: _until_its_end,
+    } = prepare(client, exchange);
     if refused.is_none() && exchange.request.fields().has(Known::SynodMinRevision) {
         // Rare enough to have its room elsewhere.
         let waiting = Box::pin(min_revision::wait(client, &exchange.request));
@@ -249,30 +241,39 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
             revision,
         },
     };
-    let (line, traced) = word(client, exchange, &mut record, &outcome);
-    match (switched, route) {
-        (Some(switched), Some(route)) => {
-            let (metrics, started) = (route.metrics.clone(), record.started);
-            // Both are told of it once the tunnel has ended.
-            let line = line.map(|line| Box::new(line.into_owned()));
-            After::Tunnel(Box::new(Tunnel {
-                switched,
-                ahead: exchange.take_inbound(),
-                started,
-                metrics,
-                line,
-                traced,
-            }))
-        }
-        _ => {
-            if let (Some(log), Some(line)) = (&worker.access_log, line) {
-                log.record(&line);
-            }
-            if let (Some(tracer), Some(traced)) = (&worker.shared.tracer, traced) {
-                tracer.record(traced);
-            }
-            after
-        }
+    conclude(client, exchange, &mut record, &outcome, switched, after)
+}
+
+/// What there is of a request before it is routed.
+struct Prepared {
+    upload: Upload,
+    /// Why its body cannot be read.
+    broken: Option<Failure>,
+    /// Why it goes nowhere.
+    refused: Option<Failure>,
+    /// Counts it until its answer has ended.
+    under_way: Option<UnderWay>,
+}
+
+fn prepare(client: &mut Client, exchange: &mut Exchange) -> Prepared {
+    let upload = Upload::new(exchange.request.body(), &exchange.inbound);
+    let (upload, broken) = match upload {
+        Ok(upload) => (upload, None),
+        Err(refusal) => (Upload::none(), Some(Failure::Refused(refusal))),
+    };
+    // What it sent ahead may be its last request.
+    client.stays = exchange.request.keep_alive()
+        && exchange.inbound.filled().len() == upload.prefix(&exchange.inbound).len();
+    let under_way = client.worker.shared.overload.as_ref().map(Overload::begin);
+    let mut refused = broken.or_else(|| unroutable(&mut exchange.request));
+    if let Some(None) = under_way {
+        refused = refused.or(Some(Failure::Overloaded));
+    }
+    Prepared {
+        upload,
+        broken,
+        refused,
+        under_way: under_way.flatten(),
     }
 }
 
@@ -283,6 +284,36 @@ struct Outcome<'a> {
     request_id: &'a str,
     at: Instant,
     ending: Ending,
+}
+
+/// Counts and records what became of the request. The record of a tunnel is made once that has ended.
+fn conclude(
+    client: &Client,
+    exchange: &mut Exchange,
+    record: &mut Record,
+    outcome: &Outcome<'_>,
+    switched: Option<Switched>,
+    after: After,
+) -> After {
+    let (line, traced) = word(client, exchange, record, outcome);
+    if let (Some(switched), Some(route)) = (switched, outcome.route) {
+        let line = line.map(|line| Box::new(line.into_owned()));
+        return After::Tunnel(Box::new(Tunnel {
+            switched,
+            ahead: exchange.take_inbound(),
+            started: record.started,
+            metrics: route.metrics.clone(),
+            line,
+            traced,
+        }));
+    }
+    if let (Some(log), Some(line)) = (&client.worker.access_log, line) {
+        log.record(&line);
+    }
+    if let (Some(tracer), Some(traced)) = (&client.worker.shared.tracer, traced) {
+        tracer.record(traced);
+    }
+    after
 }
 
 /// Counts what became of the request, and words it for the access log and for the collector of traces.
