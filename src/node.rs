@@ -26,12 +26,12 @@ use tokio::task::JoinHandle;
 
 use crate::backend::Registry;
 use crate::dns;
-use crate::health::{self, PoolsCollector};
+use crate::health;
 use crate::proxy::{self, Proxy};
 use crate::replication::Handle;
 pub use crate::replication::offline;
 use crate::routing::publish::Publisher;
-use crate::routing::{SnapshotCell, compile};
+use crate::routing::{PoolsCollector, SnapshotCell, compile};
 use crate::settings::{AccessLog, Settings};
 use crate::telemetry::access_log::{self, Destination};
 use crate::telemetry::metrics::MetricsRegistry;

@@ -15,16 +15,12 @@ pub mod warming;
 
 mod probe;
 
-mod metrics;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-
-pub use metrics::PoolsCollector;
 
 use self::check::Check;
 use self::probe::Way;

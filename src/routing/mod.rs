@@ -34,6 +34,8 @@ pub mod publish;
 
 mod health;
 
+mod metrics;
+
 mod explain;
 
 pub use asked::{Asked, Headers};
@@ -41,6 +43,7 @@ pub use cell::{SnapshotCache, SnapshotCell};
 pub use compile::{CompileError, check, check_pools, compile};
 pub use explain::{BackendChances, Explanation, Judged, PoolChances, Question, explain};
 pub use health::judge_panic;
+pub use metrics::PoolsCollector;
 pub use snapshot::{PoolChange, PoolEntry, PoolMember, RouteEntry, RouteFence, Snapshot};
 
 #[cfg(test)]

@@ -411,7 +411,7 @@ impl Harness {
         };
         harness
             .metrics
-            .register(Arc::new(crate::health::PoolsCollector(cell)));
+            .register(Arc::new(crate::routing::PoolsCollector(cell)));
         harness.publish(config);
         harness
     }

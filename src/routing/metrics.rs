@@ -7,7 +7,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
-use crate::routing::{PoolEntry, PoolMember, Snapshot, SnapshotCell};
+use super::{PoolEntry, PoolMember, Snapshot, SnapshotCell};
 
 /// Reads the snapshot in force. Register it once with the node's metrics.
 #[derive(Debug)]
