@@ -35,7 +35,7 @@ impl PoolRuntime {
         let mut measures = false;
         let mut next = Vec::new();
         for balancer in tiers {
-            measures |= matches!(balancer, Balancer::Ewma(_));
+            measures |= balancer.measures_latency();
             next.push(balancer.shared().clone());
         }
         self.measure_latency(measures);

@@ -3,47 +3,29 @@
 //! Latency is the peak EWMA of the time to the first byte; a failure is charged as a very slow answer, so who fails
 //! fast attracts nothing. Nothing is known of a new member: one request may find out, the others wait for it.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::Member;
 use super::draw::Draws;
 use super::members::Members;
 use crate::backend::latency::{FAILURE, Millis};
-use crate::backend::member::Backend;
 
-/// Members to draw from.
 #[derive(Debug)]
-pub struct Ewma {
-    members: Arc<Members>,
-    draws: Draws,
-}
+pub(super) struct Ewma(Draws);
 
 impl Ewma {
-    pub(super) fn new(members: Vec<Member>) -> Self {
-        Self {
-            draws: Draws::new(&members),
-            members: Arc::new(Members::new(members)),
-        }
+    pub(super) fn new(members: &[Member]) -> Self {
+        Self(Draws::new(members))
     }
 
-    pub(super) fn members(&self) -> &Arc<Members> {
-        &self.members
-    }
-
-    pub(super) fn pick(&self, tried: &[u64]) -> Option<&Arc<Backend>> {
-        let (first, second) = self.draws.two(&self.members, tried)?;
-        let first = &self.members[first];
-        let Some(second) = second.map(|second| &self.members[second]) else {
-            return Some(&first.backend);
+    pub(super) fn pick(&self, members: &Members, tried: &[u64]) -> Option<usize> {
+        let (first, second) = self.0.two(members, tried)?;
+        let Some(second) = second else {
+            return Some(first);
         };
         let now = Millis::of(Instant::now());
-        let cheaper = cost(second, now) < cost(first, now);
-        Some(if cheaper {
-            &second.backend
-        } else {
-            &first.backend
-        })
+        let cheaper = cost(&members[second], now) < cost(&members[first], now);
+        Some(if cheaper { second } else { first })
     }
 }
 

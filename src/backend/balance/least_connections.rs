@@ -5,41 +5,27 @@
 
 use std::sync::Arc;
 
-use super::Member;
 use super::members::Members;
-use crate::backend::member::Backend;
 use crate::backend::runtime::PoolRuntime;
 
 /// A pick is made anew this often when another thread took the same turn at the same time.
 const REPICKS: usize = 3;
 
-/// Members by load.
 #[derive(Debug)]
-pub struct LeastConnections {
-    members: Arc<Members>,
-    runtime: Arc<PoolRuntime>,
-}
+pub(super) struct LeastConnections(Arc<PoolRuntime>);
 
 impl LeastConnections {
-    pub(super) fn new(members: Vec<Member>, runtime: &Arc<PoolRuntime>) -> Self {
-        Self {
-            members: Arc::new(Members::by_load(members)),
-            runtime: runtime.clone(),
-        }
+    pub(super) fn new(runtime: &Arc<PoolRuntime>) -> Self {
+        Self(runtime.clone())
     }
 
-    pub(super) fn members(&self) -> &Arc<Members> {
-        &self.members
-    }
-
-    pub(super) fn pick(&self, tried: &[u64]) -> Option<&Arc<Backend>> {
+    pub(super) fn pick(&self, members: &Members, tried: &[u64]) -> Option<usize> {
         for attempt in 0.. {
-            let index = self.members.lightest(tried)?;
-            let member = &self.members[index];
-            let taken = member.take_turn(self.runtime.clock());
-            self.members.took_turn(index);
+            let index = members.lightest(tried)?;
+            let taken = members[index].take_turn(self.0.clock());
+            members.took_turn(index);
             if taken || attempt == REPICKS {
-                return Some(&member.backend);
+                return Some(index);
             }
         }
         None

@@ -16,7 +16,6 @@ use twox_hash::XxHash3_64;
 use super::Member;
 use super::draw::draw;
 use super::members::Members;
-use crate::backend::member::Backend;
 use crate::backend::runtime::PoolRuntime;
 
 /// A prime, so that every step visits every slot.
@@ -29,10 +28,8 @@ const LOOK: usize = 256;
 /// one in a million finds none here.
 const SPREAD: usize = 64;
 
-/// Members by the hash of a key.
 #[derive(Debug)]
-pub struct Maglev {
-    members: Arc<Members>,
+pub(super) struct Maglev {
     /// The index of a member; empty if there is none.
     table: Box<[u16]>,
     bounded: bool,
@@ -40,38 +37,27 @@ pub struct Maglev {
 }
 
 impl Maglev {
-    pub(super) fn new(mut members: Vec<Member>, bounded: bool, runtime: &Arc<PoolRuntime>) -> Self {
-        // Not by the order in which somebody wrote them.
-        members.sort_by(|a, b| a.backend.id.cmp(&b.backend.id));
+    /// Over these, which are [in order](in_order).
+    pub(super) fn new(members: &[Member], bounded: bool, runtime: &Arc<PoolRuntime>) -> Self {
         Self {
-            table: table(&members),
-            members: Arc::new(match bounded {
-                true => Members::weighed(members),
-                false => Members::new(members),
-            }),
+            table: table(members),
             bounded,
             runtime: runtime.clone(),
         }
     }
 
-    pub(super) fn members(&self) -> &Arc<Members> {
-        &self.members
-    }
-
-    pub(super) fn pick(&self, hash: u64, tried: &[u64]) -> Option<&Arc<Backend>> {
+    pub(super) fn pick(&self, members: &Members, hash: u64, tried: &[u64]) -> Option<usize> {
         let mut full = None;
         for slot in self.slots(hash).take(LOOK) {
             let index = usize::from(*slot);
-            let member = &self.members[index];
-            if member.open_to_by(tried, || warmth(hash)) {
-                if self.has_room(member) {
-                    return Some(&member.backend);
+            if members[index].open_to_by(tried, || warmth(hash)) {
+                if self.has_room(members, index) {
+                    return Some(index);
                 }
                 full = full.or(Some(index));
             }
         }
-        let index = self.beyond(full, hash, tried)?;
-        Some(&self.members[index].backend)
+        self.beyond(members, full, hash, tried)
     }
 
     /// The slot of a key, and those behind it: neighbours in the table have nothing to do with each other.
@@ -82,27 +68,40 @@ impl Maglev {
     }
 
     /// Whether one more request is within 125 % of the member's share of all that the pool has in flight.
-    fn has_room(&self, member: &Member) -> bool {
+    fn has_room(&self, members: &Members, index: usize) -> bool {
         if !self.bounded {
             return true;
         }
+        let member = &members[index];
         let all = u64::from(self.runtime.budget().active()) + 1;
         let share = all * u64::from(member.weight) * 5;
-        let bound = share.div_ceil(self.members.available_weight().max(1) * 4);
+        let bound = share.div_ceil(members.available_weight().max(1) * 4);
         u64::from(member.backend.in_flight()) < bound
     }
 
     /// For a key none of whose slots has a member with room; the first open one of them is `full`.
     #[cold]
-    fn beyond(&self, full: Option<usize>, hash: u64, tried: &[u64]) -> Option<usize> {
-        let index = full.or_else(|| self.members.for_key(hash, tried))?;
-        if self.has_room(&self.members[index]) {
+    fn beyond(
+        &self,
+        members: &Members,
+        full: Option<usize>,
+        hash: u64,
+        tried: &[u64],
+    ) -> Option<usize> {
+        let index = full.or_else(|| members.for_key(hash, tried))?;
+        if self.has_room(members, index) {
             return Some(index);
         }
-        let mut others = (0..SPREAD).filter_map(|_| self.members.at_part(draw(), tried));
-        let other = others.find(|other| self.has_room(&self.members[*other]));
+        let mut others = (0..SPREAD).filter_map(|_| members.at_part(draw(), tried));
+        let other = others.find(|other| self.has_room(members, *other));
         other.or(Some(index))
     }
+}
+
+/// The order that the table is built in, which is not that in which somebody wrote them.
+pub(super) fn in_order(mut members: Vec<Member>) -> Vec<Member> {
+    members.sort_by(|a, b| a.backend.id.cmp(&b.backend.id));
+    members
 }
 
 /// Of a key, whether a member that warms takes it: always the same, so that it takes more of its keys by and by, and
@@ -152,19 +151,6 @@ fn way(member: &Member) -> Way {
         next: (hash(0) % SLOTS as u64) as usize,
         step: (hash(1) % (SLOTS as u64 - 1)) as usize + 1,
         taken: 0,
-    }
-}
-
-#[cfg(test)]
-impl Maglev {
-    /// Over the table, by id.
-    fn digest(&self) -> u64 {
-        let ids = self
-            .table
-            .iter()
-            .map(|slot| &self.members[usize::from(*slot)].backend.id);
-        let text: Vec<&str> = ids.map(|id| id.as_str()).collect();
-        XxHash3_64::oneshot(text.join(",").as_bytes())
     }
 }
 

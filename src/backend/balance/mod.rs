@@ -36,16 +36,17 @@ mod maglev;
 
 pub use cursor::Cursor;
 pub use draw::draw;
-pub use ewma::Ewma;
-pub use least_connections::LeastConnections;
-pub use maglev::Maglev;
 pub(in crate::backend) use members::Members;
-pub use power_of_two::PowerOfTwo;
-pub use random::Random;
-pub use round_robin::RoundRobin;
 pub use smooth::Sequence;
 
 use std::sync::Arc;
+
+use ewma::Ewma;
+use least_connections::LeastConnections;
+use maglev::Maglev;
+use power_of_two::PowerOfTwo;
+use random::Random;
+use round_robin::RoundRobin;
 
 use super::member::Backend;
 use super::runtime::PoolRuntime;
@@ -62,18 +63,19 @@ pub struct Member {
 
 /// The pool's way to pick.
 #[derive(Debug)]
-pub enum Balancer {
-    /// Smooth weighted round robin.
+pub struct Balancer {
+    members: Arc<Members>,
+    by: By,
+}
+
+/// Tells the index of a member.
+#[derive(Debug)]
+enum By {
     RoundRobin(RoundRobin),
-    /// Fewest requests in flight for its weight.
     LeastConnections(LeastConnections),
-    /// By chance.
     Random(Random),
-    /// The less loaded of two.
     PowerOfTwo(PowerOfTwo),
-    /// The faster of two.
     Ewma(Ewma),
-    /// Consistent hashing.
     Maglev(Maglev),
 }
 
@@ -87,55 +89,65 @@ impl Balancer {
         runtime: &Arc<PoolRuntime>,
     ) -> Self {
         members.retain(|member| member.weight > 0);
-        match balance {
-            Balance::RoundRobin => Self::RoundRobin(RoundRobin::new(members, runtime)),
-            Balance::LeastConnections => {
-                Self::LeastConnections(LeastConnections::new(members, runtime))
-            }
-            Balance::Random => Self::Random(Random::new(members)),
-            Balance::PowerOfTwo => Self::PowerOfTwo(PowerOfTwo::new(members)),
-            Balance::Ewma => Self::Ewma(Ewma::new(members)),
-            Balance::Maglev => Self::Maglev(Maglev::new(members, bounded_load, runtime)),
+        if balance == Balance::Maglev {
+            members = maglev::in_order(members);
+        }
+        let by = match balance {
+            Balance::RoundRobin => By::RoundRobin(RoundRobin::new(&members, runtime)),
+            Balance::LeastConnections => By::LeastConnections(LeastConnections::new(runtime)),
+            Balance::Random => By::Random(Random::new(&members)),
+            Balance::PowerOfTwo => By::PowerOfTwo(PowerOfTwo::new(&members)),
+            Balance::Ewma => By::Ewma(Ewma::new(&members)),
+            Balance::Maglev => By::Maglev(Maglev::new(&members, bounded_load, runtime)),
+        };
+        let members = match balance {
+            Balance::LeastConnections => Members::by_load(members),
+            Balance::Maglev if bounded_load => Members::weighed(members),
+            _ => Members::new(members),
+        };
+        Self {
+            members: Arc::new(members),
+            by,
         }
     }
 
     /// A member that is available now and whose key is not among `tried`; `None` if there is none. `hash` is of what
     /// the pool hashes, if it does.
     pub fn pick(&self, hash: u64, tried: &[u64]) -> Option<&Arc<Backend>> {
-        match self {
-            Self::RoundRobin(balancer) => balancer.pick(tried),
-            Self::LeastConnections(balancer) => balancer.pick(tried),
-            Self::Random(balancer) => balancer.pick(tried),
-            Self::PowerOfTwo(balancer) => balancer.pick(tried),
-            Self::Ewma(balancer) => balancer.pick(tried),
-            Self::Maglev(balancer) => balancer.pick(hash, tried),
-        }
+        let members = &*self.members;
+        let index = match &self.by {
+            By::RoundRobin(by) => by.pick(members, tried),
+            By::LeastConnections(by) => by.pick(members, tried),
+            By::Random(by) => by.pick(members, tried),
+            By::PowerOfTwo(by) => by.pick(members, tried),
+            By::Ewma(by) => by.pick(members, tried),
+            By::Maglev(by) => by.pick(members, hash, tried),
+        };
+        Some(&members[index?].backend)
     }
 
     /// Those it picks from.
     pub fn members(&self) -> &[Member] {
-        self.shared()
+        &self.members
     }
 
     /// Whether any of them that is not among `tried` is available, be it with room or without.
     pub fn any_available(&self, tried: &[u64]) -> bool {
-        self.shared().any_available(tried)
+        self.members.any_available(tried)
     }
 
     /// Whether any of them is available and has room.
     pub fn any_open(&self) -> bool {
-        self.shared().from(0, &[]).is_some()
+        self.members.from(0, &[]).is_some()
+    }
+
+    /// Whether it goes by how long answers take.
+    pub(in crate::backend) fn measures_latency(&self) -> bool {
+        matches!(self.by, By::Ewma(_))
     }
 
     pub(in crate::backend) fn shared(&self) -> &Arc<Members> {
-        match self {
-            Self::RoundRobin(balancer) => balancer.members(),
-            Self::LeastConnections(balancer) => balancer.members(),
-            Self::Random(balancer) => balancer.members(),
-            Self::PowerOfTwo(balancer) => balancer.members(),
-            Self::Ewma(balancer) => balancer.members(),
-            Self::Maglev(balancer) => balancer.members(),
-        }
+        &self.members
     }
 }
 

@@ -4,40 +4,22 @@
 //! Load is in-flight over weight, plus one. Because the first draw goes by weight already, members without load get
 //! their shares; drawing evenly and weighing in-flight plus one would give a light member nothing in a quiet pool.
 
-use std::sync::Arc;
-
 use super::Member;
 use super::draw::Draws;
 use super::members::Members;
-use crate::backend::member::Backend;
 
-/// Members to draw from.
 #[derive(Debug)]
-pub struct PowerOfTwo {
-    members: Arc<Members>,
-    draws: Draws,
-}
+pub(super) struct PowerOfTwo(Draws);
 
 impl PowerOfTwo {
-    pub(super) fn new(members: Vec<Member>) -> Self {
-        Self {
-            draws: Draws::new(&members),
-            members: Arc::new(Members::new(members)),
-        }
+    pub(super) fn new(members: &[Member]) -> Self {
+        Self(Draws::new(members))
     }
 
-    pub(super) fn members(&self) -> &Arc<Members> {
-        &self.members
-    }
-
-    pub(super) fn pick(&self, tried: &[u64]) -> Option<&Arc<Backend>> {
-        let (first, second) = self.draws.two(&self.members, tried)?;
-        let first = &self.members[first];
-        let picked = match second.map(|second| &self.members[second]) {
-            Some(second) if less_loaded(second, first) => second,
-            _ => first,
-        };
-        Some(&picked.backend)
+    pub(super) fn pick(&self, members: &Members, tried: &[u64]) -> Option<usize> {
+        let (first, second) = self.0.two(members, tried)?;
+        let better = second.filter(|second| less_loaded(&members[*second], &members[first]));
+        better.or(Some(first))
     }
 }
 

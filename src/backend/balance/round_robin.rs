@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use super::members::Members;
 use super::{Member, Sequence, draw};
-use crate::backend::member::Backend;
 use crate::backend::runtime::PoolRuntime;
 
 /// How far a pick looks down a rotation of unequal weights past members that are closed, down, full or tried. Behind
@@ -20,83 +19,75 @@ const WARMING: usize = 32;
 /// 2^64 over the golden ratio: multiples of it fall as evenly as any into 2^64, however many there are.
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// Members in smooth rotation.
 #[derive(Debug)]
-pub struct RoundRobin {
-    members: Arc<Members>,
+pub(super) struct RoundRobin {
     sequence: Sequence,
     runtime: Arc<PoolRuntime>,
 }
 
 impl RoundRobin {
-    pub(super) fn new(members: Vec<Member>, runtime: &Arc<PoolRuntime>) -> Self {
+    pub(super) fn new(members: &[Member], runtime: &Arc<PoolRuntime>) -> Self {
         let weights: Vec<u16> = members.iter().map(|member| member.weight).collect();
         Self {
-            members: Arc::new(Members::new(members)),
             sequence: Sequence::new(&weights),
             runtime: runtime.clone(),
         }
     }
 
-    pub(super) fn members(&self) -> &Arc<Members> {
-        &self.members
-    }
-
-    pub(super) fn pick(&self, tried: &[u64]) -> Option<&Arc<Backend>> {
+    pub(super) fn pick(&self, members: &Members, tried: &[u64]) -> Option<usize> {
         if self.sequence.is_empty() {
             return None;
         }
         let position = self.runtime.cursor().next();
-        let member = &self.members[self.sequence.at(position)];
-        if member.open_to_by(tried, draw) {
-            return Some(&member.backend);
+        let index = self.sequence.at(position);
+        if members[index].open_to_by(tried, draw) {
+            return Some(index);
         }
-        self.pick_after(position, tried)
+        self.pick_after(position, members, tried)
     }
 
     #[cold]
-    fn pick_after(&self, position: u64, tried: &[u64]) -> Option<&Arc<Backend>> {
-        let index = match self.sequence {
-            Sequence::InOrder(_) => self.next_in_order(position, tried)?,
-            Sequence::Steps(_) => self.next_step(position, tried)?,
-        };
-        Some(&self.members[index].backend)
+    fn pick_after(&self, position: u64, members: &Members, tried: &[u64]) -> Option<usize> {
+        match self.sequence {
+            Sequence::InOrder(_) => self.next_in_order(position, members, tried),
+            Sequence::Steps(_) => self.next_step(position, members, tried),
+        }
     }
 
     /// The next open one in the order of the members: however many are passed over, it is exact. They are taken out of
     /// the rotation too, so that the member behind them does not get their share.
-    fn next_in_order(&self, position: u64, tried: &[u64]) -> Option<usize> {
-        let count = self.members.len();
+    fn next_in_order(&self, position: u64, members: &Members, tried: &[u64]) -> Option<usize> {
+        let count = members.len();
         let at = self.sequence.at(position);
         let mut ahead = 1;
         for _ in 0..WARMING {
             let from = (at + ahead) % count;
-            let index = self.members.from(from, tried)?;
+            let index = members.from(from, tried)?;
             ahead += (count + index - from) % count;
             if ahead >= count {
                 break;
             }
-            if self.members[index].open_to_by(tried, draw) {
+            if members[index].open_to_by(tried, draw) {
                 self.runtime.cursor().skip(ahead as u64);
                 return Some(index);
             }
             ahead += 1;
         }
-        self.members.from(at, tried)
+        members.from(at, tried)
     }
 
     /// The next open one of the sequence, as far as it is looked at.
-    fn next_step(&self, position: u64, tried: &[u64]) -> Option<usize> {
+    fn next_step(&self, position: u64, members: &Members, tried: &[u64]) -> Option<usize> {
         let look = LOOK.min(self.sequence.len());
         for ahead in 1..look {
             let index = self.sequence.at(position.wrapping_add(ahead));
-            if self.members[index].open_to_by(tried, draw) {
+            if members[index].open_to_by(tried, draw) {
                 self.runtime.cursor().skip(ahead);
                 return Some(index);
             }
         }
         let part = self.runtime.spare().next().wrapping_mul(GOLDEN);
-        let found = self.members.at_part(part, tried)?;
+        let found = members.at_part(part, tried)?;
         if look < self.sequence.len() {
             self.runtime.cursor().skip(look - 1);
         }
