@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 
 use super::CertificateFiles;
 
@@ -65,6 +65,15 @@ impl Authority {
     pub(crate) fn client(&self) -> ClientConfig {
         ClientConfig::builder_with_provider(super::provider())
             .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(Arc::new(self.roots()))
+            .with_no_client_auth()
+    }
+
+    /// As [`client`](Self::client), of one version alone.
+    pub(crate) fn client_of(&self, version: &'static SupportedProtocolVersion) -> ClientConfig {
+        ClientConfig::builder_with_provider(super::provider())
+            .with_protocol_versions(&[version])
             .unwrap()
             .with_root_certificates(Arc::new(self.roots()))
             .with_no_client_auth()

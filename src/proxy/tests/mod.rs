@@ -5,6 +5,7 @@ mod auth;
 mod backend_tls;
 mod bad_answers;
 mod balancing;
+mod certificates;
 mod compress;
 mod crowds;
 mod ejection;

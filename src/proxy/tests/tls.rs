@@ -13,26 +13,32 @@ use crate::proxy::ProxyOptions;
 use crate::tls::testing::{Authority, Issued};
 use crate::tls::{ClientCertificates, Hot as _, MinVersion, ServerOptions, ServerTls};
 
-/// A listener that speaks TLS as `shop.example`.
+/// A listener that speaks TLS, as `shop.example` unless said.
 pub(super) struct Site {
-    ca: Authority,
+    pub(super) ca: Authority,
     directory: tempfile::TempDir,
     tls: Arc<ServerTls>,
 }
 
 impl Site {
     pub(super) fn new(clients: Option<&Authority>) -> Self {
+        Self::of(&["shop.example"], MinVersion::default(), clients)
+    }
+
+    /// With a certificate for each of these names.
+    pub(super) fn of(names: &[&str], min_version: MinVersion, clients: Option<&Authority>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let ca = Authority::new("ca");
-        let files = ca.issue(&["shop.example"]).write(directory.path(), "shop");
+        let issue = |name: &&str| ca.issue(&[name]).write(directory.path(), name);
+        let certificates = names.iter().map(issue).collect();
         let authorities = directory.path().join("clients.pem");
         let clients = clients.map_or(ClientCertificates::None, |clients| {
             std::fs::write(&authorities, &clients.pem).unwrap();
             ClientCertificates::Required(authorities)
         });
         let tls = ServerTls::load(ServerOptions {
-            certificates: vec![files],
-            min_version: MinVersion::default(),
+            certificates,
+            min_version,
             clients,
             alpn: vec![b"h2".to_vec(), b"http/1.1".to_vec()],
         });
@@ -43,7 +49,7 @@ impl Site {
         }
     }
 
-    fn options(&self) -> ProxyOptions {
+    pub(super) fn options(&self) -> ProxyOptions {
         let mut options = options();
         options.listeners[0].tls = Some(self.tls.clone());
         options
@@ -69,11 +75,24 @@ pub(super) struct Encrypted(pub(super) StreamOwned<ClientConnection, TcpStream>)
 
 impl Encrypted {
     /// Behind the handshake, as far as the client can tell.
-    fn connect(proxy: &Harness, config: Arc<ClientConfig>) -> std::io::Result<Self> {
+    pub(super) fn connect(proxy: &Harness, config: Arc<ClientConfig>) -> std::io::Result<Self> {
+        Self::behind(b"", proxy, config, "shop.example")
+    }
+
+    /// As [`connect`](Self::connect), to a server of that name; `first` is sent in one write with the first message.
+    pub(super) fn behind(
+        first: &[u8],
+        proxy: &Harness,
+        config: Arc<ClientConfig>,
+        name: &str,
+    ) -> std::io::Result<Self> {
         let mut socket = TcpStream::connect(proxy.address())?;
         socket.set_read_timeout(Some(Duration::from_secs(10)))?;
-        let name = ServerName::try_from("shop.example").unwrap();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
         let mut session = ClientConnection::new(config, name).map_err(std::io::Error::other)?;
+        let mut first = first.to_vec();
+        session.write_tls(&mut first)?;
+        socket.write_all(&first)?;
         while session.is_handshaking() {
             session.complete_io(&mut socket)?;
         }
@@ -103,7 +122,7 @@ impl Encrypted {
         (head, body)
     }
 
-    fn get(&mut self) -> (String, Vec<u8>) {
+    pub(super) fn get(&mut self) -> (String, Vec<u8>) {
         self.send("GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n");
         self.response()
     }
@@ -378,7 +397,7 @@ fn certificates_change_under_load_without_a_failed_request() {
         });
         for _ in 0..20 {
             let next = site.ca.issue(&["shop.example"]);
-            next.write(site.directory.path(), "shop");
+            next.write(site.directory.path(), "shop.example");
             assert!(site.tls.reload().unwrap());
             let seen = site.client(&proxy).0.conn.peer_certificates().unwrap()[0].clone();
             assert_eq!(seen, next.der);
