@@ -47,7 +47,7 @@ impl Secure {
     }
 }
 
-fn server(ca: &Authority, clients: Option<&Authority>) -> Arc<ServerConfig> {
+pub(super) fn server(ca: &Authority, clients: Option<&Authority>) -> Arc<ServerConfig> {
     let directory = tempfile::tempdir().unwrap();
     let authorities = directory.path().join("clients.pem");
     let clients = clients.map_or(ClientCertificates::None, |clients| {

@@ -176,6 +176,11 @@ pub(super) fn status(head: &str) -> u16 {
         .unwrap_or_else(|| panic!("no status in {head:?}"))
 }
 
+/// What is told next, in time.
+pub(super) fn heard<T>(told: &Receiver<T>) -> T {
+    told.recv_timeout(PATIENCE).expect("told in time")
+}
+
 /// A backend: every connection runs the script in a thread of its own.
 pub(super) struct Scripted {
     pub(super) address: SocketAddr,

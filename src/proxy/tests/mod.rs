@@ -25,6 +25,7 @@ mod overload;
 mod plain;
 mod policies;
 mod proxied;
+mod proxied_anywhere;
 mod refusals;
 mod retries;
 mod routes;

@@ -8,15 +8,15 @@ use super::harness::*;
 use crate::proxy::ProxyOptions;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
-const LINE: &str = "PROXY TCP4 192.0.2.7 198.51.100.1 4711 80\r\n";
+pub(super) const LINE: &str = "PROXY TCP4 192.0.2.7 198.51.100.1 4711 80\r\n";
 
-fn expecting(mut options: ProxyOptions) -> ProxyOptions {
+pub(super) fn expecting(mut options: ProxyOptions) -> ProxyOptions {
     options.listeners[0].proxy_protocol = true;
     options
 }
 
 /// The line in version 2.
-fn binary() -> Vec<u8> {
+pub(super) fn binary() -> Vec<u8> {
     let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
     header.extend([192, 0, 2, 7, 198, 51, 100, 1, 0x12, 0x67, 0, 80]);
     header
