@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::harness::*;
+use super::limits::{asked, gated};
 use crate::backend::Health;
 
 /// A pool `web` of two backends that keeps clients, with these fields of the first backend.
@@ -150,5 +151,112 @@ fn a_client_of_a_split_comes_back_to_its_pool() {
         for _ in 0..4 {
             assert_eq!(with(&harness, &cookie).1, name);
         }
+    }
+}
+
+/// As HAProxy has it: a cookie that names a backup is always good.
+#[test]
+fn who_got_a_backup_stays_there_until_that_is_down_though_the_first_tier_is_back() {
+    let backends = two();
+    let mut config = sticky(&backends, json!({}));
+    config["pools"][0]["backends"][1]["backup"] = json!(1);
+    let harness = Harness::new(options(), &config);
+    let change = |backend: usize, health: Health| {
+        harness.backend(backend).change_health(|_, _| health);
+        harness.judge();
+    };
+    assert_eq!(harness.get("/").1, "one");
+    change(0, Health::Unhealthy);
+    let (head, body) = harness.get("/");
+    assert_eq!(body, "two");
+    let cookie = set(&head).unwrap();
+    change(0, Health::Healthy);
+    for _ in 0..4 {
+        assert_eq!(harness.get("/").1, "one");
+        let (head, body) = with(&harness, &cookie);
+        assert_eq!((body.as_str(), set(&head)), ("two", None));
+    }
+    change(1, Health::Unhealthy);
+    let (head, body) = with(&harness, &cookie);
+    assert_eq!(body, "one");
+    assert!(set(&head).is_some());
+}
+
+#[test]
+fn who_sticks_to_a_full_backend_gets_another_and_waits_only_where_all_are_full() {
+    let gates = [gated(), gated()];
+    let limits = json!({"requests_per_backend": 1, "queue_timeout": "1m"});
+    let addresses = gates.each_ref().map(|gate| gate.backend.address);
+    let pool = json!({"sticky": {}, "limits": limits});
+    let harness = Harness::new(options(), &web(&addresses, pool));
+    let at = |gate: usize, client: &mut Peer| {
+        gates[gate].wait_for_request();
+        gates[gate].go.send(()).unwrap();
+        let (head, body) = client.response();
+        assert_eq!(body, "done");
+        set(&head)
+    };
+    let mut first = asked(&harness);
+    let busy = |backend: &usize| harness.backend(*backend).in_flight() == 1;
+    wait_until(|| (0..2).any(|backend| busy(&backend)));
+    // Whichever came first in the rotation.
+    let full = (0..2).find(busy).unwrap();
+    gates[full].wait_for_request();
+    gates[full].go.send(()).unwrap();
+    let cookie = set(&first.response().0).unwrap();
+    let sticking = || {
+        let mut client = harness.client();
+        client.send(format!(
+            "GET / HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\n\r\n"
+        ));
+        client
+    };
+    let mut holds = sticking();
+    gates[full].wait_for_request();
+    let mut second = sticking();
+    let other = at(1 - full, &mut second);
+    assert!(other.is_some_and(|other| other != cookie));
+    // With both full it waits for either: here the other one is free first.
+    let mut held_too = sticking();
+    gates[1 - full].wait_for_request();
+    let mut waits = sticking();
+    wait_until(|| harness.pool().waiting() == 1);
+    gates[1 - full].go.send(()).unwrap();
+    assert_eq!(held_too.response().1, "done");
+    assert!(at(1 - full, &mut waits).is_some());
+    // As soon as there is room again, it is back.
+    gates[full].go.send(()).unwrap();
+    assert_eq!(set(&holds.response().0), None);
+    assert_eq!(at(full, &mut sticking()), None);
+}
+
+#[test]
+fn in_a_panic_clients_come_back_to_a_backend_that_is_down_but_to_none_that_drains() {
+    let backends = two();
+    let harness = Harness::new(options(), &sticky(&backends, json!({})));
+    let cookie = cookie_of(&harness, "one");
+    let all_down = || {
+        for backend in 0..2 {
+            harness
+                .backend(backend)
+                .change_health(|_, _| Health::Unhealthy);
+        }
+        harness.judge();
+        assert!(harness.pool().panics());
+    };
+    all_down();
+    for _ in 0..4 {
+        let (head, body) = with(&harness, &cookie);
+        assert_eq!((body.as_str(), set(&head)), ("one", None));
+    }
+    harness.publish(&sticky(&backends, json!({"state": "drain"})));
+    assert_eq!(
+        with(&harness, &cookie).1,
+        "one",
+        "it is up, and finishes what it has"
+    );
+    all_down();
+    for _ in 0..4 {
+        assert_eq!(with(&harness, &cookie).1, "two");
     }
 }
