@@ -489,6 +489,15 @@ impl Harness {
             .clone()
     }
 
+    /// Tells all fences which tokens are good, and that this is the newest there is.
+    pub(super) fn tell_fences(&self, oldest: u64, newest: u64) {
+        let fences = self.publisher.registry.fences();
+        for (_, fence) in fences.in_use() {
+            fence.tell(oldest, newest);
+        }
+        fences.confirm(std::time::Instant::now());
+    }
+
     /// Has the pool `web` judged by the health of its backends, as it is after each change of one.
     pub(super) fn judge(&self) {
         let pool = self.pool();

@@ -11,6 +11,7 @@ mod grpc;
 mod messages;
 mod policies;
 mod raw;
+mod ruled;
 mod rules;
 mod served;
 mod traces;

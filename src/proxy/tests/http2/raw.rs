@@ -194,7 +194,7 @@ impl Raw {
         let code = |payload: &[u8]| u32::from_be_bytes(payload.try_into().unwrap());
         while let Some((kind, _, _, payload)) = self.frame() {
             match kind {
-                HEADERS => return Outcome::Status(status(&payload)),
+                HEADERS => return Outcome::Status(status_of(&payload)),
                 RST_STREAM => return Outcome::Reset(code(&payload)),
                 GOAWAY => return Outcome::GoAway(code(&payload[4..8])),
                 _ => {}
@@ -205,11 +205,11 @@ impl Raw {
 }
 
 /// The status in front of the first block of a connection.
-fn status(block: &[u8]) -> u16 {
+pub(super) fn status_of(block: &[u8]) -> u16 {
     const COMMON: [u16; 7] = [200, 204, 206, 304, 400, 404, 500];
     match block {
         // The table's size, first of all.
-        [0x20..=0x3F, rest @ ..] => status(rest),
+        [0x20..=0x3F, rest @ ..] => status_of(rest),
         [indexed @ 0x88..=0x8E, ..] => COMMON[usize::from(indexed - 0x88)],
         [0x48 | 0x08, length, text @ ..] if length & 0x80 == 0 => {
             let text = &text[..usize::from(*length)];
