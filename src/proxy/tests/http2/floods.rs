@@ -1,9 +1,10 @@
-//! Clients that ask much and want little, those that never end, and those that merely look so.
+//! Clients that ask much and want little, those that never end, and those that merely look so: over plain connections,
+//! and over TLS.
 
 use serde_json::json;
 
 use super::raw::*;
-use super::rules::joined;
+use super::rules::{joined, over_both, over_both_with};
 use crate::proxy::tests::harness::*;
 
 #[test]
@@ -57,44 +58,46 @@ fn resets_that_the_proxy_is_provoked_to_are_a_flood_like_the_clients() {
 #[test]
 fn whoever_lets_go_of_what_was_answered_floods_nobody() {
     let backend = Scripted::named("hello");
-    let proxy = Harness::to(&[backend.address]);
-    let mut raw = Raw::connect(&proxy);
-    for n in 0..500 {
-        let stream = 2 * n + 1;
-        raw.send(get(stream));
-        loop {
-            let (kind, flags, of, _) = raw.frame().expect("the connection goes on");
-            assert_ne!(kind, GOAWAY);
-            if (kind, flags, of) == (DATA, END_STREAM, stream) {
-                break;
+    over_both(&backend, |_, connect| {
+        let mut raw = connect();
+        for n in 0..500 {
+            let stream = 2 * n + 1;
+            raw.send(get(stream));
+            loop {
+                let (kind, flags, of, _) = raw.frame().expect("the connection goes on");
+                assert_ne!(kind, GOAWAY);
+                if (kind, flags, of) == (DATA, END_STREAM, stream) {
+                    break;
+                }
             }
+            raw.send(frame(RST_STREAM, 0, stream, [0, 0, 0, 8]));
         }
-        raw.send(frame(RST_STREAM, 0, stream, [0, 0, 0, 8]));
-    }
-    raw.send(frame(PING, 0, 0, [0; 8]));
-    assert_eq!(goodbye_before_pong(&mut raw), None);
+        raw.send(frame(PING, 0, 0, [0; 8]));
+        assert_eq!(goodbye_before_pong(&mut raw), None);
+    });
 }
 
 /// Whether many streams of these frames have the connection ended, though few come at a time.
 fn is_a_reset_flood(name: &str, frames: impl Fn(u32) -> Vec<u8>) {
     let backend = Scripted::named("hello");
-    let proxy = Harness::to(&[backend.address]);
-    let mut raw = Raw::connect(&proxy);
-    let mut ended = false;
-    for n in 0..30 {
-        let mut some: Vec<_> = (0..18).map(|m| frames(36 * n + 2 * m + 1)).collect();
-        some.push(frame(PING, 0, 0, [0; 8]));
-        raw.send(joined(&some));
-        if let Some(code) = goodbye_before_pong(&mut raw) {
-            assert_eq!(code, ENHANCE_YOUR_CALM, "{name}");
-            ended = true;
-            break;
+    over_both(&backend, |proxy, connect| {
+        let mut raw = connect();
+        let mut ended = false;
+        for n in 0..30 {
+            let mut some: Vec<_> = (0..18).map(|m| frames(36 * n + 2 * m + 1)).collect();
+            some.push(frame(PING, 0, 0, [0; 8]));
+            raw.send(joined(&some));
+            if let Some(code) = goodbye_before_pong(&mut raw) {
+                assert_eq!(code, ENHANCE_YOUR_CALM, "{name}");
+                ended = true;
+                break;
+            }
         }
-    }
-    assert!(ended, "{name}");
-    wait_until(|| proxy.metrics.listener().open() == 0);
-    let listener = proxy.metrics.listener();
-    assert_eq!(listener.refusals("http2_reset_flood"), 1, "{name}");
+        assert!(ended, "{name}");
+        wait_until(|| proxy.metrics.listener().open() == 0);
+        let listener = proxy.metrics.listener();
+        assert_eq!(listener.refusals("http2_reset_flood"), 1, "{name}");
+    });
 }
 
 /// The code of a GOAWAY; none if a PING is acknowledged first.
@@ -117,47 +120,51 @@ fn small_and_empty_data_is_none_within_its_bounds() {
             peer.send(ok("hello"));
         }
     });
-    let proxy = Harness::to(&[backend.address]);
-    let body = |data: Vec<u8>| joined(&[post(1), data, frame(DATA, END_STREAM, 1, "x")]);
-    for (name, data) in [
-        ("five bytes", frame(DATA, 0, 1, "small").repeat(2_500)),
-        ("one byte", frame(DATA, 0, 1, "x").repeat(12_000)),
-        ("empty", frame(DATA, 0, 1, []).repeat(900)),
-    ] {
-        let mut raw = Raw::connect(&proxy);
-        raw.send(body(data));
-        assert_eq!(raw.outcome(), Outcome::Status(200), "{name}");
-    }
+    over_both(&backend, |_, connect| {
+        let body = |data: Vec<u8>| joined(&[post(1), data, frame(DATA, END_STREAM, 1, "x")]);
+        for (name, data) in [
+            ("five bytes", frame(DATA, 0, 1, "small").repeat(2_500)),
+            ("one byte", frame(DATA, 0, 1, "x").repeat(12_000)),
+            ("empty", frame(DATA, 0, 1, []).repeat(900)),
+        ] {
+            let mut raw = connect();
+            raw.send(body(data));
+            assert_eq!(raw.outcome(), Outcome::Status(200), "{name}");
+        }
+    });
 }
 
 #[test]
 fn all_that_a_client_asks_may_be_taken_back_at_once_and_no_backend_hears_of_it() {
     let backend = Scripted::named("hello");
-    let proxy = Harness::to(&[backend.address]);
-    let mut raw = Raw::connect(&proxy);
-    let taken_back = |n| joined(&[get(n), frame(RST_STREAM, 0, n, [0, 0, 0, 8])]);
-    let mut all: Vec<_> = (0..199).map(|n| taken_back(2 * n + 1)).collect();
-    all.push(get(399));
-    raw.send(joined(&all));
-    assert_eq!(raw.outcome(), Outcome::Status(200));
-    assert_eq!(backend.connections(), 1);
-    let listener = proxy.metrics.listener();
-    assert_eq!(listener.refusals("http2_taken_back"), 199);
+    over_both(&backend, |proxy, connect| {
+        let before = backend.connections();
+        let mut raw = connect();
+        let taken_back = |n| joined(&[get(n), frame(RST_STREAM, 0, n, [0, 0, 0, 8])]);
+        let mut all: Vec<_> = (0..199).map(|n| taken_back(2 * n + 1)).collect();
+        all.push(get(399));
+        raw.send(joined(&all));
+        assert_eq!(raw.outcome(), Outcome::Status(200));
+        assert_eq!(backend.connections() - before, 1);
+        let listener = proxy.metrics.listener();
+        assert_eq!(listener.refusals("http2_taken_back"), 199);
+    });
 }
 
 /// What is reset is kept until that is written: a client that does not read may not have ever more of it kept.
 #[test]
 fn data_for_streams_that_were_left_out_ends_the_connection_of_who_does_not_read() {
     let backend = Scripted::named("hello");
-    let proxy = Harness::to(&[backend.address]);
-    let mut raw = Raw::connect(&proxy);
-    raw.send(get(0x7FFF_FFF1));
-    let data = |n: u32| frame(DATA, 0, 2 * n + 1, "x");
-    for n in 0..100 {
-        let some: Vec<_> = (100 * n..100 * (n + 1)).map(data).collect();
-        raw.send(joined(&some));
-    }
-    wait_until(|| proxy.metrics.listener().open() == 0);
+    over_both(&backend, |proxy, connect| {
+        let mut raw = connect();
+        raw.send(get(0x7FFF_FFF1));
+        let data = |n: u32| frame(DATA, 0, 2 * n + 1, "x");
+        for n in 0..100 {
+            let some: Vec<_> = (100 * n..100 * (n + 1)).map(data).collect();
+            raw.send(joined(&some));
+        }
+        wait_until(|| proxy.metrics.listener().open() == 0);
+    });
 }
 
 #[test]
@@ -179,30 +186,34 @@ fn what_is_begun_is_ended_in_time_whatever_else_is_under_way() {
         peer.head();
         peer.rest();
     });
-    let mut options = options();
-    options.timeouts.client_headers = std::time::Duration::from_millis(200);
-    let proxy = Harness::new(options, &web(&[backend.address], json!({})));
-    let half = || get(3)[..20].to_vec();
-    for (name, bytes) in [
-        (
-            "half a frame's head",
-            frame(SETTINGS, 0, 0, [])[..5].to_vec(),
-        ),
-        ("half a request's head", half()),
-        (
-            "a head that goes on",
-            frame(HEADERS, END_STREAM, 3, get_block()),
-        ),
-        ("a stream beside it", joined(&[get(1), half()])),
-    ] {
-        let mut raw = Raw::connect(&proxy);
-        raw.send(bytes);
-        assert_eq!(raw.outcome(), Outcome::GoAway(ENHANCE_YOUR_CALM), "{name}");
-    }
+    let impatient = || {
+        let mut options = options();
+        options.timeouts.client_headers = std::time::Duration::from_millis(200);
+        options
+    };
+    let config = web(&[backend.address], json!({}));
+    over_both_with(impatient, &config, |proxy, connect| {
+        let half = || get(3)[..20].to_vec();
+        let settings = frame(SETTINGS, 0, 0, []);
+        for (name, bytes) in [
+            ("half a frame's head", settings[..5].to_vec()),
+            ("half a request's head", half()),
+            (
+                "a head that goes on",
+                frame(HEADERS, END_STREAM, 3, get_block()),
+            ),
+            ("a stream beside it", joined(&[get(1), half()])),
+        ] {
+            let mut raw = connect();
+            raw.send(bytes);
+            assert_eq!(raw.outcome(), Outcome::GoAway(ENHANCE_YOUR_CALM), "{name}");
+        }
+        let listener = proxy.metrics.listener();
+        assert_eq!(listener.refusals("http2_head_timeout"), 4);
+        wait_until(|| listener.open() == 0);
+    });
+    let proxy = Harness::new(impatient(), &config);
     let mut raw = Raw::silent(&proxy);
     raw.send(PREFACE);
     assert_eq!(raw.outcome(), Outcome::GoAway(ENHANCE_YOUR_CALM));
-    let listener = proxy.metrics.listener();
-    assert_eq!(listener.refusals("http2_head_timeout"), 5);
-    wait_until(|| listener.open() == 0);
 }

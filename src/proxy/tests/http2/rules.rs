@@ -2,8 +2,11 @@
 //!
 //! Where the code of an error is the h2 crate's own choice, a table asks for the end only.
 
+use serde_json::Value;
+
 use super::messages::request;
 use super::raw::*;
+use crate::proxy::ProxyOptions;
 use crate::proxy::tests::harness::*;
 use crate::proxy::tests::tls::Site;
 
@@ -56,6 +59,27 @@ fn heads(cases: &[Case]) -> usize {
     // It is well after all that.
     assert_eq!(status(&proxy.get("/").0), 200);
     asked.try_iter().count() - 1
+}
+
+/// Runs `test` over plain connections and over TLS: with a proxy to this backend, and with what connects to it.
+pub(super) fn over_both(backend: &Scripted, test: impl Fn(&Harness, &dyn Fn() -> Raw)) {
+    let config = web(&[backend.address], serde_json::json!({}));
+    over_both_with(options, &config, test);
+}
+
+/// The same with other options and another config.
+pub(super) fn over_both_with(
+    options: impl Fn() -> ProxyOptions,
+    config: &Value,
+    test: impl Fn(&Harness, &dyn Fn() -> Raw),
+) {
+    let plain = Harness::new(options(), config);
+    test(&plain, &|| Raw::connect(&plain));
+    let site = Site::new(None);
+    let mut encrypted = options();
+    encrypted.listeners[0].tls = site.options().listeners[0].tls.clone();
+    let encrypted = Harness::new(encrypted, config);
+    test(&encrypted, &|| Raw::encrypted(&site, &encrypted));
 }
 
 pub(super) fn joined(parts: &[Vec<u8>]) -> Vec<u8> {
@@ -156,7 +180,7 @@ fn streams_follow_their_states() {
 #[rustfmt::skip] // A row is a line.
 fn compression_is_decoded_by_the_letter() {
     let spoilt = |bytes: &[u8]| request([&get_block(), bytes].concat());
-    check(&[
+    check_heads(&[
         ("7541 2.3.3 there is no index 0", spoilt(&[0x80]), GoAway(COMPRESSION_ERROR)),
         ("7541 2.3.3 an index is within the tables", spoilt(&[0xFF, 0x20]), GoAway(COMPRESSION_ERROR)),
         ("7541 2.3.3 of a name too", spoilt(&[0x7F, 0x20, 1, b'x']), GoAway(COMPRESSION_ERROR)),
