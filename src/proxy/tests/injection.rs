@@ -36,6 +36,41 @@ fn an_abort_answers_all_or_none_and_no_backend_sees_the_request() {
     }
 }
 
+/// Six deviations off what is expected.
+#[test]
+fn so_many_of_a_hundred_requests_fail_as_the_route_says_and_the_access_log_tells_which() {
+    let directory = tempfile::tempdir().unwrap();
+    let (options, path) = logging_to(&directory);
+    let backend = Scripted::named("web");
+    let some = injecting(&backend, json!({"abort": {"percent": 30, "status": 418}}));
+    let harness = Harness::new(options, &some);
+    let mut client = harness.client();
+    let mut failed = 0;
+    for _ in 0..1_000 {
+        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        failed += usize::from(status(&client.response().0) == 418);
+    }
+    assert!((213..=387).contains(&failed), "{failed} of 1,000");
+    drop(client);
+    harness.drain();
+    let lines = lines(&path);
+    let (aborted, served): (Vec<&Value>, Vec<&Value>) =
+        lines.iter().partition(|line| line["status"] == 418);
+    assert_eq!((aborted.len(), served.len()), (failed, 1_000 - failed));
+    for line in aborted {
+        assert_eq!(line["route"], "all", "{line}");
+        assert_eq!(line["reason"], "proxy_internal_response", "{line}");
+        assert!(line["backend"].is_null(), "{line}");
+        assert_eq!(line["tries"], 0, "{line}");
+    }
+    for line in served {
+        assert_eq!(
+            (&line["backend"], &line["tries"]),
+            (&json!("b1"), &json!(1))
+        );
+    }
+}
+
 #[test]
 fn a_delay_holds_the_request_and_then_lets_it_go_on() {
     let backend = Scripted::named("web");

@@ -78,6 +78,45 @@ fn a_copy_is_the_request_as_the_backend_gets_it_and_its_answer_is_dropped() {
     assert_eq!(harness.metrics.route("all").mirrors(), (3, 0));
 }
 
+/// However often the request is tried.
+#[test]
+fn a_request_is_copied_once_though_it_is_tried_again() {
+    let bad = Scripted::new(|peer, _| drop(peer.try_until("\r\n\r\n")));
+    let (backend, _requests) = told();
+    let (copies, copied) = told();
+    let mut config = mirrored(bad.address, copies.address, 100);
+    let good = json!({"id": "b2", "address": backend.address.to_string()});
+    config["pools"][0]["outlier"] = json!({"max_percent": 0});
+    let backends = config["pools"][0]["backends"].as_array_mut().unwrap();
+    backends.push(good);
+    let harness = Harness::new(options(), &config);
+    let request = "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi";
+    for _ in 0..6 {
+        assert_eq!(harness.once(request).1, "copied");
+        assert_eq!(heard(&copied).1, "hi");
+    }
+    assert!(bad.connections() >= 2, "some were tried there first");
+    assert_eq!(harness.metrics.route("all").mirrors(), (6, 0));
+    harness.drain();
+    assert_eq!(copied.try_iter().count(), 0);
+}
+
+/// Six deviations off what is expected.
+#[test]
+fn so_many_of_a_hundred_requests_are_copied_as_the_route_says() {
+    let backend = Scripted::named("web");
+    let copies = Scripted::named("copied");
+    let harness = Harness::new(options(), &mirrored(backend.address, copies.address, 50));
+    let mut client = harness.client();
+    for _ in 0..400 {
+        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert_eq!(client.response().1, "web");
+    }
+    let (made, dropped) = harness.metrics.route("all").mirrors();
+    let drawn = made + dropped;
+    assert!((140..=260).contains(&drawn), "{drawn} of 400");
+}
+
 #[test]
 fn a_body_that_is_not_kept_whole_is_not_copied() {
     let (backend, requests) = told();

@@ -465,3 +465,63 @@ fn scripts_of_other_origins_are_told_what_they_may() {
         "{head}"
     );
 }
+
+/// In smooth rotation, so it is exact.
+#[test]
+fn a_split_gives_each_pool_its_share() {
+    let (web, canary) = (Scripted::named("web"), Scripted::named("canary"));
+    let split = json!([{"name": "all",
+        "to": [{"pool": "web", "weight": 90}, {"pool": "canary", "weight": 10}]}]);
+    let harness = Harness::new(
+        options(),
+        &config(&[("web", &web), ("canary", &canary)], split),
+    );
+    let mut client = harness.client();
+    let mut at_canary = Vec::new();
+    for n in 0..1_000 {
+        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        if client.response().1 == "canary" {
+            at_canary.push(n);
+        }
+    }
+    assert_eq!(at_canary.len(), 100);
+    let even = at_canary.windows(2).all(|two| two[1] - two[0] == 10);
+    assert!(even, "{at_canary:?}");
+}
+
+#[test]
+fn of_ten_thousand_routes_each_leads_to_its_own_pool() {
+    const ROUTES: usize = 10_000;
+    let named = ["first", "middle", "last", "other"];
+    let backends = named.map(Scripted::named);
+    let pool_of = |n: usize| match n {
+        0 => "first",
+        n if n == ROUTES / 2 => "middle",
+        n if n == ROUTES - 1 => "last",
+        _ => "other",
+    };
+    let route = |n: usize| {
+        json!({"name": format!("r{n}"), "match": {"hosts": [format!("h{}.example", n / 10)],
+            "path": {"prefix": format!("/p{}", n % 10)}}, "to": [{"pool": pool_of(n)}]})
+    };
+    let routes: Vec<Value> = (0..ROUTES).map(route).collect();
+    let pools: Vec<_> = named.into_iter().zip(&backends).collect();
+    let harness = Harness::new(options(), &config(&pools, routes.into()));
+    for n in [
+        0,
+        1,
+        ROUTES / 2 - 1,
+        ROUTES / 2,
+        ROUTES / 2 + 1,
+        ROUTES - 2,
+        ROUTES - 1,
+    ] {
+        let (host, path) = (n / 10, n % 10);
+        let (_, body) = harness.once(&format!(
+            "GET /p{path}/a HTTP/1.1\r\nHost: h{host}.example\r\n\r\n"
+        ));
+        assert_eq!(body, pool_of(n), "{n}");
+    }
+    let (head, _) = harness.once("GET /p10/a HTTP/1.1\r\nHost: h0.example\r\n\r\n");
+    assert_eq!(status(&head), 404);
+}
