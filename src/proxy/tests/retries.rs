@@ -1,5 +1,7 @@
 //! What a route says of tries: statuses, methods, bodies that are sent again, and time.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -198,4 +200,73 @@ fn the_whole_time_ends_a_body_too_and_leaves_the_connection_alone_afterwards() {
     client.head();
     let got = client.rest().len();
     assert!(got < 1_000, "{got}");
+}
+
+#[test]
+fn all_tries_of_a_request_have_one_id() {
+    let (sender, heads) = std::sync::mpsc::channel();
+    let backends: Vec<Scripted> = (0..3)
+        .map(|_| {
+            let sender = sender.clone();
+            Scripted::new(move |peer, _| {
+                while let Some(head) = peer.try_until("\r\n\r\n") {
+                    sender.send(head).unwrap();
+                    peer.try_send(NO);
+                }
+            })
+        })
+        .collect();
+    let addresses: Vec<_> = backends.iter().map(|backend| backend.address).collect();
+    let harness = routed(&addresses, json!({"retries": {"statuses": [503]}}));
+    for told in ["X-Request-Id: mine\r\n", ""] {
+        harness.once(&format!("GET / HTTP/1.1\r\nHost: x\r\n{told}\r\n"));
+        let heads: Vec<String> = heads.try_iter().collect();
+        assert_eq!(heads.len(), 3);
+        let id = |head: &String| field(head, "x-request-id").unwrap().to_owned();
+        let first = id(&heads[0]);
+        assert!(heads.iter().all(|head| id(head) == first), "{heads:?}");
+        assert_eq!(first == "mine", !told.is_empty());
+    }
+}
+
+/// Of a pool whose backends fail all requests at once, a fifth of those under way are tried again, and ten a second.
+#[test]
+fn a_failing_pool_gets_no_more_tries_than_the_budget_pays_for() {
+    const REQUESTS: usize = 100;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let over = Arc::new(AtomicBool::new(false));
+    let backends: Vec<Scripted> = (0..2)
+        .map(|_| {
+            let (asked, over) = (asked.clone(), over.clone());
+            Scripted::new(move |peer, _| {
+                while peer.try_until("\r\n\r\n").is_some() {
+                    if asked.fetch_add(1, Ordering::SeqCst) < REQUESTS {
+                        wait_until(|| asked.load(Ordering::SeqCst) >= REQUESTS);
+                        peer.try_send(NO);
+                    } else {
+                        // A second try is under way until all others are judged.
+                        wait_until(|| over.load(Ordering::SeqCst));
+                        peer.try_send(ok("again"));
+                    }
+                }
+            })
+        })
+        .collect();
+    let addresses: Vec<_> = backends.iter().map(|backend| backend.address).collect();
+    let harness = routed(&addresses, json!({"retries": {"statuses": [503]}}));
+    let begun = Instant::now();
+    let mut clients: Vec<Peer> = (0..REQUESTS).map(|_| harness.client()).collect();
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    }
+    let again = || asked.load(Ordering::SeqCst).saturating_sub(REQUESTS);
+    let route = harness.metrics.route("all");
+    wait_until(|| again() + route.requests(500) as usize >= REQUESTS);
+    let most = 30 + 10 * (begun.elapsed().as_secs() as usize + 1);
+    let tries = again();
+    over.store(true, Ordering::SeqCst);
+    let bodies = clients.iter_mut().map(|client| client.response().1);
+    let answered = bodies.filter(|body| body == "again").count();
+    assert_eq!(answered, tries);
+    assert!((20..=most).contains(&tries), "{tries} of at most {most}");
 }
