@@ -498,6 +498,18 @@ impl Harness {
         fences.confirm(std::time::Instant::now());
     }
 
+    pub(super) fn cell(&self) -> Arc<SnapshotCell> {
+        self.publisher.cell.clone()
+    }
+
+    /// Has backends checked and warmed up, as the config says.
+    pub(super) fn check(&self) {
+        let (cell, begun) = (&self.publisher.cell, self.publisher.registry.warming());
+        self.runtime.spawn(crate::health::run(cell.clone()));
+        self.runtime
+            .spawn(crate::health::warming::run(cell.clone(), begun));
+    }
+
     /// Has the pool `web` judged by the health of its backends, as it is after each change of one.
     pub(super) fn judge(&self) {
         let pool = self.pool();

@@ -6,6 +6,8 @@ mod backend_tls;
 mod bad_answers;
 mod balancing;
 mod certificates;
+mod charges;
+mod checked;
 mod compress;
 mod crowds;
 mod ejection;
