@@ -59,6 +59,128 @@ fn failures_are_told_in_words_of_grpc() {
     }));
 }
 
+/// A page is for browsers: a client of gRPC reads no body of the proxy's.
+#[test]
+fn neither_pages_nor_faults_on_purpose_give_a_failure_a_body() {
+    let pages = json!([{"status": ["400-599"], "body": "<h1>sorry</h1>"}]);
+    let backend = Backend::new(|_, _| async {});
+    for (name, address, more, expected) in [
+        ("a page", nobody(), json!({}), "14"),
+        (
+            "an abort",
+            backend.address,
+            json!({"fault_injection": {"abort": {}}}),
+            "14",
+        ),
+        (
+            "one of too many",
+            backend.address,
+            json!({"fault_injection": {"abort": {"status": 429}}}),
+            "8",
+        ),
+        (
+            "a refusal",
+            backend.address,
+            json!({"clients": {"deny": ["127.0.0.0/8"]}}),
+            "7",
+        ),
+    ] {
+        let mut config = web(&[address], json!({"protocol": "http2"}));
+        config["routes"][0]["error_pages"] = pages.clone();
+        for (key, value) in more.as_object().unwrap() {
+            config["routes"][0][key] = value.clone();
+        }
+        let proxy = Harness::new(options(), &config);
+        proxy.runtime.block_on(soon(async {
+            let mut client = Client::connect(&proxy).await;
+            let (status, fields) = status_only(&mut client, call(None)).await;
+            assert_eq!(status, expected, "{name}");
+            assert_eq!(fields["content-type"], "application/grpc", "{name}");
+        }));
+    }
+    assert_eq!(backend.connections(), 0);
+}
+
+#[test]
+fn a_deadline_is_for_all_tries_together() {
+    let (sender, resets) = std::sync::mpsc::channel();
+    let hanging: Vec<Backend> = (0..4)
+        .map(|_| {
+            let sender = sender.clone();
+            Backend::new(move |_, mut respond| {
+                let sender = sender.clone();
+                async move {
+                    let reason = std::future::poll_fn(|cx| respond.poll_reset(cx)).await;
+                    sender.send(reason.unwrap()).unwrap();
+                }
+            })
+        })
+        .collect();
+    let addresses: Vec<_> = hanging.iter().map(|backend| backend.address).collect();
+    let pool =
+        json!({"protocol": "http2", "outlier": {"max_percent": 0}, "retries": {"attempts": 9}});
+    let mut config = web(&addresses, pool);
+    config["routes"][0]["timeouts"] = json!({"try": "400ms"});
+    config["routes"][0]["retries"] = json!({"any_method": true});
+    let proxy = Harness::new(options(), &config);
+    proxy.runtime.block_on(soon(async {
+        let mut client = Client::connect(&proxy).await;
+        assert_eq!(status_only(&mut client, call(Some("1S"))).await.0, "4");
+    }));
+    let tries: usize = hanging.iter().map(Backend::connections).sum();
+    assert!((2..=3).contains(&tries), "{tries}");
+    for _ in 0..tries {
+        assert_eq!(heard(&resets), Reason::CANCEL);
+    }
+}
+
+#[test]
+fn a_deadline_ends_a_second_try_too() {
+    let hanging = Scripted::new(|peer, _| drop(peer.rest()));
+    let proxy = Harness::to(&[nobody(), hanging.address]);
+    proxy.runtime.block_on(soon(async {
+        let mut client = Client::connect(&proxy).await;
+        for _ in 0..2 {
+            assert_eq!(status_only(&mut client, call(Some("300m"))).await.0, "4");
+        }
+    }));
+    assert!(proxy.metrics.route("all").retries() >= 1);
+}
+
+#[test]
+fn a_deadline_that_passes_within_an_answer_ends_it() {
+    let (sender, reset) = std::sync::mpsc::channel();
+    let backend = Backend::new(move |_, mut respond| {
+        let sender = sender.clone();
+        async move {
+            let head = Response::builder().header("content-type", "application/grpc");
+            let mut stream = respond
+                .send_response(head.body(()).unwrap(), false)
+                .unwrap();
+            push(&mut stream, Bytes::from_static(b"\0\0\0\0\x02ok"), false).await;
+            let reason = std::future::poll_fn(|cx| stream.poll_reset(cx)).await;
+            sender.send(reason.unwrap()).unwrap();
+        }
+    });
+    let proxy = Harness::with_pool(&[backend.address], json!({"protocol": "http2"}));
+    proxy.runtime.block_on(soon(async {
+        let mut client = Client::connect(&proxy).await;
+        // The connection is as good as before.
+        for _ in 0..2 {
+            let (response, _out) = client.send(call(Some("300m")), false).await;
+            let mut body = response.await.unwrap().into_body();
+            assert_eq!(body.data().await.unwrap().unwrap(), "\0\0\0\0\x02ok");
+            let cut = body.data().await.expect("no orderly end").unwrap_err();
+            assert!(cut.is_reset(), "{cut}");
+        }
+    }));
+    for _ in 0..2 {
+        assert_eq!(heard(&reset), Reason::CANCEL);
+    }
+    let metrics = proxy.metrics.backend("web", "b1");
+    assert_eq!(metrics.errors(BackendError::Timeout), 0);
+}
+
 #[test]
 fn a_deadline_ends_the_call_here_and_at_the_backend() {
     let (sender, reset) = std::sync::mpsc::channel();
