@@ -84,6 +84,19 @@ fn an_upgrade_that_is_not_deliberate_or_not_clear_ends_here() {
     }
 }
 
+/// Its own idle timeout is all that ends it.
+#[test]
+fn a_tunnel_outlives_the_times_of_its_route() {
+    let backend = echo();
+    let mut config = web(&[backend.address], json!({}));
+    config["routes"][0]["timeouts"] = json!({"try": "200ms", "total": "300ms"});
+    let harness = Harness::new(options(), &config);
+    let mut client = tunnel(&harness);
+    assert_echoes(&mut client, "at once");
+    std::thread::sleep(Duration::from_millis(700));
+    assert_echoes(&mut client, "later");
+}
+
 #[test]
 fn what_either_side_sent_ahead_is_passed() {
     let backend = Scripted::new(|peer, _| {

@@ -168,6 +168,25 @@ fn a_tunnel_over_http2_in_which_nothing_moves_ends_after_its_time() {
 }
 
 #[test]
+fn a_tunnel_over_http2_outlives_the_times_of_its_route() {
+    for (address, pool) in [
+        (echo().address, json!({})),
+        (echo_over_http2().address, http2()),
+    ] {
+        let mut config = web(&[address], pool);
+        config["routes"][0]["timeouts"] = json!({"try": "200ms", "total": "300ms"});
+        let proxy = Harness::new(options(), &config);
+        proxy.runtime.block_on(soon(async {
+            let mut client = Client::connect(&proxy).await;
+            let mut tunnel = Tunnel::open(&mut client).await;
+            tunnel.echoes("at once").await;
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            tunnel.echoes("later").await;
+        }));
+    }
+}
+
+#[test]
 fn a_tunnel_takes_a_place_among_the_requests_of_its_backend() {
     let backend = echo();
     let limits = json!({"limits": {"requests_per_backend": 1, "queue": 0}});
