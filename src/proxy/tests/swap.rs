@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -175,6 +175,34 @@ fn a_drain_ends_at_its_deadline() {
     backend.wait_for_connections(1);
     assert_eq!(harness.drain_within(Duration::from_millis(300)), 1);
     assert!(client.is_closed());
+}
+
+/// So that their clients do not come back all at once.
+#[test]
+fn idle_connections_are_closed_one_by_one_over_a_third_of_the_drain() {
+    let backend = Scripted::named("x");
+    let harness = Harness::to(&[backend.address]);
+    let mut clients: Vec<Peer> = (0..30).map(|_| harness.client()).collect();
+    for client in &mut clients {
+        client.send(GET);
+        client.response();
+    }
+    harness.settle();
+    let begun = Instant::now();
+    let draining = std::thread::spawn(move || harness.drain_within(Duration::from_millis(4_500)));
+    let closings = clients.into_iter().map(|mut client| {
+        std::thread::spawn(move || {
+            assert!(client.is_closed());
+            begun.elapsed()
+        })
+    });
+    let closings: Vec<_> = closings.collect();
+    let closed = closings.into_iter().map(|closing| closing.join().unwrap());
+    let closed: Vec<Duration> = closed.collect();
+    // By chance as close together as never: one time in 10^18.
+    let spread = *closed.iter().max().unwrap() - *closed.iter().min().unwrap();
+    assert!(spread > Duration::from_millis(300), "{spread:?}");
+    assert_eq!(draining.join().unwrap(), 0, "none was cut");
 }
 
 #[test]
