@@ -498,6 +498,11 @@ impl Harness {
         fences.confirm(std::time::Instant::now());
     }
 
+    /// Has backends that are names resolved.
+    pub(super) fn resolve(&self, lookup: impl crate::dns::Lookup) {
+        self.runtime.spawn(crate::dns::run(self.cell(), lookup));
+    }
+
     pub(super) fn cell(&self) -> Arc<SnapshotCell> {
         self.publisher.cell.clone()
     }

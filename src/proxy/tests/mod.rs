@@ -23,6 +23,7 @@ mod limits;
 mod malformed;
 mod methods;
 mod mirror;
+mod names;
 mod overload;
 mod plain;
 mod policies;
