@@ -233,6 +233,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_said_is_as_documented() {
+        let Settings {
+            timeouts, limits, ..
+        } = Settings::default();
+        let expected = Timeouts {
+            client_headers: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(75),
+            grace: Duration::from_millis(200),
+            drain: Duration::from_secs(30),
+        };
+        assert_eq!(timeouts, expected);
+        assert_eq!((limits.requests, limits.connections), (None, None));
+    }
+
+    #[test]
     fn all_faults_are_told_at_once() {
         let text = "nodes = 1\nthreads = \"two\"\n[admin]\naddress = \"here\"\n[consensus]\nheartbeat = 3\n";
         assert_eq!(
