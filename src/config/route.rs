@@ -87,7 +87,8 @@ impl Match {
     }
 }
 
-/// Which paths a route takes. The text begins with `/`, has no `?` or `#`, and is compared byte for byte.
+/// Which paths a route takes. The text begins with `/` and has no `?` or `#`. It is compared without what readers of
+/// paths differ on: as [`routing::path`](crate::routing::path) has it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PathMatch {

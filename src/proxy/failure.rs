@@ -41,6 +41,8 @@ pub(crate) enum Failure {
     BodyTooLarge,
     /// The target that the route makes of the request's is too long.
     RewrittenTooLong,
+    /// Different readers take the path for different ones.
+    AmbiguousPath,
     /// The route has it fail on purpose, with this status.
     Injected(u16),
     /// No route matches.
@@ -188,6 +190,7 @@ impl Failure {
             | Self::AuthUnavailable
             | Self::BodyTooLarge
             | Self::RewrittenTooLong
+            | Self::AmbiguousPath
             | Self::Injected(_)
             | Self::NoRoute
             | Self::NoToken
@@ -228,7 +231,7 @@ impl Failure {
             Self::Denied | Self::Unauthorized | Self::AuthRefused(_) => "http_request_denied",
             Self::AuthUnavailable => "destination_unavailable",
             Self::BodyTooLarge => "http_request_error",
-            Self::RewrittenTooLong => "http_request_error",
+            Self::RewrittenTooLong | Self::AmbiguousPath => "http_request_error",
             Self::Injected(_) => "proxy_internal_response",
             Self::NoRoute => "destination_not_found",
             Self::NoBackend | Self::Declined(_) => "destination_unavailable",

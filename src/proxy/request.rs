@@ -30,6 +30,7 @@ use super::trace::{self, Trace};
 use super::upgrade::{self, Switched, Tunnel};
 use super::upload::Upload;
 use crate::config::Policy;
+use crate::routing::path::{self, Ambiguous};
 use crate::routing::{RouteEntry, Snapshot};
 use crate::telemetry::access_log::{Access, Format};
 use crate::telemetry::traces::Sampled;
@@ -447,7 +448,20 @@ async fn fail(
 fn unroutable(request: &mut RequestHead) -> Option<Failure> {
     let ends = count_forwards(request);
     let unknown = upgrade::is_of_unknown_protocol(request);
-    ends.or(unknown.then_some(Failure::UnknownProtocol))
+    let unknown = unknown.then_some(Failure::UnknownProtocol);
+    ends.or(unknown).or_else(|| normalize_path(request))
+}
+
+/// Gives the path its normal form, so that whoever reads it behind this proxy reads the same.
+fn normalize_path(request: &mut RequestHead) -> Option<Failure> {
+    match path::normal(request.path()) {
+        Ok(None) => None,
+        Ok(Some(normal)) => {
+            request.set_path(&normal);
+            None
+        }
+        Err(Ambiguous) => Some(Failure::AmbiguousPath),
+    }
 }
 
 /// Counts this forwarding where Max-Forwards bounds them (RFC 9110, 7.6.2); the answer, if none is left.

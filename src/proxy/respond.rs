@@ -87,6 +87,11 @@ fn words(failure: Failure) -> Option<(u16, Option<&'static str>, &'static str)> 
             "The request's body is too large.\n",
         ),
         Failure::RewrittenTooLong => (414, None, "The request's target is too long.\n"),
+        Failure::AmbiguousPath => (
+            400,
+            Some("ambiguous_path"),
+            "The request's path can be read as different ones.\n",
+        ),
         Failure::TooMany(_) => (429, Some("rate"), "Too many requests: try again later.\n"),
         Failure::Overloaded => (
             503,

@@ -1,9 +1,11 @@
 //! What changes in the table, by place: a host and a path. Each place is then made anew once, however many of its
 //! routes change.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::path::{self, comparable};
 use super::snapshot::RouteEntry;
 use crate::config::{HostPattern, Name, PathMatch, Pattern};
 
@@ -11,11 +13,11 @@ use crate::config::{HostPattern, Name, PathMatch, Pattern};
 pub(super) type Place<'a> = (Option<&'a HostPattern>, PathOf<'a>);
 
 /// A path in the form that the table has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum PathOf<'a> {
-    Exact(&'a str),
+    Exact(Cow<'a, str>),
     /// Without a slash at its end.
-    Prefix(&'a str),
+    Prefix(Cow<'a, str>),
     Regex(&'a Pattern),
 }
 
@@ -54,11 +56,11 @@ pub(super) fn exchanges(changes: &[Change]) -> HashMap<Place<'_>, Exchange<'_>> 
 fn places(route: &RouteEntry) -> impl Iterator<Item = Place<'_>> {
     let matches = &route.spec().matches;
     let path = match &matches.path {
-        PathMatch::Exact(path) => PathOf::Exact(path),
-        PathMatch::Prefix(path) => PathOf::Prefix(path.strip_suffix('/').unwrap_or(path)),
+        PathMatch::Exact(path) => PathOf::Exact(comparable(path)),
+        PathMatch::Prefix(path) => PathOf::Prefix(path::prefix(path)),
         PathMatch::Regex(pattern) => PathOf::Regex(pattern),
     };
     let any = matches.hosts.is_empty().then_some(None);
     let hosts = matches.hosts.iter().map(Some).chain(any);
-    hosts.map(move |host| (host, path))
+    hosts.map(move |host| (host, path.clone()))
 }

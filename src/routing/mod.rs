@@ -1,8 +1,8 @@
 //! The only bridge between the planes: a `Config` compiled to the [`Snapshot`] that the data plane reads.
 //!
 //! [`compile()`] builds, [`publish::Publisher`] puts what was built into the one [`SnapshotCell`] and says so once
-//! every worker serves it, [`explain()`] tells why a request goes where it goes. Matching is on bytes as they came: the
-//! host without port and in any case, the path without its query.
+//! every worker serves it, [`explain()`] tells why a request goes where it goes. Matching is on the host without
+//! port and in any case, and on the path without its query, in the form that [`path`] gives it.
 
 mod snapshot;
 
@@ -17,6 +17,8 @@ mod exchange;
 mod host;
 
 mod paths;
+
+pub mod path;
 
 mod hashed;
 

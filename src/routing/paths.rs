@@ -40,14 +40,14 @@ impl Paths {
     pub(super) fn exchange(&mut self, path: PathOf<'_>, exchange: &Exchange<'_>) {
         match path {
             PathOf::Exact(path) => {
-                let slot = &mut self.root.at(path).exact;
+                let slot = &mut self.root.at(&path).exact;
                 *slot = Slot::after(slot.as_deref(), exchange);
-                self.root.prune(path);
+                self.root.prune(&path);
             }
             PathOf::Prefix(path) => {
-                let slot = &mut self.root.at(path).prefix;
+                let slot = &mut self.root.at(&path).prefix;
                 *slot = Slot::after(slot.as_deref(), exchange);
-                self.root.prune(path);
+                self.root.prune(&path);
             }
             PathOf::Regex(pattern) => self.exchange_pattern(pattern, exchange),
         }

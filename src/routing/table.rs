@@ -6,8 +6,7 @@
 //! parameters over fewer; then the oldest route, then the first by name. A route that does not match leaves the request
 //! to the next in that order, of a shorter prefix or of a less specific host too.
 //!
-//! Paths are compared byte for byte, as they are forwarded: `/%61dmin`, `//admin` and `/x/../admin` are not below
-//! `/admin`, though a backend may think so. A route is where a request goes, not what keeps it away from a backend.
+//! Paths are compared in the form that [`path`](super::path) gives them.
 
 use std::sync::Arc;
 
@@ -15,6 +14,7 @@ use super::asked::Asked;
 use super::exchange::{Change, exchanges};
 use super::hashed::Hashed;
 use super::host::Host;
+use super::path::comparable;
 use super::paths::Paths;
 use super::snapshot::RouteEntry;
 use super::steps::step;
@@ -59,6 +59,8 @@ impl Table {
 
     /// The route of a request.
     pub(super) fn find(&self, asked: &Asked<'_>) -> Option<&Arc<RouteEntry>> {
+        let path = &*comparable(asked.path);
+        let asked = &Asked { path, ..*asked };
         self.find_by_host(asked).or_else(|| self.any.find(asked))
     }
 

@@ -115,6 +115,12 @@ impl RequestHead {
         }
     }
 
+    /// Has another path in its place, which begins with `/` and holds nothing that a target must not.
+    pub fn set_path(&mut self, path: &str) {
+        self.line.replace_range(self.path..self.query, path);
+        self.query = self.path + path.len();
+    }
+
     /// The query without its `?`.
     pub fn query(&self) -> Option<&str> {
         self.line[self.query..].strip_prefix('?')

@@ -1,6 +1,6 @@
 //! Where a client is sent.
 
-use super::rewrite::with_query;
+use super::rewrite::{below, with_query};
 use crate::config::PathMatch;
 use crate::config::policy::{Redirect, Scheme};
 use crate::proxy::connection::Client;
@@ -28,8 +28,9 @@ pub(super) fn location(
     if new_host.is_empty() {
         return None;
     }
+    let below = below(request.path(), matched);
     let path = match &redirect.path {
-        Some(new) if request.path() != "*" => new.of(request.path(), matched),
+        Some(new) if request.path() != "*" => new.of(&below, matched),
         _ => request.path().into(),
     };
     // Clients that speak https to a proxy in front may come with whatever port that one forwards to.

@@ -1,8 +1,11 @@
 //! What a backend is asked for in place of what the client asked for.
 
+use std::borrow::Cow;
+
 use crate::config::PathMatch;
 use crate::config::policy::Rewrite;
 use crate::proxy::failure::Failure;
+use crate::routing::path::comparable;
 use crate::wire::head::RequestHead;
 use crate::wire::http1::MAX_TARGET;
 
@@ -21,11 +24,24 @@ pub(super) fn target(
     if request.path() == "*" {
         return Ok(None);
     }
-    let target = with_query(&new.of(request.path(), matched), request.query());
+    let path = below(request.path(), matched);
+    let target = with_query(&new.of(&path, matched), request.query());
     if target.len() > MAX_TARGET {
         return Err(Failure::RewrittenTooLong);
     }
     Ok(Some(target))
+}
+
+/// A path as it is below the prefix that took it, which may be in its compared form alone.
+pub(super) fn below<'a>(path: &'a str, matched: &PathMatch) -> Cow<'a, str> {
+    let PathMatch::Prefix(prefix) = matched else {
+        return Cow::Borrowed(path);
+    };
+    let rest = path.strip_prefix(prefix.strip_suffix('/').unwrap_or(prefix));
+    match rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+        true => Cow::Borrowed(path),
+        false => comparable(path),
+    }
 }
 
 /// A path and the query of the request.

@@ -20,6 +20,7 @@ use self::reasons::{condition_misses, host_misses, path_misses};
 use super::asked::Asked;
 use super::conditions::misses;
 use super::host::Host;
+use super::path::{self, Ambiguous, comparable};
 use super::snapshot::{PoolEntry, PoolMember, RouteEntry, Snapshot};
 use crate::backend::{Condition, Health};
 use crate::config::{Address, Balance, Name, Revision, State};
@@ -131,20 +132,29 @@ pub struct BackendChances {
 /// Why `question` goes where it goes in `snapshot`.
 pub fn explain(snapshot: &Snapshot, question: Question) -> Explanation {
     let asked = question.asked();
+    let normal = path::normal(asked.path);
+    let path = match &normal {
+        Ok(Some(normal)) => normal,
+        Ok(None) | Err(Ambiguous) => asked.path,
+    };
+    let asked = Asked { path, ..asked };
+    let form = comparable(path);
+    let compared = Asked {
+        path: &form,
+        ..asked
+    };
     let host = Host::of(asked.host);
     let mut fitting: Vec<(Rank<'_>, &Arc<RouteEntry>)> = Vec::new();
     let mut missed: Vec<(Nearness, Judged)> = Vec::new();
     for route in snapshot.routes() {
-        let ranks = (
-            host_rank(route, host.as_ref()),
-            path_rank(route, asked.path),
-        );
+        let ranks = (host_rank(route, host.as_ref()), path_rank(route, &form));
         let meets_all = misses(&route.spec().matches, &asked).next().is_none();
         match ranks {
+            _ if normal.is_err() => {}
             (Some(host), Some(path)) if meets_all => {
                 fitting.push((Rank::of(route, host, path), route));
             }
-            ranks => missed.extend(near_miss(route, ranks, &asked)),
+            ranks => missed.extend(near_miss(route, ranks, &compared)),
         }
     }
     fitting.sort_by(|(a, _), (b, _)| b.cmp(a));
@@ -174,7 +184,12 @@ pub fn explain(snapshot: &Snapshot, question: Question) -> Explanation {
         does: winner
             .map(|(_, route)| policy::does(snapshot, route, &asked))
             .unwrap_or_default(),
-        verdict: verdict(winner.map(|(_, route)| *route), &pools),
+        verdict: match normal {
+            Ok(_) => verdict(winner.map(|(_, route)| *route), &pools),
+            Err(Ambiguous) => "its path means different things to different readers: the proxy \
+                answers that it is a bad request"
+                .to_owned(),
+        },
         outranked,
         missed,
         others: snapshot.routes.len() - listed,

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 
 use crate::config::{HostPattern, Name, PathMatch, Revision};
 use crate::routing::host::Host;
+use crate::routing::path::{self, comparable};
 use crate::routing::paths::pattern_order;
 use crate::routing::snapshot::RouteEntry;
 
@@ -71,15 +72,15 @@ pub(super) fn host_rank(route: &RouteEntry, host: Option<&Host>) -> Option<HostR
 
 pub(super) fn path_rank<'a>(route: &'a RouteEntry, path: &str) -> Option<PathRank<'a>> {
     match &route.spec().matches.path {
-        PathMatch::Exact(exact) => (exact == path).then_some(PathRank::Exact),
+        PathMatch::Exact(exact) => (comparable(exact) == path).then_some(PathRank::Exact),
         PathMatch::Regex(pattern) => {
             let order = pattern_order(pattern.as_str());
             let fits = pattern.fits(path.as_bytes());
             fits.then_some(PathRank::Regex(Reverse(order)))
         }
         PathMatch::Prefix(prefix) => {
-            let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
-            let rest = path.strip_prefix(prefix)?;
+            let prefix = path::prefix(prefix);
+            let rest = path.strip_prefix(&*prefix)?;
             let whole_segment = rest.is_empty() || rest.starts_with('/') || prefix.is_empty();
             whole_segment.then_some(PathRank::Prefix(prefix.len()))
         }

@@ -95,6 +95,17 @@ fn the_sentence_says_what_happens_to_the_request() {
 }
 
 #[test]
+fn an_explanation_reads_a_path_as_the_proxy_does() {
+    let snapshot = snapshot(&shop());
+    let by = |path| ask(&snapshot, "shop.example", path).route.unwrap().route;
+    for path in ["/cart/7", "/x/../%63art/7", "//cart;v=1/7"] {
+        assert_eq!(by(path).as_str(), "shop", "{path}");
+    }
+    let ambiguous = ask(&snapshot, "shop.example", "/x/..%2fcart");
+    assert!(ambiguous.route.is_none() && ambiguous.verdict.contains("bad request"));
+}
+
+#[test]
 fn programs_get_the_same_as_json() {
     let snapshot = snapshot(&shop());
     let json = serde_json::to_value(ask(&snapshot, "blog.example", "/cart")).unwrap();
