@@ -9,7 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
+use h2::client::SendRequest;
+use h2::{RecvStream, SendStream};
 use http::{Method, Request};
 use serde_json::json;
 use synod::client::Call;
@@ -100,25 +103,17 @@ impl Clients {
     }
 }
 
-/// Requests over one connection, until it says goodbye.
+/// Requests over one connection, until it says goodbye in order (RFC 9113, 6.8): a connection that is merely cut fails.
 async fn over_http2(at: SocketAddr, stop: &AtomicBool, done: &AtomicU64) -> Result<(), String> {
-    let socket = TcpStream::connect(at)
-        .await
-        .map_err(|error| error.to_string())?;
-    let (mut send, connection) = h2::client::handshake(socket)
-        .await
-        .map_err(|error| error.to_string())?;
-    tokio::spawn(connection);
+    let mut send = connect_http2(at).await?;
     while !stop.load(Ordering::Relaxed) {
-        if std::future::poll_fn(|cx| send.poll_ready(cx))
-            .await
-            .is_err()
-        {
-            return Ok(());
+        if let Err(error) = std::future::poll_fn(|cx| send.poll_ready(cx)).await {
+            return said_goodbye(&error);
         }
         let request = Request::get(format!("http://{at}/")).body(()).unwrap();
-        let Ok((response, _)) = send.send_request(request, true) else {
-            return Ok(());
+        let response = match send.send_request(request, true) {
+            Ok((response, _)) => response,
+            Err(error) => return said_goodbye(&error),
         };
         let response = response.await.map_err(|error| error.to_string())?;
         let status = response.status();
@@ -133,6 +128,25 @@ async fn over_http2(at: SocketAddr, stop: &AtomicBool, done: &AtomicU64) -> Resu
         done.fetch_add(1, Ordering::Relaxed);
     }
     Ok(())
+}
+
+async fn connect_http2(at: SocketAddr) -> Result<SendRequest<Bytes>, String> {
+    let socket = TcpStream::connect(at)
+        .await
+        .map_err(|error| error.to_string())?;
+    let (send, connection) = h2::client::handshake(socket)
+        .await
+        .map_err(|error| error.to_string())?;
+    tokio::spawn(connection);
+    Ok(send)
+}
+
+/// Whether it is a goodbye of the other side, for no error, after which no more is sent.
+fn said_goodbye(error: &h2::Error) -> Result<(), String> {
+    let orderly = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+    (orderly && error.is_remote())
+        .then_some(())
+        .ok_or_else(|| format!("no goodbye: {error}"))
 }
 
 /// A backend that sends back what it is sent.
@@ -165,6 +179,68 @@ fn open(cluster: &Cluster, at: SocketAddr) -> Socket {
             .unwrap()
             .0
     })
+}
+
+/// A WebSocket over HTTP/2 (RFC 8441), which the proxy makes one of HTTP/1.1.
+struct OverHttp2 {
+    out: SendStream<Bytes>,
+    back: RecvStream,
+}
+
+impl OverHttp2 {
+    fn open(cluster: &Cluster, at: SocketAddr) -> Self {
+        let opened = async {
+            let mut send = connect_http2(at).await.unwrap();
+            while !send.is_extended_connect_protocol_enabled() {
+                tokio::task::yield_now().await;
+            }
+            let mut request = Request::connect(format!("http://{at}/chat"))
+                .header("sec-websocket-version", "13")
+                .body(())
+                .unwrap();
+            let protocol = h2::ext::Protocol::from_static("websocket");
+            request.extensions_mut().insert(protocol);
+            let (response, out) = send.send_request(request, false).unwrap();
+            let response = response.await.unwrap();
+            assert_eq!(response.status(), 200);
+            let back = response.into_body();
+            Self { out, back }
+        };
+        cluster
+            .block_on(async { tokio::time::timeout(DEADLINE, opened).await })
+            .unwrap()
+    }
+
+    fn echoes(&mut self, cluster: &Cluster) {
+        // A frame of text, masked by zeros as a client's must be, and as a server's comes.
+        let sent = b"\x81\x8c\0\0\0\0still there?";
+        let expected = b"\x81\x0cstill there?";
+        self.out.send_data(Bytes::from_static(sent), false).unwrap();
+        let echoed = async {
+            let mut echoed = Vec::new();
+            while echoed.len() < expected.len() {
+                echoed.extend(self.back.data().await.unwrap().unwrap());
+            }
+            echoed
+        };
+        let within = cluster.block_on(async { tokio::time::timeout(DEADLINE, echoed).await });
+        assert_eq!(within.unwrap(), expected);
+    }
+
+    /// What it ends by: the other side's end of the stream, or its reset.
+    fn ends(&mut self, cluster: &Cluster) -> Option<h2::Error> {
+        let ended = async {
+            loop {
+                match self.back.data().await {
+                    Some(Ok(piece)) => assert_eq!(piece, "", "nothing is left"),
+                    Some(Err(error)) => return Some(error),
+                    None => return None,
+                }
+            }
+        };
+        let within = cluster.block_on(async { tokio::time::timeout(DEADLINE, ended).await });
+        within.unwrap()
+    }
 }
 
 fn echoes(cluster: &Cluster, socket: &mut Socket) {
@@ -210,15 +286,22 @@ fn a_lone_node_is_replaced_again_and_again_and_no_request_fails() {
         clients.pass(20);
         let mut socket = open(&cluster, at);
         echoes(&cluster, &mut socket);
+        let mut over_http2 = OverHttp2::open(&cluster, at);
+        over_http2.echoes(&cluster);
         let before = cluster.upgrade(0);
         clients.pass(20);
         echoes(&cluster, &mut socket);
-        assert!(!before.has_ended(), "a tunnel is left in it");
+        over_http2.echoes(&cluster);
+        assert!(!before.has_ended(), "tunnels are left in it");
         // The new one votes, and the one before is no hindrance.
         cluster.wait_for_leader();
         add_weight(&cluster, 0, round + 1);
         cluster.block_on(socket.close(None)).unwrap();
         drop(socket);
+        over_http2.echoes(&cluster);
+        assert!(!before.has_ended(), "a tunnel is left in it");
+        over_http2.out.send_data(Bytes::new(), true).unwrap();
+        assert!(over_http2.ends(&cluster).is_none());
         before.wait();
     }
     clients.stop_without_failure(&cluster);
@@ -262,8 +345,12 @@ fn a_tunnel_lasts_no_longer_than_the_drain_of_the_process_before() {
     serve(&cluster);
     let at = cluster.nodes[0].traffic;
     let mut socket = open(&cluster, at);
+    let mut over_http2 = OverHttp2::open(&cluster, at);
     let before = cluster.upgrade(0);
     echoes(&cluster, &mut socket);
+    over_http2.echoes(&cluster);
+    let reset = over_http2.ends(&cluster).expect("no orderly end");
+    assert!(reset.is_reset(), "{reset}");
     before.wait();
     let ended = cluster.block_on(async { tokio::time::timeout(DEADLINE, socket.next()).await });
     assert!(!matches!(ended.unwrap(), Some(Ok(_))));
