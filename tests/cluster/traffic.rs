@@ -1,7 +1,8 @@
 //! Config changes under load: no request fails, and what was agreed is what is served.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use http::Method;
@@ -50,6 +51,61 @@ fn a_node_that_stops_says_so_before_it_accepts_no_more() {
     for _ in 0..10 {
         let answer = cluster.block_on(get(cluster.nodes[0].traffic)).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+}
+
+#[test]
+fn a_drain_that_waits_ends_with_the_last_byte_of_the_last_answer() {
+    let cluster = Cluster::start(1);
+    let backend = TcpListener::bind("127.0.0.1:0").unwrap();
+    let slow = BTreeMap::from([("b1".to_owned(), backend.local_addr().unwrap())]);
+    cluster.serve_pool("web", &slow);
+    let mut client = TcpStream::connect(cluster.nodes[0].traffic).unwrap();
+    client
+        .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
+    let (mut serving, _) = backend.accept().unwrap();
+    until(&mut serving, "\r\n\r\n");
+    serving
+        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbe")
+        .unwrap();
+    until(&mut client, "\r\n\r\nbe");
+    let drain = |timeout: &str| {
+        let path = "/v1/pools/web/backends/b1/drain?wait=empty";
+        Call::new(Method::POST, format!("{path}&timeout={timeout}"))
+    };
+    let busy = cluster.refused(0, drain("300ms"));
+    assert_eq!(
+        (busy.status.as_u16(), &busy.body["in_flight"]),
+        (504, &json!(1)),
+        "{}",
+        busy.body
+    );
+    std::thread::scope(|scope| {
+        let drained = scope.spawn(|| cluster.call(0, drain("20s")).body);
+        serving.write_all(b"e").unwrap();
+        until(&mut client, "e");
+        assert!(!drained.is_finished(), "a byte is missing");
+        serving.write_all(b"n").unwrap();
+        until(&mut client, "n");
+        let waited = &drained.join().unwrap()["waited_for"];
+        assert_eq!(waited["empty"], json!(["n1"]), "{waited}");
+    });
+    // Nothing else of it went there.
+    backend.set_nonblocking(true).unwrap();
+    assert!(backend.accept().is_err());
+}
+
+/// Reads up to and with `end`, and no further.
+fn until(stream: &mut TcpStream, end: &str) {
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    let mut read = Vec::new();
+    while !read.ends_with(end.as_bytes()) {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        read.push(byte[0]);
     }
 }
 
