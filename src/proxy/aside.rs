@@ -14,6 +14,7 @@ use super::exchange::Reply;
 use super::failure::Failure;
 use super::forward::Job;
 use super::proxied::Telling;
+use super::request::is_idempotent;
 use super::transfer::write_all;
 use super::worker::Worker;
 use crate::backend::{Answer, InFlight};
@@ -77,50 +78,69 @@ impl Aside {
     }
 
     /// Sends it, and has `listener` hear the answer, which is to come whole within that time.
+    ///
+    /// As for any request, a reused connection that ends before any byte of an answer is nobody's failure, and what can
+    /// be repeated is sent once more over a fresh one.
     pub(super) async fn ask(
         &self,
         listener: &mut impl Listener,
         within: Duration,
     ) -> Result<(), Failure> {
+        let until = Instant::now() + within;
         let (pool, backend) = (&self.pool, self.in_flight.backend());
         let telling = self.telling.as_ref();
         let idle = dial::reuse(&self.worker, pool, backend, telling, Instant::now());
-        let idle = idle.and_then(|mut idle| idle.is_open_and_empty().then_some(idle));
-        let reused = idle.is_some();
-        let asked = self.exchange(idle, listener, within).await;
-        match asked {
-            // It was dead before this request.
-            Err(Failure::BackendGone) if reused => {}
-            Err(failure) => {
-                if let Some(error) = failure.of_backend() {
-                    backend.failed(error);
-                }
+        if let Some(mut idle) = idle
+            && idle.is_open_and_empty()
+        {
+            let mut heard = false;
+            let asked = self.exchange(idle, listener, until, &mut heard).await;
+            match asked {
+                // The backend did not act on it.
+                Err(Failure::TurnedAway) => {}
+                Err(Failure::BackendGone) if heard => return self.count(asked),
+                Err(Failure::BackendGone) if !is_idempotent(&self.method) => return asked,
+                Err(Failure::BackendGone) => {}
+                _ => return self.count(asked),
             }
-            Ok(()) => {}
+        }
+        let asked = match self.connect(until).await {
+            Ok(connection) => {
+                let mut heard = false;
+                self.exchange(connection, listener, until, &mut heard).await
+            }
+            Err(failure) => Err(failure),
+        };
+        self.count(asked)
+    }
+
+    fn count(&self, asked: Result<(), Failure>) -> Result<(), Failure> {
+        if let Some(error) = asked.err().and_then(Failure::of_backend) {
+            self.in_flight.backend().failed(error);
         }
         asked
     }
 
+    async fn connect(&self, until: Instant) -> Result<Stream, Failure> {
+        let (pool, backend) = (&self.pool, self.in_flight.backend());
+        let dialling = dial::open(&self.worker, pool, backend, self.telling.as_ref());
+        let dialled = timeout(pool.timeouts.connect.min(left(until)), dialling).await;
+        dialled.map_err(|_| Failure::ConnectTimeout)?
+    }
+
     async fn exchange(
         &self,
-        idle: Option<Stream>,
+        mut connection: Stream,
         listener: &mut impl Listener,
-        within: Duration,
+        until: Instant,
+        heard: &mut bool,
     ) -> Result<(), Failure> {
         let (pool, backend) = (&self.pool, self.in_flight.backend());
-        let mut connection = match idle {
-            Some(connection) => connection,
-            None => {
-                let dialling = dial::open(&self.worker, pool, backend, self.telling.as_ref());
-                let dialled = timeout(pool.timeouts.connect, dialling).await;
-                dialled.map_err(|_| Failure::ConnectTimeout)??
-            }
-        };
         // Read behind the last await before the first byte, as for any request.
         if !backend.admits() {
             return Err(Failure::NoBackend);
         }
-        let conversing = timeout(within, self.converse(&mut connection, listener));
+        let conversing = timeout(left(until), self.converse(&mut connection, listener, heard));
         let reusable = conversing.await.map_err(|_| Failure::AnswerTimeout)??;
         if reusable {
             let (telling, now) = (self.telling, Instant::now());
@@ -134,6 +154,7 @@ impl Aside {
         &self,
         connection: &mut Stream,
         listener: &mut impl Listener,
+        heard: &mut bool,
     ) -> Result<bool, Failure> {
         let began = Instant::now();
         let lost = |error| Failure::of_connection(&error);
@@ -145,7 +166,7 @@ impl Aside {
             .map_err(lost)?;
         let mut reply = self.worker.replies.lease();
         reply.inbound.take_room(&self.worker.buffers);
-        read_head(&self.method, &mut reply, connection).await?;
+        read_head(&self.method, &mut reply, connection, heard).await?;
         let now = Instant::now();
         self.in_flight.backend().answered(Answer {
             status: reply.head.status(),
@@ -158,11 +179,16 @@ impl Aside {
     }
 }
 
-/// Reads the final head.
+fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now())
+}
+
+/// Reads the final head. Tells whether any byte of an answer was there.
 async fn read_head(
     method: &str,
     reply: &mut Reply,
     connection: &mut Stream,
+    heard: &mut bool,
 ) -> Result<(), Failure> {
     let Reply { inbound, head, .. } = reply;
     let mut scan = Scan::default();
@@ -181,7 +207,7 @@ async fn read_head(
         }
         inbound.make_room(MAX_HEAD + 1);
         match poll_fn(|cx| inbound.poll_fill(connection, cx)).await {
-            Ok(1..) => {}
+            Ok(1..) => *heard = true,
             Ok(0) => return Err(Failure::BackendGone),
             Err(error) => return Err(Failure::of_connection(&error)),
         }

@@ -1,12 +1,17 @@
 //! Asks another service whether a request may go on, and does as it says.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use tokio::time::{sleep, timeout};
 
 use super::aside::{Aside, Listener};
 use super::failure::Failure;
 use super::forward::Job;
+use super::retry::{self, Tried};
 use super::trace::{self, Callee, Trace};
+use crate::backend::InFlight;
+use crate::backend::balance::draw;
 use crate::config::policy::ForwardAuth;
 use crate::routing::PoolEntry;
 use crate::wire::field::{Known, KnownSet};
@@ -75,22 +80,17 @@ pub(crate) async fn ask(
     pool: Option<&Arc<PoolEntry>>,
     job: &mut Job<'_>,
 ) -> Result<(), Failure> {
-    let question = question(auth, pool, job).ok_or(Failure::AuthUnavailable)?;
-    let mut verdict = Verdict::default();
-    let asking = question.ask(&mut verdict, auth.timeout);
-    let asked = job.client.while_there(async {
-        let asked = match left {
-            Some(left) => tokio::time::timeout(left, asking).await,
-            None => Ok(asking.await),
-        };
-        let asked = asked.map_err(|_| Failure::AnswerTimeout)?;
-        asked.map_err(|_| Failure::AuthUnavailable)
-    });
-    let asked = asked.await.and_then(|asked| asked);
-    if let Some(trace) = &job.record.trace {
-        trace.called(verdict.status, asked.err(), job.record);
-    }
-    asked?;
+    let pool = pool.ok_or(Failure::AuthUnavailable)?;
+    let verdict = match left {
+        None => tries(auth, pool, job).await,
+        Some(left) => match timeout(left, tries(auth, pool, job)).await {
+            Ok(verdict) => verdict,
+            Err(_) => {
+                called(job, 0, Some(Failure::AnswerTimeout));
+                Err(Failure::AnswerTimeout)
+            }
+        },
+    }?;
     if verdict.lets_pass() {
         take_over(auth, &verdict, job);
         return Ok(());
@@ -101,16 +101,78 @@ pub(crate) async fn ask(
     Err(refused)
 }
 
-fn question(auth: &ForwardAuth, pool: Option<&Arc<PoolEntry>>, job: &Job<'_>) -> Option<Aside> {
-    let pool = pool?;
-    let in_flight = pool.admit(crate::backend::balance::draw(), &[])?;
+/// Asks backends of `pool` until one answers, as for any request that can be repeated: within the pool's limits, in its
+/// queue, and out of its budget.
+async fn tries(
+    auth: &ForwardAuth,
+    pool: &Arc<PoolEntry>,
+    job: &mut Job<'_>,
+) -> Result<Verdict, Failure> {
+    let until = Instant::now() + auth.timeout;
+    let left = || until.saturating_duration_since(Instant::now());
+    let mut tried = Tried::default();
+    // Kept while the try that it is for is under way.
+    let mut leave = None;
+    loop {
+        let admitting = retry::admit_anywhere(job, pool, draw(), &tried);
+        let in_flight = match timeout(left(), admitting).await {
+            Ok(Ok(in_flight)) => in_flight,
+            Ok(Err(Some(Failure::ClientGone))) => return Err(Failure::ClientGone),
+            Ok(Err(_)) | Err(_) => return Err(Failure::AuthUnavailable),
+        };
+        let backend = in_flight.backend().key;
+        let question = question(auth, pool, in_flight, job, tried.len());
+        let mut verdict = Verdict::default();
+        let asking = question.ask(&mut verdict, left());
+        let asked = job.client.while_there(asking).await.and_then(|asked| asked);
+        called(job, verdict.status, asked.err());
+        let again = match asked {
+            Ok(()) => return Ok(verdict),
+            Err(Failure::ClientGone) => return Err(Failure::ClientGone),
+            // It no longer admits, so the next pick passes it by.
+            Err(Failure::NoBackend) => continue,
+            Err(failure) => failure.is_connect() || failure.of_backend().is_some(),
+        };
+        tried.add(backend);
+        let more = again && tried.len() < retry::most_tries(pool);
+        if !more || !retry::another(pool, tried.keys(), backend) {
+            return Err(Failure::AuthUnavailable);
+        }
+        // The try before is over, and with it its leave.
+        drop(leave.take());
+        leave = pool.withdraw_retry(Instant::now());
+        let pause = retry::backoff(tried.len());
+        if leave.is_none() || left() <= pause {
+            return Err(Failure::AuthUnavailable);
+        }
+        job.client.while_there(sleep(pause)).await?;
+    }
+}
+
+fn called(job: &Job<'_>, status: u16, failure: Option<Failure>) {
+    let Some(trace) = &job.record.trace else {
+        return;
+    };
+    match failure {
+        Some(Failure::NoBackend) => trace.uncalled(),
+        _ => trace.called(status, failure, job.record),
+    }
+}
+
+fn question(
+    auth: &ForwardAuth,
+    pool: &Arc<PoolEntry>,
+    in_flight: InFlight,
+    job: &Job<'_>,
+    resend: usize,
+) -> Aside {
     if let Some(trace) = &job.record.trace {
         let callee = Callee {
             pool,
             backend: in_flight.backend(),
             method: "GET",
             target: &auth.path,
-            resend: 0,
+            resend,
         };
         trace.call(callee, job.record);
     }
@@ -127,7 +189,7 @@ fn question(auth: &ForwardAuth, pool: Option<&Arc<PoolEntry>>, job: &Job<'_>) ->
     };
     let mut request = Vec::new();
     encode_question(&job.exchange.request, &forward, &auth.path, &mut request);
-    Some(Aside::new(job, pool, in_flight, "GET", request))
+    Aside::new(job, pool, in_flight, "GET", request)
 }
 
 /// Puts the fields that the route wants of the answer in the place of the request's own.

@@ -478,7 +478,7 @@ fn count_forwards(request: &mut RequestHead) -> Option<Failure> {
 }
 
 /// RFC 9110, 9.2.2. A method nobody knows is none.
-fn is_idempotent(method: &str) -> bool {
+pub(crate) fn is_idempotent(method: &str) -> bool {
     matches!(
         method,
         "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"

@@ -96,7 +96,7 @@ async fn tries(
     path: &mut Path,
 ) -> Result<Answered, Unanswered> {
     let mut tried = Tried::default();
-    let most = (pool.retries.attempts as usize).clamp(1, MOST_TRIES);
+    let most = most_tries(pool);
     let mut last = Unanswered::unasked(Failure::NoBackend);
     // Kept while the try that it is for is under way.
     let mut leave = None;
@@ -156,8 +156,13 @@ async fn tries(
     }
 }
 
-/// A backend for the next try, with the request begun there. Where only limits are in the way, the first try waits in
-/// the queue, and behind those that wait already. Else there is none, for the reason told if it is another than before.
+/// How many backends a request to `pool` may be given to.
+pub(super) fn most_tries(pool: &PoolEntry) -> usize {
+    (pool.retries.attempts as usize).clamp(1, MOST_TRIES)
+}
+
+/// A backend for the next try, with the request begun there: the one that the client sticks to, or as
+/// [`admit_anywhere`] has it.
 async fn admit(
     job: &mut Job<'_>,
     pool: &PoolEntry,
@@ -171,6 +176,17 @@ async fn admit(
         job.sticks = true;
         return Ok(in_flight);
     }
+    admit_anywhere(job, pool, hash, tried).await
+}
+
+/// A backend for the next try, with the request begun there. Where only limits are in the way, the first try waits in
+/// the queue, and behind those that wait already. Else there is none, for the reason told if it is another than before.
+pub(super) async fn admit_anywhere(
+    job: &mut Job<'_>,
+    pool: &PoolEntry,
+    hash: u64,
+    tried: &Tried,
+) -> Result<InFlight, Option<Failure>> {
     let may_wait = pool.is_limited() && tried.len() == 0;
     if !(may_wait && pool.waiting() > 0) {
         if let Some(in_flight) = pool.admit(hash, tried.keys()) {
@@ -213,14 +229,14 @@ fn may_retry(job: &Job<'_>, failure: Failure, sent: bool) -> bool {
 }
 
 /// Whether there is anybody left to try behind `tried` and `last`. Asked before a retry is paid for.
-fn another(pool: &PoolEntry, tried: &[u64], last: u64) -> bool {
+pub(super) fn another(pool: &PoolEntry, tried: &[u64], last: u64) -> bool {
     let mut all = [last; MOST_TRIES + 1];
     all[..tried.len()].copy_from_slice(tried);
     pool.any_available(&all[..=tried.len()])
 }
 
 /// Full jitter: anything up to a bound that doubles.
-fn backoff(tries: usize) -> Duration {
+pub(super) fn backoff(tries: usize) -> Duration {
     let doublings = u32::try_from(tries.saturating_sub(1))
         .unwrap_or(u32::MAX)
         .min(8);
@@ -232,21 +248,21 @@ fn backoff(tries: usize) -> Duration {
 
 /// The keys of the backends tried, on the stack.
 #[derive(Default)]
-struct Tried {
+pub(super) struct Tried {
     keys: [u64; MOST_TRIES],
     count: usize,
 }
 
 impl Tried {
-    fn keys(&self) -> &[u64] {
+    pub(super) fn keys(&self) -> &[u64] {
         &self.keys[..self.count]
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.count
     }
 
-    fn add(&mut self, key: u64) {
+    pub(super) fn add(&mut self, key: u64) {
         self.keys[self.count] = key;
         self.count += 1;
     }

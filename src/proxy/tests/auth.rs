@@ -1,11 +1,13 @@
 //! Names and passwords, and a service that is asked.
 
 use std::net::SocketAddr;
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::harness::*;
+use crate::telemetry::metrics::BackendError;
 
 /// SHA-256 of `open sesame`.
 const SESAME: &str = "41ef4bb0b23661e66301aac36066912dac037827b4ae63a7b1165a5aa93ed4eb";
@@ -50,14 +52,20 @@ fn only_who_shows_a_name_and_its_password_gets_to_the_backend() {
     assert_eq!(status(&head), 401);
 }
 
-/// Pool `web` of a backend that tells what it reads, pool `auth` of this one, and a route that asks it.
-fn asking(auth: SocketAddr) -> (Scripted, Receiver<String>, Harness) {
-    let (backend, heads) = recording();
-    let mut config = web(&[backend.address], json!({}));
-    let pool = json!({"name": "auth", "backends": [{"id": "a1", "address": auth.to_string()}]});
+/// Pool `web` of this backend, pool `auth` of those, and a route that asks one of them.
+fn asks(web_at: SocketAddr, auth: &[SocketAddr]) -> Value {
+    let mut config = web(&[web_at], json!({}));
+    let mut pool = web(auth, json!({"name": "auth"}))["pools"][0].take();
+    pool["outlier"] = json!({"max_percent": 0});
     config["pools"].as_array_mut().unwrap().push(pool);
     config["routes"][0]["forward_auth"] = json!({"pool": "auth", "path": "/verify?x=1", "answer_headers": ["X-User", "X-Groups"], "timeout": "1s"});
-    let harness = Harness::new(options(), &config);
+    config
+}
+
+/// A backend that tells what it reads, and a route to it that asks this one.
+fn asking(auth: SocketAddr) -> (Scripted, Receiver<String>, Harness) {
+    let (backend, heads) = recording();
+    let harness = Harness::new(options(), &asks(backend.address, &[auth]));
     (backend, heads, harness)
 }
 
@@ -155,4 +163,81 @@ fn a_service_that_cannot_be_asked_lets_nobody_pass() {
         assert_eq!(field(&head, "proxy-status"), Some(why));
         assert_eq!(backend.connections(), 0);
     }
+}
+
+#[test]
+fn a_reused_connection_to_the_service_that_is_dead_is_nobodys_failure() {
+    let service = forgetful(1);
+    let (_backend, _heads, harness) = asking(service.address);
+    let mut client = harness.client();
+    for _ in 0..10 {
+        client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(status(&client.response().0), 200);
+    }
+    harness.settle();
+    let metrics = harness.metrics.backend("auth", "b1");
+    assert_eq!(metrics.errors(BackendError::Reset), 0);
+}
+
+#[test]
+fn a_question_that_one_backend_cannot_be_asked_goes_to_another() {
+    let good = Scripted::named("");
+    let silent = Scripted::new(|peer, _| {
+        peer.head();
+    });
+    for bad in [nobody(), silent.address] {
+        let backend = Scripted::named("web");
+        let config = asks(backend.address, &[bad, good.address, bad]);
+        let harness = Harness::new(options(), &config);
+        for _ in 0..6 {
+            assert_eq!(status(&harness.get("/").0), 200);
+        }
+        for (attempts, percent) in [(1, 20), (3, 0)] {
+            let mut config = asks(backend.address, &[bad, good.address]);
+            config["pools"][1]["retries"] = json!({"attempts": attempts, "budget_percent": percent,
+                "budget_min_per_second": if percent == 0 { 0 } else { 10 }});
+            harness.publish(&config);
+            let mut statuses = [(); 4].map(|()| status(&harness.get("/").0));
+            statuses.sort_unstable();
+            assert_eq!(statuses, [200, 200, 503, 503], "{attempts} {percent}");
+        }
+    }
+}
+
+#[test]
+fn a_question_waits_for_a_place_behind_those_that_wait_already() {
+    let (go, told) = channel::<()>();
+    let told = Mutex::new(told);
+    let service = Scripted::new(move |peer, _| {
+        while peer.try_until("\r\n\r\n").is_some() {
+            if told.lock().unwrap().recv().is_err() || !peer.try_send(ok("")) {
+                return;
+            }
+        }
+    });
+    let backend = Scripted::named("web");
+    let mut config = asks(backend.address, &[service.address]);
+    config["pools"][1]["limits"] =
+        json!({"requests_per_backend": 1, "queue": 2, "queue_timeout": "10s"});
+    config["routes"][0]["forward_auth"]["timeout"] = json!("10s");
+    let harness = Harness::new(options(), &config);
+    let mut clients: Vec<Peer> = Vec::new();
+    for waiting in [0, 1, 2] {
+        let mut client = harness.client();
+        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        clients.push(client);
+        wait_until(|| {
+            harness
+                .figures()
+                .contains(&format!("synod_pool_waiting{{pool=\"auth\"}} {waiting}"))
+        });
+        service.wait_for_connections(1);
+    }
+    // The queue is full.
+    assert_eq!(status(&harness.get("/").0), 503);
+    for mut client in clients {
+        go.send(()).unwrap();
+        assert_eq!(status(&client.response().0), 200);
+    }
+    assert_eq!(service.connections(), 1);
 }

@@ -217,22 +217,6 @@ fn a_spent_budget_ends_the_tries() {
     );
 }
 
-/// A backend that drops every connection after `answers` of them, at the worst moment: on the next request.
-fn forgetful(answers: usize) -> Scripted {
-    Scripted::new(move |peer, _| {
-        for _ in 0..answers {
-            let Some(head) = peer.try_until("\r\n\r\n") else {
-                return;
-            };
-            peer.exactly(
-                field(&head, "content-length").map_or(0, |length| length.parse().unwrap()),
-            );
-            peer.send(ok("x"));
-        }
-        peer.try_until("\r\n\r\n");
-    })
-}
-
 #[test]
 fn a_reused_connection_that_is_dead_is_nobodys_failure() {
     let backend = forgetful(1);

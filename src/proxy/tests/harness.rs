@@ -556,3 +556,19 @@ pub(super) fn recording() -> (Scripted, Receiver<String>) {
     });
     (backend, heads)
 }
+
+/// A backend that drops every connection after `answers` of them, at the worst moment: on the next request.
+pub(super) fn forgetful(answers: usize) -> Scripted {
+    Scripted::new(move |peer, _| {
+        for _ in 0..answers {
+            let Some(head) = peer.try_until("\r\n\r\n") else {
+                return;
+            };
+            peer.exactly(
+                field(&head, "content-length").map_or(0, |length| length.parse().unwrap()),
+            );
+            peer.send(ok("x"));
+        }
+        peer.try_until("\r\n\r\n");
+    })
+}

@@ -1,10 +1,12 @@
 //! Copies of requests, and what they must not do to the requests.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::harness::*;
+use crate::telemetry::metrics::BackendError;
 
 /// Pool `web` of the one backend, pool `copy` of the other, and a route to `web` that mirrors.
 fn mirrored(web_at: SocketAddr, copy_at: SocketAddr, percent: u32) -> Value {
@@ -177,4 +179,37 @@ fn a_mirror_that_cannot_be_reached_or_does_not_answer_holds_up_nothing() {
         assert_eq!(made, 256);
         harness.drain();
     }
+}
+
+#[test]
+fn a_copy_over_a_reused_connection_that_is_dead_is_made_again_where_it_may_be() {
+    let backend = Scripted::named("web");
+    let (sender, copied) = std::sync::mpsc::channel();
+    let copies = Scripted::new(move |peer, _| {
+        for answered in [true, false] {
+            let Some(head) = peer.try_until("\r\n\r\n") else {
+                return;
+            };
+            if answered {
+                sender.send(head).unwrap();
+                peer.send(ok(""));
+            }
+        }
+    });
+    let harness = Harness::new(options(), &mirrored(backend.address, copies.address, 100));
+    let wait = |dropped| {
+        let metrics = harness.metrics.backend("copy", "c1");
+        wait_until(|| metrics.in_flight() == 0);
+        assert_eq!(metrics.errors(BackendError::Reset), dropped);
+    };
+    for n in 1..=5 {
+        harness.get("/");
+        copied.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert_eq!(copies.connections(), n);
+        wait(0);
+    }
+    harness.once("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+    wait(0);
+    copies.wait_for_ended(5);
+    assert!(copied.try_recv().is_err(), "it may have been done already");
 }
