@@ -45,7 +45,8 @@ impl Balance {
     }
 }
 
-/// What of a request decides where consistent hashing sends it. A request without it goes anywhere.
+/// What of a request decides where consistent hashing sends it: of headers and cookies what the backend gets. A request
+/// without it goes anywhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HashOn {

@@ -14,14 +14,25 @@ use crate::wire::field::Known;
 use crate::wire::head::RequestHead;
 
 /// For the balancer of `pool`; 0 if it asks for nothing. A request without what is asked for goes anywhere.
+///
+/// Of the fields that the backend gets: what the route or the service of `forward_auth` says of a client holds, and not
+/// what the client says of itself.
 pub(crate) fn hash(pool: &PoolEntry, job: &Job<'_>) -> u64 {
     let Some(on) = &pool.hash else {
         return 0;
     };
-    hash_of(on, job.client, &job.exchange.request).unwrap_or_else(draw)
+    let request = &job.exchange.request;
+    let hash = match on {
+        HashOn::Header(name) => request.fields().sent(name).next().map(XxHash3_64::oneshot),
+        HashOn::Cookie(name) => {
+            value_in(request.fields().sent("cookie"), name).map(XxHash3_64::oneshot)
+        }
+        HashOn::Path | HashOn::Query(_) | HashOn::Address => hash_of(on, job.client, request),
+    };
+    hash.unwrap_or_else(draw)
 }
 
-/// Of what `on` names in the request; `None` if it is not there.
+/// Of what `on` names in the request as it came; `None` if it is not there.
 pub(crate) fn hash_of(on: &HashOn, client: &Client, request: &RequestHead) -> Option<u64> {
     if *on == HashOn::Address {
         let client = client_of(request, client.peer, &client.listener);
@@ -47,10 +58,13 @@ fn key<'a>(on: &HashOn, request: &'a RequestHead) -> Option<&'a [u8]> {
     }
 }
 
-/// The first cookie of that name (RFC 6265, 5.4); an empty one is none.
+/// The first cookie of that name that came (RFC 6265, 5.4); an empty one is none.
 pub(crate) fn cookie<'a>(request: &'a RequestHead, name: &str) -> Option<&'a [u8]> {
-    let fields = request.fields().values(Known::Cookie);
-    let mut pairs = fields.flat_map(|field| field.split(|byte| *byte == b';'));
+    value_in(request.fields().values(Known::Cookie), name)
+}
+
+fn value_in<'a>(cookies: impl Iterator<Item = &'a [u8]>, name: &str) -> Option<&'a [u8]> {
+    let mut pairs = cookies.flat_map(|field| field.split(|byte| *byte == b';'));
     let value = pairs.find_map(|pair| value_of(pair.trim_ascii(), b'=', name));
     value.filter(|value| !value.is_empty())
 }

@@ -20,7 +20,7 @@ use super::worker::Worker;
 use crate::config::policy::{Coding, Compress};
 use crate::wire::body::{BodyKind, Relay};
 use crate::wire::field::Known;
-use crate::wire::fields::{Field, members};
+use crate::wire::fields::members;
 use crate::wire::head::{RequestHead, ResponseHead, Version};
 use crate::wire::http1::{BodyReader, Part, write_chunk};
 
@@ -60,32 +60,45 @@ enum By {
     Gzip(Box<GzEncoder<Vec<u8>>>),
 }
 
-/// Has `answer` say that it is compressed, if it is to be.
+/// Has `answer` say that it is compressed, if it is to be: one to a HEAD too, for it says what a GET would be told.
 pub(crate) fn begin(
     policy: &Compress,
     request: &RequestHead,
     answer: &mut ResponseHead,
     worker: &Worker,
 ) -> Option<Encoder> {
-    if !may_be(policy, request, answer) {
+    if !varies(policy, request, answer) {
         return None;
     }
     let fields = answer.fields_mut();
-    if !says(fields.named("vary"), b"accept-encoding") {
+    if !says(fields.sent("vary"), b"accept-encoding") {
         let _ = fields.append("Vary", b"Accept-Encoding");
     }
-    let coding = wanted(policy, request)?;
+    // Of a part the tag is the whole's, as it is.
+    let coding = wanted(policy, request).filter(|_| answer.status() != 206)?;
+    if answer.status() == 304 {
+        if knows_weak(request, answer) {
+            weaken(answer);
+        }
+        return None;
+    }
     let counted = worker.compressing.clone();
+    let head_only = request.method() == "HEAD";
     // One count is the thread's own, one this one's.
-    if request.method() == "HEAD" || Rc::strong_count(&counted) > MOST + 1 {
+    if !head_only && Rc::strong_count(&counted) > MOST + 1 {
         return None;
     }
     weaken(answer);
     let fields = answer.fields_mut();
     // `identity`, if anything.
-    fields.skip_named("content-encoding");
-    OF_THE_BYTES.iter().for_each(|name| fields.skip_named(name));
+    fields.remove("content-encoding");
+    OF_THE_BYTES.iter().for_each(|name| fields.remove(name));
     let _ = fields.append("Content-Encoding", coding.name().as_bytes());
+    if head_only {
+        // RFC 9110, 8.6: that of a GET, which is not known, or none.
+        fields.skip(Known::ContentLength);
+        return None;
+    }
     answer.set_chunked();
     Some(Encoder {
         by: By::new(coding),
@@ -93,41 +106,67 @@ pub(crate) fn begin(
     })
 }
 
-/// Whether the answer could be compressed, for some client.
-fn may_be(policy: &Compress, request: &RequestHead, answer: &ResponseHead) -> bool {
+/// Whether the answer, or the whole one that it stands for, is another for some other client.
+fn varies(policy: &Compress, request: &RequestHead, answer: &ResponseHead) -> bool {
     let fields = answer.fields();
-    let long = match answer.body() {
-        BodyKind::None => request.method() == "HEAD",
-        BodyKind::Length(length) => length >= policy.min_bytes,
-        BodyKind::Chunked | BodyKind::UntilClose => true,
+    let status = answer.status();
+    let length = match answer.body() {
+        BodyKind::None if status != 304 => length_told(answer),
+        BodyKind::Length(length) if status != 206 => Some(length),
+        _ => None,
     };
-    let whole =
-        !matches!(answer.status(), 204 | 206 | 304) && fields.named("content-range").is_none();
-    let mut codings = fields.iter().filter(|field| is(field, "content-encoding"));
-    let plain = codings.all(|coding| coding.value.eq_ignore_ascii_case(b"identity"));
-    let kept = fields.values(Known::CacheControl);
-    let mut kept = kept.filter(|value| says(Some(value), b"no-transform"));
-    let content_type = fields.value(Known::ContentType);
-    long && whole
-        && plain
+    let content = match (answer.body(), status) {
+        (_, 206 | 304) => true,
+        (BodyKind::None, _) => request.method() == "HEAD" && status != 204,
+        _ => fields.sent("content-range").next().is_none(),
+    };
+    let plain = |coding: &[u8]| coding.eq_ignore_ascii_case(b"identity");
+    let mut media = fields.sent("content-type");
+    let taken = match media.next() {
+        Some(media) => policy.takes(media),
+        // It is left out where nothing of it has changed.
+        None => status == 304,
+    };
+    content
+        && taken
+        && length.is_none_or(|length| length >= policy.min_bytes)
+        && fields.sent("content-encoding").all(plain)
+        && !says(fields.sent("cache-control"), b"no-transform")
         && request.version() >= Version::Http11
         && !grpc::is_spoken(request)
-        && kept.next().is_none()
-        && content_type.is_some_and(|media| policy.takes(media))
 }
 
-fn is(field: &Field<'_>, name: &str) -> bool {
-    field.name.eq_ignore_ascii_case(name.as_bytes())
+/// Of an answer without a body, that of the one to a GET.
+fn length_told(answer: &ResponseHead) -> Option<u64> {
+    let value = answer.fields().value(Known::ContentLength)?;
+    std::str::from_utf8(value).ok()?.parse().ok()
 }
 
-/// Whether a list of words has this one, or `*`.
-fn says(list: Option<&[u8]>, word: &[u8]) -> bool {
-    let mut words = list.into_iter().flat_map(members);
+/// Whether the client has the compressed form of what has not changed: the tag it knows it by is the weak one.
+fn knows_weak(request: &RequestHead, answer: &ResponseHead) -> bool {
+    let Some(tag) = answer.fields().sent("etag").next() else {
+        return false;
+    };
+    let known = request.fields().sent("if-none-match").flat_map(members);
+    let mut weak = known.filter_map(|known| known.strip_prefix(b"W/"));
+    weak.any(|known| known == tag)
+}
+
+/// Whether lists of words have this one, or `*`.
+fn says<'a>(lists: impl Iterator<Item = &'a [u8]>, word: &[u8]) -> bool {
+    let mut words = lists.flat_map(members);
     words.any(|one| one == b"*" || one.eq_ignore_ascii_case(word))
 }
 
-/// The coding that the client likes best; of several, the one that the policy does.
+/// The coding that the client likes best; of several, the one that the policy does. None for one that wants its answer
+/// as it is (RFC 9111, 5.2.1.6).
 fn wanted(policy: &Compress, request: &RequestHead) -> Option<Coding> {
+    if says(
+        request.fields().values(Known::CacheControl),
+        b"no-transform",
+    ) {
+        return None;
+    }
     let mut best = None;
     for coding in &policy.codings {
         let quality = quality(request, coding.name());
@@ -163,11 +202,11 @@ fn quality(request: &RequestHead, coding: &str) -> u32 {
 
 /// Two forms of one content are no longer the same byte for byte (RFC 9110, 8.8.1).
 fn weaken(answer: &mut ResponseHead) {
-    let strong = answer.fields().kept("etag");
+    let strong = answer.fields().sent("etag").next();
     let strong = strong.filter(|tag| tag.starts_with(b"\""));
     if let Some(weak) = strong.map(|tag| [b"W/", tag].concat()) {
         let fields = answer.fields_mut();
-        fields.skip_named("etag");
+        fields.remove("etag");
         // It was a valid value.
         let _ = fields.append("ETag", &weak);
     }

@@ -158,13 +158,16 @@ impl Fields {
             .map(|field| field.value)
     }
 
-    /// The value of the first field received with this name, in any case, that goes to the next hop.
-    pub fn kept(&self, name: &str) -> Option<&[u8]> {
+    /// The values of all fields with this name, in any case, that go to the next hop: of those received that are
+    /// neither skipped nor removed, then of those added.
+    pub fn sent<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         let kept = self.lines.iter();
-        kept.filter(|line| !line.skipped && !line.removed)
-            .map(|line| self.field(line))
-            .find(|field| field.name.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|field| field.value)
+        let kept = kept.filter(|line| !line.skipped && !line.removed);
+        let kept = kept.map(|line| self.field(line));
+        kept.map(|field| (field.name, field.value))
+            .chain(added(&self.appended))
+            .filter(|(given, _)| given.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
     }
 
     /// How many fields were received.
@@ -194,25 +197,28 @@ impl Fields {
         self.unedited = self.appended.len();
     }
 
-    /// Removes every field received with this name, in any case.
+    /// Removes every field with this name, in any case, that was received or that an edit added.
     pub fn remove(&mut self, name: &str) {
-        for at in 0..self.lines.len() {
-            let field = self.field(&self.lines[at]);
-            if field.name.eq_ignore_ascii_case(name.as_bytes()) {
-                self.lines[at].removed = true;
-                self.marked = true;
-            }
-        }
+        self.remove_where(|given| given.eq_ignore_ascii_case(name.as_bytes()));
     }
 
     /// As [`remove`](Self::remove), with every name that one would be to a backend that takes `_` for `-`, as those
     /// like CGI do.
     pub fn remove_alike(&mut self, name: &str) {
+        self.remove_where(|given| given.len() == name.len() && is_alike(given, name.as_bytes()));
+    }
+
+    fn remove_where(&mut self, is: impl Fn(&[u8]) -> bool) {
         for at in 0..self.lines.len() {
-            let given = self.field(&self.lines[at]).name;
-            if given.len() == name.len() && is_alike(given, name.as_bytes()) {
+            if is(self.field(&self.lines[at]).name) {
                 self.lines[at].removed = true;
                 self.marked = true;
+            }
+        }
+        if added(&self.appended[self.unedited..]).any(|(name, _)| is(name)) {
+            let edits = self.appended.split_off(self.unedited);
+            for (name, value) in added(&edits).filter(|(name, _)| !is(name)) {
+                write_field(&mut self.appended, name, value);
             }
         }
     }
@@ -304,6 +310,16 @@ pub fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
         .split(|&byte| byte == b',')
         .map(trimmed)
         .filter(|member| !member.is_empty())
+}
+
+/// Names and values of lines that [`write_field`] wrote.
+fn added(lines: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let lines = lines.split(|&byte| byte == b'\n');
+    lines.filter_map(|line| {
+        let colon = memchr::memchr(b':', line)?;
+        let value = &line[colon + b": ".len()..];
+        Some((&line[..colon], value.strip_suffix(b"\r").unwrap_or(value)))
+    })
 }
 
 /// Writes one line.

@@ -241,3 +241,48 @@ fn a_question_waits_for_a_place_behind_those_that_wait_already() {
     }
     assert_eq!(service.connections(), 1);
 }
+
+#[test]
+fn a_pool_that_hashes_a_header_goes_by_what_the_service_says_of_it() {
+    let (service, backends) = (
+        Scripted::always("HTTP/1.1 200 OK\r\nX-User: ann\r\nContent-Length: 0\r\n\r\n"),
+        [(); 8].map(|()| Scripted::named("web")),
+    );
+    let mut config = asks(backends[0].address, &[service.address]);
+    let addresses = backends.each_ref().map(|backend| backend.address);
+    let hashes = json!({"balance": "maglev", "hash": {"header": "x-user"}});
+    config["pools"][0] = web(&addresses, hashes)["pools"][0].take();
+    let harness = Harness::new(options(), &config);
+    for claimed in 0..40 {
+        let request = format!("GET / HTTP/1.1\r\nHost: x\r\nX-User: {claimed}\r\n\r\n");
+        assert_eq!(status(&harness.once(&request).0), 200);
+    }
+    let reached = backends.iter().filter(|backend| backend.connections() > 0);
+    assert_eq!(reached.count(), 1);
+}
+
+#[test]
+fn the_service_is_asked_about_the_request_as_it_came_and_what_it_says_goes_before_the_routes_edits()
+{
+    let (service, questions) = recording();
+    let answer = "HTTP/1.1 200 OK\r\nX-User: ann\r\nContent-Length: 0\r\n\r\n";
+    for service in [service, Scripted::always(answer)] {
+        let (backend, heads) = recording();
+        let mut config = asks(backend.address, &[service.address]);
+        config["routes"][0]["headers"] = json!({"request": {
+            "remove": ["Authorization"], "set": {"X-Env": "live", "X-User": "nobody"}, "add": {"X-Groups": "none"}}});
+        let harness = Harness::new(options(), &config);
+        harness.once("GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a\r\nX-Env: mine\r\nX-User: me\r\n\r\n");
+        if let Ok(question) = questions.try_recv() {
+            assert_eq!(field(&question, "authorization"), Some("Bearer a"));
+            assert_eq!(field(&question, "x-env"), Some("mine"));
+            assert_eq!(field(&question, "x-user"), Some("me"));
+            continue;
+        }
+        let request = heads.recv().unwrap();
+        assert_eq!(field(&request, "authorization"), None);
+        assert_eq!(field(&request, "x-env"), Some("live"));
+        assert_eq!(field(&request, "x-user"), Some("ann"));
+        assert_eq!(request.matches("X-User: ").count(), 1, "{request}");
+    }
+}

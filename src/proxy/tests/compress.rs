@@ -238,3 +238,197 @@ fn beyond_the_bound_answers_pass_as_they_are() {
     assert!(held.iter().all(|(_, compressed)| *compressed));
     assert!(!ask().1);
 }
+
+/// Fields of an answer, of those that compression touches.
+fn told(head: &str) -> String {
+    let names = [
+        "vary",
+        "etag",
+        "content-encoding",
+        "content-length",
+        "accept-ranges",
+    ];
+    let told = names.map(|name| field(head, name).map(|value| format!("{name}: {value}")));
+    told.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn answers_without_the_whole_body_say_what_the_whole_one_would() {
+    let text = "x".repeat(200);
+    let typed = "Content-Type: text/plain\r\n";
+    let common = "ETag: \"a\"\r\nAccept-Ranges: bytes\r\n";
+    let gzipped = "vary: Accept-Encoding, etag: W/\"a\", content-encoding: gzip";
+    let plain = "vary: Accept-Encoding, etag: \"a\", content-length: 200, accept-ranges: bytes";
+    let untouched = "etag: \"a\", content-length: 200, accept-ranges: bytes";
+    let unchanged = "etag: \"a\", accept-ranges: bytes";
+    let unchanged_varied = "vary: Accept-Encoding, etag: \"a\", accept-ranges: bytes";
+    let unchanged_weak = "vary: Accept-Encoding, etag: W/\"a\", accept-ranges: bytes";
+    for (method, asked, status_told, fields, expected) in [
+        ("GET", "Accept-Encoding: gzip", "200", typed, gzipped),
+        ("HEAD", "Accept-Encoding: gzip", "200", typed, gzipped),
+        ("GET", "Accept-Encoding: gzip", "404", typed, gzipped),
+        ("HEAD", "Accept-Encoding: gzip", "404", typed, gzipped),
+        ("GET", "X: 1", "200", typed, plain),
+        ("HEAD", "X: 1", "200", typed, plain),
+        // Whoever asks wants it as it is.
+        (
+            "GET",
+            "Accept-Encoding: gzip\r\nCache-Control: no-transform",
+            "200",
+            typed,
+            plain,
+        ),
+        // Nor is it another for anybody.
+        (
+            "GET",
+            "Accept-Encoding: gzip",
+            "200",
+            "Content-Type: image/png\r\n",
+            untouched,
+        ),
+        (
+            "HEAD",
+            "Accept-Encoding: gzip",
+            "200",
+            "Content-Type: image/png\r\n",
+            untouched,
+        ),
+        (
+            "HEAD",
+            "Accept-Encoding: gzip",
+            "200",
+            "Content-Type: text/plain\r\nCache-Control: no-transform\r\n",
+            untouched,
+        ),
+        // A part is one of the form that is not compressed.
+        (
+            "GET",
+            "Accept-Encoding: gzip\r\nRange: bytes=0-199",
+            "206",
+            "Content-Type: text/plain\r\nContent-Range: bytes 0-199/300\r\n",
+            plain,
+        ),
+        // Of what has not changed the client has the form whose tag it shows.
+        (
+            "GET",
+            "Accept-Encoding: gzip\r\nIf-None-Match: \"b\", W/\"a\"",
+            "304",
+            "",
+            unchanged_weak,
+        ),
+        (
+            "GET",
+            "Accept-Encoding: gzip\r\nIf-None-Match: W/\"a\"",
+            "304",
+            typed,
+            unchanged_weak,
+        ),
+        (
+            "GET",
+            "Accept-Encoding: gzip\r\nIf-None-Match: \"a\"",
+            "304",
+            "",
+            unchanged_varied,
+        ),
+        ("GET", "If-None-Match: W/\"a\"", "304", "", unchanged_varied),
+        (
+            "GET",
+            "Accept-Encoding: gzip\r\nIf-None-Match: W/\"a\"",
+            "304",
+            "Content-Type: image/png\r\n",
+            unchanged,
+        ),
+    ] {
+        let (length, body) = match (method, status_told) {
+            (_, "304") => (String::new(), ""),
+            ("HEAD", _) => ("Content-Length: 200\r\n".to_owned(), ""),
+            _ => ("Content-Length: 200\r\n".to_owned(), &text[..]),
+        };
+        let backend = Scripted::always(format!(
+            "HTTP/1.1 {status_told} X\r\n{length}{common}{fields}\r\n{body}"
+        ));
+        let harness = compressing(&backend);
+        let mut client = harness.client();
+        client.send(format!("{method} / HTTP/1.1\r\nHost: x\r\n{asked}\r\n\r\n"));
+        let head = client.head();
+        assert_eq!(
+            told(&head),
+            expected,
+            "{method} {asked} {status_told} {fields}"
+        );
+        if method == "HEAD" {
+            // No body was sent, and none is awaited.
+            client.send(format!("HEAD / HTTP/1.1\r\nHost: x\r\n{asked}\r\n\r\n"));
+            assert_eq!(told(&client.head()), expected);
+        }
+    }
+    let short = Scripted::always(format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n{common}{typed}\r\n"
+    ));
+    let mut client = compressing(&short).client();
+    client.send("HEAD / HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n");
+    assert_eq!(
+        told(&client.head()),
+        "etag: \"a\", content-length: 5, accept-ranges: bytes"
+    );
+}
+
+#[test]
+fn it_is_compressed_as_the_route_has_the_answer() {
+    for (fields, edits, expected) in [
+        (
+            "Content-Type: text/plain\r\nVary: Accept-Encoding\r\n",
+            json!({"remove": ["Vary"]}),
+            "vary: Accept-Encoding, etag: W/\"a\", content-encoding: gzip",
+        ),
+        (
+            "Content-Type: text/plain\r\nVary: Cookie\r\nVary: accept-encoding\r\n",
+            json!({"remove": ["X-A"]}),
+            "vary: Cookie, etag: W/\"a\", content-encoding: gzip",
+        ),
+        (
+            "Content-Type: image/png\r\n",
+            json!({"set": {"Content-Type": "text/plain"}}),
+            "vary: Accept-Encoding, etag: W/\"a\", content-encoding: gzip",
+        ),
+        (
+            "Content-Type: text/plain\r\n",
+            json!({"set": {"Content-Type": "image/png"}}),
+            "etag: \"a\", content-length: 200",
+        ),
+        (
+            "Content-Type: text/plain\r\n",
+            json!({"add": {"Cache-Control": "no-transform"}}),
+            "etag: \"a\", content-length: 200",
+        ),
+        (
+            "Content-Type: text/plain\r\nCache-Control: no-transform\r\n",
+            json!({"remove": ["Cache-Control"]}),
+            "vary: Accept-Encoding, etag: W/\"a\", content-encoding: gzip",
+        ),
+        (
+            "Content-Type: text/plain\r\n",
+            json!({"set": {"ETag": "\"b\""}}),
+            "vary: Accept-Encoding, etag: W/\"b\", content-encoding: gzip",
+        ),
+    ] {
+        let backend = Scripted::always(answer(
+            &format!("{fields}ETag: \"a\"\r\n"),
+            &"x".repeat(200),
+        ));
+        let mut config = web(&[backend.address], json!({}));
+        config["routes"][0]["compress"] = json!({"min_bytes": 100});
+        config["routes"][0]["headers"] = json!({"response": edits});
+        let harness = Harness::new(options(), &config);
+        let mut client = harness.client();
+        client.send("GET / HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n");
+        let head = client.head();
+        assert_eq!(told(&head), expected, "{head}");
+        for name in ["ccept-encoding\r\n", "etag: "] {
+            assert!(
+                head.to_ascii_lowercase().matches(name).count() <= 1,
+                "{head}"
+            );
+        }
+    }
+}
