@@ -36,14 +36,18 @@ const OWN_OF_REQUEST: [&str; 7] = [
     "x-forwarded-proto",
     "x-request-id",
 ];
+/// Those of the service that is asked about a request, of which the proxy makes the request's own.
+const OWN_OF_ANSWERS: [&str; 8] = [
+    "forwarded",
+    "max-forwards",
+    "traceparent",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-request-id",
+];
 const OWN_OF_RESPONSE: [&str; 3] = ["date", "synod-revision", "via"];
-
-/// Whether no edit may touch the field.
-pub(super) fn is_framing(name: &str) -> bool {
-    FRAMING
-        .iter()
-        .any(|framing| framing.eq_ignore_ascii_case(name))
-}
 
 pub(super) fn read(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Option<HeaderEdits> {
     let object = Object::read(value, at, HEADERS, faults)?;
@@ -69,7 +73,7 @@ fn read_edits(value: &Value, own: &[&str], at: &Pointer<'_>, faults: &mut Faults
         faults,
     };
     Edits {
-        remove: reader.names(&object, &at.field("remove")),
+        remove: reader.names(&object, "remove", &at.field("remove")),
         set: reader.fields(&object, "set", &at.field("set")),
         add: reader.fields(&object, "add", &at.field("add")),
     }
@@ -88,6 +92,21 @@ pub(in crate::config::spec) fn read_check_headers(
         faults,
     };
     reader.fields(object, "headers", at)
+}
+
+/// Reads the names of fields that another service says of a request.
+pub(super) fn read_answer_headers(
+    object: &Object<'_>,
+    at: &Pointer<'_>,
+    faults: &mut Faults,
+) -> Vec<String> {
+    let mut reader = Reader {
+        own: &OWN_OF_ANSWERS,
+        words: &OF_ANSWERS,
+        seen: BTreeSet::new(),
+        faults,
+    };
+    reader.names(object, "answer_headers", &at.field("answer_headers"))
 }
 
 /// How faults are told.
@@ -110,6 +129,12 @@ const OF_CHECKS: Words = Words {
     once: "must be there once, whatever the case of its letters",
 };
 
+const OF_ANSWERS: Words = Words {
+    cannot: "cannot be taken over",
+    host: "`rewrite` has a `host`",
+    once: "must be there once, whatever the case of its letters",
+};
+
 struct Reader<'a> {
     own: &'a [&'a str],
     words: &'static Words,
@@ -118,8 +143,8 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn names(&mut self, object: &Object<'_>, at: &Pointer<'_>) -> Vec<String> {
-        let list = object.list("remove", limits::EDITS, self.faults);
+    fn names(&mut self, object: &Object<'_>, field: &str, at: &Pointer<'_>) -> Vec<String> {
+        let list = object.list(field, limits::EDITS, self.faults);
         let mut names = Vec::new();
         for (i, value) in list.iter().enumerate() {
             match value.as_str() {

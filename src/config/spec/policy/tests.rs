@@ -131,9 +131,11 @@ fn every_fault_of_compression_is_told_at_once() {
 
 #[test]
 fn every_fault_of_forward_auth_is_told_at_once() {
-    let header = "must be the name of a header that is not for one hop only";
+    let cannot = "cannot be taken over";
+    let own = "the proxy writes it itself";
     let told = faults(json!({"forward_auth": {
-        "path": "verify", "answer_headers": ["X-User", "Content-Length", 1], "timeout": 5, "url": "http://auth/",
+        "path": "verify", "timeout": 5, "url": "http://auth/",
+        "answer_headers": ["X-User", "Content-Length", 1, "host", "Via", "X-Forwarded-For", "x_request_id", "Traceparent", "x-user"],
     }}));
     assert_eq!(
         told,
@@ -141,8 +143,14 @@ fn every_fault_of_forward_auth_is_told_at_once() {
             "/forward_auth/url: unknown field `url`; known fields are `pool`, `path`, `answer_headers`, `timeout`".to_owned(),
             "/forward_auth/pool: is missing: must be a name".to_owned(),
             "/forward_auth/path: must begin with `/`, not \"verify\"".to_owned(),
-            format!("/forward_auth/answer_headers/1: {header}, not \"Content-Length\""),
-            format!("/forward_auth/answer_headers/2: {header}, not 1"),
+            format!("/forward_auth/answer_headers/1: {cannot}: it delimits the message or is for one hop only"),
+            "/forward_auth/answer_headers/2: must be the name of a header, not 1".to_owned(),
+            format!("/forward_auth/answer_headers/3: {cannot}: `rewrite` has a `host`"),
+            format!("/forward_auth/answer_headers/4: {cannot}: {own}"),
+            format!("/forward_auth/answer_headers/5: {cannot}: {own}"),
+            format!("/forward_auth/answer_headers/6: {cannot}: {own}"),
+            format!("/forward_auth/answer_headers/7: {cannot}: {own}"),
+            "/forward_auth/answer_headers/8: must be there once, whatever the case of its letters".to_owned(),
             "/forward_auth/timeout: must be a duration from 1ms to 24h in whole milliseconds, such as \"2s\", \"500ms\" or \"1m30s\", not 5".to_owned(),
         ]
     );
