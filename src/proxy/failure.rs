@@ -29,8 +29,10 @@ pub(crate) enum Failure {
     Redirected(u16),
     /// No failure: the question of a browser is answered.
     Preflight,
-    /// The route is not for this client.
-    Denied,
+    /// The route is not for clients at this address.
+    ClientDenied,
+    /// The route is not for scripts of this origin.
+    OriginDenied,
     /// The route is for those who show a name and a password.
     Unauthorized,
     /// The service that is asked about requests answered this one itself, with this status.
@@ -184,7 +186,8 @@ impl Failure {
             | Self::TraceEndsHere
             | Self::Redirected(_)
             | Self::Preflight
-            | Self::Denied
+            | Self::ClientDenied
+            | Self::OriginDenied
             | Self::Unauthorized
             | Self::AuthRefused(_)
             | Self::AuthUnavailable
@@ -214,6 +217,57 @@ impl Failure {
         }
     }
 
+    /// One word more than [`name`](Self::name), where several failures share that or it is no error, for the same
+    /// places: the policy that made the answer, the rule that was broken.
+    pub(crate) fn details(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Refused(refusal) | Self::Malformed(refusal) => refusal.reason().token(),
+            Self::PlaintextToTls => "plaintext_to_tls",
+            Self::HeadTimeout => "head_timeout",
+            Self::BodyTimeout => "body_timeout",
+            Self::TraceEndsHere => "trace",
+            Self::OptionsEndHere | Self::Redirected(_) | Self::Preflight => self.name(),
+            Self::ClientDenied => "clients",
+            Self::OriginDenied => "cors",
+            Self::Unauthorized => "basic_auth",
+            Self::AuthRefused(_) | Self::AuthUnavailable => "forward_auth",
+            Self::BodyTooLarge => "body_too_large",
+            Self::RewrittenTooLong => "rewritten_too_long",
+            Self::AmbiguousPath => "ambiguous_path",
+            Self::TooMany(_) => "rate",
+            Self::Overloaded => "overload",
+            Self::NoRevision | Self::RevisionAhead => "min_revision",
+            Self::QueueFull => "queue_full",
+            Self::QueueTimeout => "queue_timeout",
+            Self::Injected(_) => "fault_injection",
+            Self::NoToken | Self::OldToken | Self::UnknownToken | Self::UnsureOfToken => "fence",
+            Self::TurnedAway => "refused_stream",
+            Self::DeadlinePassed => "client_deadline",
+            Self::Unswitched => "not_switched",
+            Self::NoTunnels => "no_extended_connect",
+            Self::UnknownProtocol => "unknown_protocol",
+            Self::ClientGone
+            | Self::NoRoute
+            | Self::NoBackend
+            | Self::Declined(_)
+            | Self::ConnectRefused
+            | Self::Unreachable
+            | Self::Unresolved
+            | Self::ConnectTimeout
+            | Self::TlsCertificate
+            | Self::TlsAlert
+            | Self::TlsBroken
+            | Self::BackendGone
+            | Self::StreamReset
+            | Self::Http2Broken
+            | Self::WriteTimeout
+            | Self::AnswerTimeout
+            | Self::Stalled
+            | Self::InterimFlood
+            | Self::UnaskedUpgrade => return None,
+        })
+    }
+
     /// The error type of RFC 9209, section 2.3, for `proxy-status` and the access log.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -221,14 +275,15 @@ impl Failure {
             Self::PlaintextToTls | Self::HeadTimeout | Self::BodyTimeout => "http_request_error",
             // No answer carries it, only the access log.
             Self::ClientGone => "client_gone",
-            // No error: the answer does not carry it.
+            // No error: of an answer it is the detail.
             Self::OptionsEndHere => "max_forwards",
             Self::TraceEndsHere | Self::TooMany(_) | Self::Overloaded => "http_request_denied",
             Self::QueueFull | Self::QueueTimeout => "connection_limit_reached",
-            // No error: the answer does not carry it.
+            // Likewise.
             Self::Redirected(_) => "redirect",
             Self::Preflight => "preflight",
-            Self::Denied | Self::Unauthorized | Self::AuthRefused(_) => "http_request_denied",
+            Self::ClientDenied | Self::OriginDenied => "http_request_denied",
+            Self::Unauthorized | Self::AuthRefused(_) => "http_request_denied",
             Self::AuthUnavailable => "destination_unavailable",
             Self::BodyTooLarge => "http_request_error",
             Self::RewrittenTooLong | Self::AmbiguousPath => "http_request_error",

@@ -93,11 +93,7 @@ async fn refuse_plaintext(mut client: Client) {
     let failure = Failure::PlaintextToTls;
     let (status, sent, _) = refuse(&mut client, failure, Addressee::unknown()).await;
     record.sent.set(sent);
-    let ending = Ending {
-        status,
-        reason: failure.name(),
-        revision: 0,
-    };
+    let ending = Ending::failed(status, failure, 0);
     record::refused(&client.worker, client.peer, &record, ending);
     linger(client).await;
 }

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::failure::Failure;
 use super::forwarded;
 use super::trace::Trace;
 use super::worker::{ListenerState, Worker};
@@ -60,7 +61,28 @@ pub(crate) struct Path {
 pub(crate) struct Ending {
     pub(crate) status: u16,
     pub(crate) reason: &'static str,
+    pub(crate) detail: Option<&'static str>,
     pub(crate) revision: u64,
+}
+
+impl Ending {
+    pub(crate) fn complete(status: u16, revision: u64) -> Self {
+        Self {
+            status,
+            reason: "complete",
+            detail: None,
+            revision,
+        }
+    }
+
+    pub(crate) fn failed(status: u16, failure: Failure, revision: u64) -> Self {
+        Self {
+            status,
+            reason: failure.name(),
+            detail: failure.details(),
+            revision,
+        }
+    }
 }
 
 impl Record {
@@ -147,6 +169,7 @@ impl Record {
             sent: self.sent.get(),
             revision: ending.revision,
             reason: ending.reason,
+            detail: ending.detail,
         }
     }
 }

@@ -64,11 +64,7 @@ async fn next(client: &mut Client, exchange: &mut Exchange) -> After {
             let record = Record::begin();
             let (status, sent, after) = refuse(client, failure, Addressee::unknown()).await;
             record.sent.set(sent);
-            let ending = Ending {
-                status,
-                reason: failure.name(),
-                revision: 0,
-            };
+            let ending = Ending::failed(status, failure, 0);
             record::refused(&client.worker, client.peer, &record, ending);
             after
         }
@@ -219,16 +215,18 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
     let revision = snapshot.revision.0;
     let whole = broken.is_none() && upload.is_whole();
     upload.forget(&mut exchange.inbound, &record);
-    let (status, reason, after, at) = match result {
+    let (ending, after, at) = match result {
         Ok(answered) => {
             let after = after(&answered, &exchange.request, whole);
-            (answered.status, "complete", after, answered.at)
+            let ending = Ending::complete(answered.status, revision);
+            (ending, after, answered.at)
         }
         Err(lost) => {
             let shown = client.listener.revision_header.then_some(revision);
             let (status, after) =
                 fail(client, exchange, &record, lost, whole, shown, &ruling).await;
-            (status, lost.failure.name(), after, Instant::now())
+            let ending = Ending::failed(status, lost.failure, revision);
+            (ending, after, Instant::now())
         }
     };
     let outcome = Outcome {
@@ -236,11 +234,7 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
         path,
         request_id,
         at,
-        ending: Ending {
-            status,
-            reason,
-            revision,
-        },
+        ending,
     };
     conclude(client, exchange, &mut record, &outcome, switched, after)
 }

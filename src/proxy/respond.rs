@@ -1,7 +1,7 @@
 //! The answers the proxy makes itself. The only place of the data plane that knows status codes.
 //!
-//! Each says why in `proxy-status` (RFC 9209) and in a line of text. Clients of gRPC, for whom every status of HTTP but
-//! 200 is a riddle, are told in its own words instead.
+//! Each says why in `proxy-status` (RFC 9209), and errors in a line of text. Clients of gRPC, for whom every status of
+//! HTTP but 200 is a riddle, are told in its own words instead.
 
 use super::connection::{After, Client};
 use super::failure::Failure;
@@ -49,160 +49,73 @@ impl Addressee<'_> {
     }
 }
 
-/// Status, one word more than the error's name where there is one, and a line for people.
-fn words(failure: Failure) -> Option<(u16, Option<&'static str>, &'static str)> {
+/// Status, and a line for people.
+fn words(failure: Failure) -> Option<(u16, &'static str)> {
     Some(match failure {
         Failure::ClientGone => return None,
-        Failure::Refused(refusal) => (
-            refusal.status(),
-            Some(refusal.reason().token()),
-            "The request was refused.\n",
-        ),
-        Failure::PlaintextToTls => (
-            400,
-            None,
-            "This port speaks TLS: use https instead of http.\n",
-        ),
-        Failure::HeadTimeout => (408, None, "The request's head did not arrive in time.\n"),
-        Failure::BodyTimeout => (408, None, "The request's body did not arrive in time.\n"),
-        Failure::OptionsEndHere => (200, None, ""),
-        Failure::TraceEndsHere => (405, Some("trace"), "TRACE is not answered here.\n"),
-        Failure::Redirected(status) => (status, None, ""),
-        Failure::Preflight => (204, None, ""),
-        Failure::Denied => (403, None, "This is not for you.\n"),
-        Failure::Unauthorized => (
-            401,
-            Some("basic_auth"),
-            "This is for those who show a name and a password.\n",
-        ),
-        Failure::AuthRefused(status) => (status, Some("forward_auth"), ""),
-        Failure::AuthUnavailable => (
-            503,
-            Some("forward_auth"),
-            "Whether you may do this cannot be told now.\n",
-        ),
-        Failure::BodyTooLarge => (
-            413,
-            Some("body_too_large"),
-            "The request's body is too large.\n",
-        ),
-        Failure::RewrittenTooLong => (414, None, "The request's target is too long.\n"),
-        Failure::AmbiguousPath => (
-            400,
-            Some("ambiguous_path"),
-            "The request's path can be read as different ones.\n",
-        ),
-        Failure::TooMany(_) => (429, Some("rate"), "Too many requests: try again later.\n"),
-        Failure::Overloaded => (
-            503,
-            Some("overload"),
-            "This proxy is busy: try again later.\n",
-        ),
-        Failure::NoRevision => (
-            400,
-            Some("min_revision"),
-            "Synod-Min-Revision must be a number.\n",
-        ),
+        Failure::Refused(refusal) => (refusal.status(), "The request was refused.\n"),
+        Failure::PlaintextToTls => (400, "This port speaks TLS: use https instead of http.\n"),
+        Failure::HeadTimeout => (408, "The request's head did not arrive in time.\n"),
+        Failure::BodyTimeout => (408, "The request's body did not arrive in time.\n"),
+        Failure::OptionsEndHere => (200, ""),
+        Failure::TraceEndsHere => (405, "TRACE is not answered here.\n"),
+        Failure::Redirected(status) => (status, ""),
+        Failure::Preflight => (204, ""),
+        Failure::ClientDenied | Failure::OriginDenied => (403, "This is not for you.\n"),
+        Failure::Unauthorized => (401, "This is for those who show a name and a password.\n"),
+        Failure::AuthRefused(status) => (status, ""),
+        Failure::AuthUnavailable => (503, "Whether you may do this cannot be told now.\n"),
+        Failure::BodyTooLarge => (413, "The request's body is too large.\n"),
+        Failure::RewrittenTooLong => (414, "The request's target is too long.\n"),
+        Failure::AmbiguousPath => (400, "The request's path can be read as different ones.\n"),
+        Failure::TooMany(_) => (429, "Too many requests: try again later.\n"),
+        Failure::Overloaded => (503, "This proxy is busy: try again later.\n"),
+        Failure::NoRevision => (400, "Synod-Min-Revision must be a number.\n"),
         Failure::RevisionAhead => (
             503,
-            Some("min_revision"),
             "This proxy does not serve that revision yet: try again.\n",
         ),
-        Failure::QueueFull => (
-            503,
-            Some("queue_full"),
-            "All backends are busy: try again later.\n",
-        ),
-        Failure::QueueTimeout => (
-            503,
-            Some("queue_timeout"),
-            "All backends are busy: try again later.\n",
-        ),
-        Failure::Injected(status) => (
-            status,
-            Some("fault_injection"),
-            "This request fails on purpose.\n",
-        ),
-        Failure::NoRoute => (404, None, "No route matches this request.\n"),
+        Failure::QueueFull => (503, "All backends are busy: try again later.\n"),
+        Failure::QueueTimeout => (503, "All backends are busy: try again later.\n"),
+        Failure::Injected(status) => (status, "This request fails on purpose.\n"),
+        Failure::NoRoute => (404, "No route matches this request.\n"),
         Failure::NoToken => (
             428,
-            Some("fence"),
             "This route takes only requests that show the token of a lock, once.\n",
         ),
         Failure::OldToken => (
             412,
-            Some("fence"),
             "The token is old: somebody else was granted the lock since.\n",
         ),
-        Failure::UnknownToken => (
-            412,
-            Some("fence"),
-            "No such token of the lock was granted.\n",
-        ),
+        Failure::UnknownToken => (412, "No such token of the lock was granted.\n"),
         Failure::UnsureOfToken => (
             503,
-            Some("fence"),
             "Whether the token is still good cannot be told here now.\n",
         ),
-        Failure::NoBackend | Failure::Declined(_) => (503, None, "No backend is available.\n"),
-        Failure::ConnectRefused => (502, None, "The backend refused the connection.\n"),
-        Failure::Unreachable => (502, None, "The backend cannot be reached.\n"),
-        Failure::Unresolved => (502, None, "The backend's name cannot be resolved.\n"),
-        Failure::ConnectTimeout => (
-            504,
-            None,
-            "The backend did not accept the connection in time.\n",
-        ),
-        Failure::TlsCertificate => (
-            502,
-            None,
-            "The backend's certificate is not to be trusted.\n",
-        ),
-        Failure::TlsAlert => (502, None, "The backend refused to speak TLS.\n"),
-        Failure::TlsBroken => (502, None, "TLS with the backend failed.\n"),
+        Failure::NoBackend | Failure::Declined(_) => (503, "No backend is available.\n"),
+        Failure::ConnectRefused => (502, "The backend refused the connection.\n"),
+        Failure::Unreachable => (502, "The backend cannot be reached.\n"),
+        Failure::Unresolved => (502, "The backend's name cannot be resolved.\n"),
+        Failure::ConnectTimeout => (504, "The backend did not accept the connection in time.\n"),
+        Failure::TlsCertificate => (502, "The backend's certificate is not to be trusted.\n"),
+        Failure::TlsAlert => (502, "The backend refused to speak TLS.\n"),
+        Failure::TlsBroken => (502, "TLS with the backend failed.\n"),
         Failure::BackendGone => (
             502,
-            None,
             "The backend closed the connection without an answer.\n",
         ),
-        Failure::StreamReset => (502, None, "The backend reset the stream.\n"),
-        Failure::Http2Broken => (
-            502,
-            None,
-            "The backend's answer breaks the rules of HTTP/2.\n",
-        ),
-        Failure::TurnedAway => (
-            503,
-            Some("refused_stream"),
-            "The backend takes no request now.\n",
-        ),
-        Failure::WriteTimeout => (504, None, "The backend did not take the request in time.\n"),
-        Failure::DeadlinePassed => (504, None, "The time that the client gave has passed.\n"),
-        Failure::AnswerTimeout | Failure::Stalled => {
-            (504, None, "The backend did not answer in time.\n")
-        }
-        Failure::InterimFlood => (502, None, "The backend answers without end.\n"),
-        Failure::UnaskedUpgrade => (502, None, "The backend changed the protocol unasked.\n"),
-        Failure::Unswitched => (
-            502,
-            Some("not_switched"),
-            "The backend did not change the protocol.\n",
-        ),
-        Failure::NoTunnels => (
-            502,
-            Some("no_extended_connect"),
-            "The backend takes no WebSocket over HTTP/2.\n",
-        ),
-        Failure::UnknownProtocol => (
-            501,
-            Some("unknown_protocol"),
-            "Of extended CONNECT only `websocket` is known here.\n",
-        ),
-        Failure::Malformed(refusal) => (
-            502,
-            Some(refusal.reason().token()),
-            "The backend's answer is not valid HTTP.\n",
-        ),
+        Failure::StreamReset => (502, "The backend reset the stream.\n"),
+        Failure::Http2Broken => (502, "The backend's answer breaks the rules of HTTP/2.\n"),
+        Failure::TurnedAway => (503, "The backend takes no request now.\n"),
+        Failure::WriteTimeout => (504, "The backend did not take the request in time.\n"),
+        Failure::DeadlinePassed => (504, "The time that the client gave has passed.\n"),
+        Failure::AnswerTimeout | Failure::Stalled => (504, "The backend did not answer in time.\n"),
+        Failure::InterimFlood => (502, "The backend answers without end.\n"),
+        Failure::UnaskedUpgrade => (502, "The backend changed the protocol unasked.\n"),
+        Failure::Unswitched => (502, "The backend did not change the protocol.\n"),
+        Failure::NoTunnels => (502, "The backend takes no WebSocket over HTTP/2.\n"),
+        Failure::UnknownProtocol => (501, "Of extended CONNECT only `websocket` is known here.\n"),
+        Failure::Malformed(_) => (502, "The backend's answer is not valid HTTP.\n"),
     })
 }
 
@@ -223,7 +136,7 @@ pub(crate) async fn refuse(
     failure: Failure,
     to: Addressee<'_>,
 ) -> (u16, u64, After) {
-    let Some((status, details, body)) = words(failure) else {
+    let Some((status, body)) = words(failure) else {
         return (0, 0, After::Close);
     };
     if status >= 400 {
@@ -240,6 +153,8 @@ pub(crate) async fn refuse(
     if let Some(seconds) = &retry_after {
         fields.push(("Retry-After", seconds));
     }
+    let page = to.pages.iter().find(|page| page.is_for(status));
+    let verdict = to.verdict.filter(|_| !to.grpc);
     if status == 405 || failure == Failure::OptionsEndHere {
         fields.push(("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     }
@@ -248,8 +163,6 @@ pub(crate) async fn refuse(
         fields.push(("Grpc-Status", grpc::code(failure, status)));
         fields.push(("Grpc-Message", body.trim_end()));
     }
-    let page = to.pages.iter().find(|page| page.is_for(status));
-    let verdict = to.verdict.filter(|_| !to.grpc);
     let (body, content_type) = match (verdict, page) {
         _ if to.grpc => (&b""[..], PLAIN),
         // Its fields tell the type, or nothing does.
@@ -265,7 +178,7 @@ pub(crate) async fn refuse(
         let answer = Answer {
             status: if to.grpc { 200 } else { status },
             error: (status >= 400).then(|| failure.name()),
-            details,
+            details: failure.details(),
             date,
             fields: &fields,
             body,

@@ -104,6 +104,11 @@ pub struct Access<'a> {
     /// Why it ended: `complete`, or what cut it short (an RFC 9209 error type, or `client_gone`). A tunnel, whose line
     /// is written when it ends, may also have ended by `tunnel_idle`, `backend_removed` or `drained`.
     pub reason: &'static str,
+    /// One word more, null where there is none: the policy that answered (`clients`, `cors`, `basic_auth`,
+    /// `forward_auth`, `rate`, `fence`, `fault_injection`, `redirect`), the limit that was reached (`overload`,
+    /// `queue_full`, `queue_timeout`), or the rule that a message broke (`bare_lf`, say). The answer says the same in
+    /// the details of Proxy-Status.
+    pub detail: Option<&'static str>,
 }
 
 impl Access<'_> {

@@ -25,7 +25,7 @@ pub(super) fn rule(
     }
     let origin = origin?;
     if !cors.admits(origin) {
-        return preflight.then_some(Failure::Denied);
+        return preflight.then_some(Failure::OriginDenied);
     }
     let admitted = if cors.is_for_all() { "*" } else { origin };
     fields.push(("Access-Control-Allow-Origin", admitted.to_owned()));

@@ -103,7 +103,7 @@ fn refuse(
     if let Some(clients) = &policy.clients
         && !clients.admit(client_of(request, client.peer, &client.listener))
     {
-        return Some(Failure::Denied);
+        return Some(Failure::ClientDenied);
     }
     if let Some(most) = policy.max_body_bytes {
         upload.most = most;

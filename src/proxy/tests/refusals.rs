@@ -232,3 +232,171 @@ fn a_route_says_in_its_own_words_what_failed() {
     harness.publish(&config);
     assert_eq!(harness.get("/").1, "no");
 }
+
+#[test]
+fn every_answer_of_the_proxys_own_says_why_in_one_header_and_in_the_access_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let (options, log) = logging_to(&directory);
+    let backend = Scripted::named("fine");
+    let login =
+        Scripted::always("HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n");
+    let no = Scripted::always("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n");
+    let mut config = web(&[backend.address], json!({}));
+    for (name, address) in [
+        ("gone", nobody()),
+        ("login", login.address),
+        ("no", no.address),
+    ] {
+        let mut pool = web(&[address], json!({}))["pools"][0].take();
+        pool["name"] = json!(name);
+        config["pools"].as_array_mut().unwrap().push(pool);
+    }
+    let users = json!([{"name": "ann", "password_sha256": "00".repeat(32)}]);
+    let policies = [
+        ("elsewhere", json!({"redirect": {"host": "b.example"}})),
+        ("cors", json!({"cors": {"origins": ["https://a.example"]}})),
+        ("clients", json!({"clients": {"deny": ["127.0.0.0/8"]}})),
+        ("basic", json!({"basic_auth": {"users": users}})),
+        ("login", json!({"forward_auth": {"pool": "login"}})),
+        ("no", json!({"forward_auth": {"pool": "no"}})),
+        ("unasked", json!({"forward_auth": {"pool": "gone"}})),
+        ("large", json!({"max_body_bytes": 1})),
+        ("rated", json!({"rate_limit": {"requests": 1, "per": "1h"}})),
+        (
+            "abort",
+            json!({"fault_injection": {"abort": {"status": 418}}}),
+        ),
+        ("gone", json!({"to": [{"pool": "gone"}]})),
+    ];
+    let routes = policies.map(|(path, more)| {
+        let mut route = json!({"name": path, "match": {"path": {"prefix": format!("/{path}")}}, "to": [{"pool": "web"}]});
+        for (field, value) in more.as_object().unwrap() {
+            route[field] = value.clone();
+        }
+        route
+    });
+    config["routes"] = json!(routes);
+    let harness = Harness::new(options, &config);
+    let table = [
+        ("GET /elsewhere", "", 302, "redirect", Some("redirect")),
+        (
+            "OPTIONS /cors",
+            "Origin: https://a.example\r\nAccess-Control-Request-Method: GET\r\n",
+            204,
+            "preflight",
+            Some("preflight"),
+        ),
+        (
+            "OPTIONS /cors",
+            "Origin: https://b.example\r\nAccess-Control-Request-Method: GET\r\n",
+            403,
+            "http_request_denied",
+            Some("cors"),
+        ),
+        (
+            "OPTIONS /",
+            "Max-Forwards: 0\r\n",
+            200,
+            "max_forwards",
+            Some("max_forwards"),
+        ),
+        (
+            "TRACE /",
+            "Max-Forwards: 0\r\n",
+            405,
+            "http_request_denied",
+            Some("trace"),
+        ),
+        (
+            "GET /clients",
+            "",
+            403,
+            "http_request_denied",
+            Some("clients"),
+        ),
+        (
+            "GET /basic",
+            "",
+            401,
+            "http_request_denied",
+            Some("basic_auth"),
+        ),
+        (
+            "GET /login",
+            "",
+            302,
+            "http_request_denied",
+            Some("forward_auth"),
+        ),
+        (
+            "GET /no",
+            "",
+            403,
+            "http_request_denied",
+            Some("forward_auth"),
+        ),
+        (
+            "GET /unasked",
+            "",
+            503,
+            "destination_unavailable",
+            Some("forward_auth"),
+        ),
+        (
+            "PUT /large",
+            "Content-Length: 2\r\n",
+            413,
+            "http_request_error",
+            Some("body_too_large"),
+        ),
+        (
+            "GET /abort",
+            "",
+            418,
+            "proxy_internal_response",
+            Some("fault_injection"),
+        ),
+        ("GET /gone", "", 502, "connection_refused", None),
+        ("GET /none", "", 404, "destination_not_found", None),
+        ("GET /rated", "", 200, "complete", None),
+        ("GET /rated", "", 429, "http_request_denied", Some("rate")),
+        (
+            "GET /",
+            "X Y: 1\r\n",
+            400,
+            "http_request_error",
+            Some("bad_field_name"),
+        ),
+        (
+            "GET /",
+            "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+            400,
+            "http_request_error",
+            Some("length_and_coding"),
+        ),
+    ];
+    for (line, fields, expected, reason, detail) in table {
+        let (head, _) = harness.once(&format!("{line} HTTP/1.1\r\nHost: x\r\n{fields}\r\n"));
+        assert_eq!(status(&head), expected, "{line}");
+        let error = (expected >= 400).then(|| format!("; error={reason}"));
+        let details = detail.map(|detail| format!("; details=\"{detail}\""));
+        let why = format!(
+            "synod{}{}",
+            error.unwrap_or_default(),
+            details.unwrap_or_default()
+        );
+        let told = (reason != "complete").then_some(why.as_str());
+        assert_eq!(field(&head, "proxy-status"), told, "{line}");
+        assert!(head.matches("Proxy-Status: ").count() <= 1, "{head}");
+    }
+    harness.drain();
+    let logged = lines(&log);
+    assert_eq!(logged.len(), table.len());
+    for (line, (request, _, status, reason, detail)) in logged.iter().zip(table) {
+        assert_eq!(
+            (&line["status"], &line["reason"], &line["detail"]),
+            (&json!(status), &json!(reason), &json!(detail)),
+            "{request}"
+        );
+    }
+}

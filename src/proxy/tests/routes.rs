@@ -162,7 +162,8 @@ fn a_redirect_keeps_what_it_does_not_name() {
         );
         if status(&head) != 200 && !request.starts_with("HEAD") {
             assert_eq!(field(&head, "content-length"), Some("0"), "{head}");
-            assert_eq!(field(&head, "proxy-status"), None, "{head}");
+            let why = "synod; details=\"redirect\"";
+            assert_eq!(field(&head, "proxy-status"), Some(why), "{head}");
         }
     }
 }
@@ -296,7 +297,7 @@ fn a_route_may_be_for_some_clients_only() {
         if expected == 403 {
             assert_eq!(
                 field(&head, "proxy-status"),
-                Some("synod; error=http_request_denied")
+                Some("synod; error=http_request_denied; details=\"clients\"")
             );
         }
     }

@@ -36,6 +36,7 @@ pub(super) fn write(access: &Access<'_>, line: &mut Vec<u8>) -> io::Result<()> {
         sent,
         revision,
         reason,
+        detail,
     } = access;
     member(line, ",\"client\":", client)?;
     member(line, ",\"method\":", method)?;
@@ -56,6 +57,7 @@ pub(super) fn write(access: &Access<'_>, line: &mut Vec<u8>) -> io::Result<()> {
     member(line, ",\"sent\":", sent)?;
     member(line, ",\"revision\":", revision)?;
     member(line, ",\"reason\":", *reason)?;
+    member(line, ",\"detail\":", detail)?;
     line.extend_from_slice(b"}\n");
     Ok(())
 }

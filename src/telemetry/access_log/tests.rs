@@ -29,6 +29,7 @@ fn access(status: u16) -> Access<'static> {
         sent: 5,
         revision: 7,
         reason: "complete",
+        detail: None,
     }
 }
 
@@ -72,7 +73,7 @@ fn a_line_in_json_has_each_member_and_escapes_what_clients_send() {
         "tries": access.tries, "queue_us": null, "connect_us": null,
         "first_byte_us": access.first_byte.map(|time| time.as_micros() as u64),
         "total_us": 1_234_567, "received": access.received, "sent": access.sent,
-        "revision": access.revision, "reason": access.reason,
+        "revision": access.revision, "reason": access.reason, "detail": null,
     });
     assert_eq!(read, told);
     assert!(line.starts_with("{\"time\":") && line.ends_with("}\n"));

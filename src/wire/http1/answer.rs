@@ -11,7 +11,7 @@ pub struct Answer<'a> {
     pub status: u16,
     /// The error type of RFC 9209 for Proxy-Status, such as `connection_refused`; none where nothing failed.
     pub error: Option<&'a str>,
-    /// More about the error, in one word: a [`Reason`](super::Reason)'s token, say.
+    /// More about why, in one word: a [`Reason`](super::Reason)'s token, say.
     pub details: Option<&'a str>,
     /// The Date field, as the proxy's clock has it.
     pub date: &'a str,
@@ -59,16 +59,17 @@ pub fn encode_answer(answer: &Answer<'_>, out: &mut Vec<u8>) {
     );
     out.extend_from_slice(b"\r\n");
     write_field(out, b"Date", answer.date.as_bytes());
+    out.extend_from_slice(b"Proxy-Status: synod");
     if let Some(error) = answer.error {
-        out.extend_from_slice(b"Proxy-Status: synod; error=");
+        out.extend_from_slice(b"; error=");
         out.extend_from_slice(error.as_bytes());
-        if let Some(details) = answer.details {
-            out.extend_from_slice(b"; details=\"");
-            out.extend_from_slice(details.as_bytes());
-            out.push(b'"');
-        }
-        out.extend_from_slice(b"\r\n");
     }
+    if let Some(details) = answer.details {
+        out.extend_from_slice(b"; details=\"");
+        out.extend_from_slice(details.as_bytes());
+        out.push(b'"');
+    }
+    out.extend_from_slice(b"\r\n");
     for (name, value) in answer.fields {
         write_field(out, name.as_bytes(), value.as_bytes());
     }

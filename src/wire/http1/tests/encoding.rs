@@ -350,7 +350,7 @@ fn an_answer_without_body_has_no_length() {
     encode_answer(&answer, &mut out);
     assert_eq!(
         out,
-        b"HTTP/1.1 204 No Content\r\nDate: now\r\nConnection: keep-alive\r\n\r\n"
+        b"HTTP/1.1 204 No Content\r\nDate: now\r\nProxy-Status: synod\r\nConnection: keep-alive\r\n\r\n"
     );
     out.clear();
     encode_answer(
