@@ -8,6 +8,7 @@ use tokio::time::{sleep, timeout};
 use super::aside::{Aside, Listener};
 use super::failure::Failure;
 use super::forward::Job;
+use super::policy::cors;
 use super::retry::{self, Tried};
 use super::trace::{self, Callee, Trace};
 use crate::backend::InFlight;
@@ -50,6 +51,7 @@ impl Listener for Verdict {
             let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec());
             if !field.skipped
                 && !OWN.contains(field.known)
+                && !field.name.eq_ignore_ascii_case(b"proxy-status")
                 && let (Ok(name), Ok(value)) = (text(field.name), text(field.value))
             {
                 self.fields.push((name, value));
@@ -67,6 +69,12 @@ impl Listener for Verdict {
 }
 
 impl Verdict {
+    /// Whether it has such a field, whatever the case of its letters.
+    pub(crate) fn names(&self, name: &str) -> bool {
+        let mut fields = self.fields.iter();
+        fields.any(|(told, _)| told.eq_ignore_ascii_case(name))
+    }
+
     fn lets_pass(&self) -> bool {
         (200..300).contains(&self.status)
     }
@@ -81,7 +89,7 @@ pub(crate) async fn ask(
     job: &mut Job<'_>,
 ) -> Result<(), Failure> {
     let pool = pool.ok_or(Failure::AuthUnavailable)?;
-    let verdict = match left {
+    let mut verdict = match left {
         None => tries(auth, pool, job).await,
         Some(left) => match timeout(left, tries(auth, pool, job)).await {
             Ok(verdict) => verdict,
@@ -96,6 +104,9 @@ pub(crate) async fn ask(
         return Ok(());
     }
     let refused = Failure::AuthRefused(verdict.status);
+    if job.policy.is_some_and(|policy| policy.cors.is_some()) {
+        verdict.fields.retain(|(name, _)| !cors::is_of_it(name));
+    }
     // Asked once a request; of a second time the first answer would stand.
     let _ = job.ruling.verdict.set(Box::new(verdict));
     Err(refused)

@@ -155,7 +155,8 @@ pub(crate) async fn refuse(
     }
     let page = to.pages.iter().find(|page| page.is_for(status));
     let verdict = to.verdict.filter(|_| !to.grpc);
-    if status == 405 || failure == Failure::OptionsEndHere {
+    let allows = verdict.is_some_and(|verdict| verdict.names("allow"));
+    if (status == 405 && !allows) || failure == Failure::OptionsEndHere {
         fields.push(("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     }
     if to.grpc {
@@ -170,8 +171,12 @@ pub(crate) async fn refuse(
         (None, None) => (body.as_bytes(), PLAIN),
         (None, Some(page)) => (page.body.as_bytes(), &page.content_type[..]),
     };
-    let told = verdict.into_iter().flat_map(|verdict| &verdict.fields);
-    fields.extend(told.map(|(name, value)| (&name[..], &value[..])));
+    for (name, value) in verdict.into_iter().flat_map(|verdict| &verdict.fields) {
+        let is_own = revision.is_some() && name.eq_ignore_ascii_case("synod-revision");
+        if !is_own {
+            fields.push((name, value));
+        }
+    }
     let worker = client.worker.clone();
     let mut out = worker.staging.lease();
     worker.date.with(|date| {

@@ -46,16 +46,22 @@ pub(super) fn rule(
     Some(Failure::Preflight)
 }
 
+/// The fields that say it.
+const FIELDS: [&str; 6] = [
+    "access-control-allow-origin",
+    "access-control-allow-credentials",
+    "access-control-allow-headers",
+    "access-control-allow-methods",
+    "access-control-expose-headers",
+    "access-control-max-age",
+];
+
 /// Drops what a backend says of the matter.
 pub(super) fn drop_others(answer: &mut Fields) {
-    for name in [
-        "access-control-allow-origin",
-        "access-control-allow-credentials",
-        "access-control-allow-headers",
-        "access-control-allow-methods",
-        "access-control-expose-headers",
-        "access-control-max-age",
-    ] {
-        answer.remove(name);
-    }
+    FIELDS.iter().for_each(|name| answer.remove(name));
+}
+
+/// Whether a field says anything of it.
+pub(in crate::proxy) fn is_of_it(name: &str) -> bool {
+    FIELDS.iter().any(|field| field.eq_ignore_ascii_case(name))
 }

@@ -2,7 +2,7 @@
 //! policy, each on heads alone, so it holds for every protocol. A route without policy costs one look.
 
 mod basic_auth;
-mod cors;
+pub(super) mod cors;
 mod header_edits;
 mod redirect;
 mod rewrite;

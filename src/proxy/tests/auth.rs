@@ -286,3 +286,52 @@ fn the_service_is_asked_about_the_request_as_it_came_and_what_it_says_goes_befor
         assert_eq!(request.matches("X-User: ").count(), 1, "{request}");
     }
 }
+
+#[test]
+fn of_the_services_refusal_all_passes_but_what_the_proxy_says_itself() {
+    let own = "Proxy-Status: auth; error=http_request_denied\r\nSynod-Revision: 77\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+               Via: 1.1 auth\r\nAccess-Control-Allow-Origin: *\r\nConnection: x-hop\r\nX-Hop: 1\r\n";
+    let passed = "Set-Cookie: a=1\r\nSet-Cookie: b=2\r\nWWW-Authenticate: Basic realm=\"a\"\r\n\
+                  WWW-Authenticate: Bearer\r\nLocation: /login\r\nRetry-After: 7\r\nAllow: GET\r\nVary: Cookie\r\nX-Any: 1\r\n";
+    for told in [302, 401, 405, 429, 503] {
+        let service = Scripted::always(format!(
+            "HTTP/1.1 {told} No\r\n{own}{passed}Content-Length: 0\r\n\r\n"
+        ));
+        let backend = Scripted::named("web");
+        let mut options = options();
+        options.listeners[0].revision_header = true;
+        let mut config = asks(backend.address, &[service.address]);
+        config["routes"][0]["cors"] = json!({"origins": ["https://a.example"]});
+        let harness = Harness::new(options, &config);
+        let (head, _) = harness.get("/");
+        assert_eq!(status(&head), told);
+        for line in passed.split_inclusive("\r\n") {
+            assert_eq!(head.matches(line).count(), 1, "{line} {head}");
+        }
+        for line in own.split_inclusive("\r\n") {
+            assert!(!head.contains(line), "{line} {head}");
+        }
+        for name in [
+            "Proxy-Status: synod",
+            "Synod-Revision: 1\r\n",
+            "Date: ",
+            "Allow: ",
+            "Retry-After: ",
+        ] {
+            assert_eq!(head.matches(name).count(), 1, "{name} {head}");
+        }
+    }
+}
+
+#[test]
+fn the_service_is_not_asked_about_a_request_beyond_the_rate() {
+    let (service, questions) = recording();
+    let (backend, heads) = recording();
+    let mut config = asks(backend.address, &[service.address]);
+    config["routes"][0]["rate_limit"] = json!({"requests": 1, "per": "1h"});
+    let harness = Harness::new(options(), &config);
+    assert_eq!(status(&harness.get("/").0), 200);
+    assert_eq!(status(&harness.get("/").0), 429);
+    assert_eq!(questions.try_iter().count(), 1);
+    assert_eq!(heads.try_iter().count(), 1);
+}

@@ -365,7 +365,8 @@ fn answers_without_the_whole_body_say_what_the_whole_one_would() {
     let short = Scripted::always(format!(
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n{common}{typed}\r\n"
     ));
-    let mut client = compressing(&short).client();
+    let harness = compressing(&short);
+    let mut client = harness.client();
     client.send("HEAD / HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n");
     assert_eq!(
         told(&client.head()),
