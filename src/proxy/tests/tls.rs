@@ -88,6 +88,7 @@ impl Encrypted {
     ) -> std::io::Result<Self> {
         let mut socket = TcpStream::connect(proxy.address())?;
         socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+        socket.set_nodelay(true)?;
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let mut session = ClientConnection::new(config, name).map_err(std::io::Error::other)?;
         let mut first = first.to_vec();
