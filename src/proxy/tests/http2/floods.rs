@@ -78,7 +78,7 @@ fn whoever_lets_go_of_what_was_answered_floods_nobody() {
 }
 
 /// Whether many streams of these frames have the connection ended, though few come at a time.
-fn is_a_reset_flood(name: &str, frames: impl Fn(u32) -> Vec<u8>) {
+fn is_a_reset_flood(name: &str, frames: impl Fn(u32) -> Vec<u8> + Sync) {
     let backend = Scripted::named("hello");
     over_both(&backend, |proxy, connect| {
         let mut raw = connect();
@@ -138,14 +138,13 @@ fn small_and_empty_data_is_none_within_its_bounds() {
 fn all_that_a_client_asks_may_be_taken_back_at_once_and_no_backend_hears_of_it() {
     let backend = Scripted::named("hello");
     over_both(&backend, |proxy, connect| {
-        let before = backend.connections();
         let mut raw = connect();
         let taken_back = |n| joined(&[get(n), frame(RST_STREAM, 0, n, [0, 0, 0, 8])]);
         let mut all: Vec<_> = (0..199).map(|n| taken_back(2 * n + 1)).collect();
         all.push(get(399));
         raw.send(joined(&all));
         assert_eq!(raw.outcome(), Outcome::Status(200));
-        assert_eq!(backend.connections() - before, 1);
+        assert_eq!(proxy.metrics.backend("web", "b1").connections(), 1);
         let listener = proxy.metrics.listener();
         assert_eq!(listener.refusals("http2_taken_back"), 199);
     });

@@ -61,8 +61,9 @@ fn heads(cases: &[Case]) -> usize {
     asked.try_iter().count() - 1
 }
 
-/// Runs `test` over plain connections and over TLS: with a proxy to this backend, and with what connects to it.
-pub(super) fn over_both(backend: &Scripted, test: impl Fn(&Harness, &dyn Fn() -> Raw)) {
+/// Runs `test` over plain connections and over TLS, both at once: with a proxy to this backend, and with what connects
+/// to it.
+pub(super) fn over_both(backend: &Scripted, test: impl Fn(&Harness, &dyn Fn() -> Raw) + Sync) {
     let config = web(&[backend.address], serde_json::json!({}));
     over_both_with(options, &config, test);
 }
@@ -71,15 +72,17 @@ pub(super) fn over_both(backend: &Scripted, test: impl Fn(&Harness, &dyn Fn() ->
 pub(super) fn over_both_with(
     options: impl Fn() -> ProxyOptions,
     config: &Value,
-    test: impl Fn(&Harness, &dyn Fn() -> Raw),
+    test: impl Fn(&Harness, &dyn Fn() -> Raw) + Sync,
 ) {
     let plain = Harness::new(options(), config);
-    test(&plain, &|| Raw::connect(&plain));
     let site = Site::new(None);
     let mut encrypted = options();
     encrypted.listeners[0].tls = site.options().listeners[0].tls.clone();
     let encrypted = Harness::new(encrypted, config);
-    test(&encrypted, &|| Raw::encrypted(&site, &encrypted));
+    std::thread::scope(|scope| {
+        scope.spawn(|| test(&plain, &|| Raw::connect(&plain)));
+        scope.spawn(|| test(&encrypted, &|| Raw::encrypted(&site, &encrypted)));
+    });
 }
 
 pub(super) fn joined(parts: &[Vec<u8>]) -> Vec<u8> {
