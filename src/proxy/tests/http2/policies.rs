@@ -51,6 +51,45 @@ fn an_answer_is_compressed_and_a_client_kept() {
 }
 
 #[test]
+fn an_answer_without_a_body_says_of_it_and_of_itself_what_it_does_in_http1() {
+    let backend = Scripted::always(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5000\r\nETag: \"a\"\r\n\r\n",
+    );
+    let mut config = web(&[backend.address], json!({}));
+    config["routes"][0]["compress"] = json!({});
+    let mut elsewhere = config["routes"][0].clone();
+    elsewhere["name"] = json!("elsewhere");
+    elsewhere["match"] = json!({"path": {"prefix": "/elsewhere"}});
+    elsewhere["redirect"] = json!({"host": "b.example"});
+    config["routes"].as_array_mut().unwrap().push(elsewhere);
+    let proxy = Harness::new(options(), &config);
+    proxy.runtime.block_on(soon(async {
+        let mut client = Client::connect(&proxy).await;
+        for (path, expected) in [
+            ("/", ("W/\"a\"", "gzip", "Accept-Encoding", "")),
+            ("/elsewhere", ("", "", "", "synod; details=\"redirect\"")),
+        ] {
+            let request = Request::head(format!("http://x{path}"))
+                .header("accept-encoding", "gzip")
+                .body(())
+                .unwrap();
+            let (response, _) = client.send(request, true).await;
+            let (head, body) = response.await.unwrap().into_parts();
+            let field = |name| head.headers.get(name).map_or("", |it| it.to_str().unwrap());
+            let told = (
+                field("etag"),
+                field("content-encoding"),
+                field("vary"),
+                field("proxy-status"),
+            );
+            assert_eq!(told, expected, "{path}");
+            assert!(body.is_end_stream());
+            assert_eq!(head.headers.contains_key("content-length"), path != "/");
+        }
+    }));
+}
+
+#[test]
 fn copies_and_questions_go_to_pools_of_http2() {
     let (tell, told) = channel();
     let aside = Backend::new(move |request, mut respond| {
