@@ -214,8 +214,9 @@ impl RequestHead {
             return None;
         }
         let value = std::str::from_utf8(self.fields.named(MAX_FORWARDS)?).ok()?;
-        let digits = value.bytes().all(|byte| byte.is_ascii_digit());
-        digits.then(|| value.parse().ok()).flatten()
+        let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+        // What is beyond any number here is bounded by the greatest.
+        digits.then(|| value.parse().unwrap_or(u64::MAX))
     }
 
     /// Has it go on with `left` more forwardings allowed.
@@ -334,9 +335,9 @@ impl ResponseHead {
         self.keep_alive
     }
 
-    /// The protocol changed to, where the status is 101 and the head says so.
+    /// The protocol changed to by a 101, or to be changed to by a 426, where the head says so.
     pub fn upgrade(&self) -> Option<&str> {
-        (self.status == 101)
+        matches!(self.status, 101 | 426)
             .then(|| asked_upgrade(self.version, &self.fields))
             .flatten()
     }

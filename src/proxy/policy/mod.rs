@@ -25,7 +25,7 @@ use crate::wire::body::BodyKind;
 use crate::wire::head::{RequestHead, ResponseHead};
 use crate::wire::http1::Instead;
 
-use header_edits::edit;
+use header_edits::{edit_answer, edit_request};
 
 /// What policies made of one request.
 #[derive(Debug, Default)]
@@ -56,7 +56,7 @@ impl Ruling {
             cors::drop_others(fields);
         }
         if let Some(headers) = &policy.headers {
-            edit(fields, &headers.response);
+            edit_answer(fields, &headers.response);
         }
         for (name, value) in &self.fields {
             // What the config takes, and an Origin as it was received, are valid fields.
@@ -156,7 +156,7 @@ fn apply(
         }
     }
     if let Some(headers) = &policy.headers {
-        edit(exchange.request.fields_mut(), &headers.request);
+        edit_request(exchange.request.fields_mut(), &headers.request);
     }
     None
 }

@@ -345,6 +345,24 @@ fn a_body_over_the_limit_is_refused_whatever_its_framing() {
 }
 
 #[test]
+fn edits_hold_for_backends_that_take_underscores_for_dashes() {
+    let (backend, heads) = recording();
+    let headers = json!({"request": {"remove": ["X-Secret"], "set": {"X-User": "anon"}}});
+    let route = json!([{"name": "all", "to": [{"pool": "web"}], "headers": headers}]);
+    let harness = Harness::new(options(), &config(&[("web", &backend)], route));
+    harness.once("GET / HTTP/1.1\r\nHost: x\r\nX_User: root\r\nX_Secret: 1\r\nX_Other: 2\r\n\r\n");
+    let head = heads.recv().unwrap();
+    for (name, value) in [
+        ("x-user", Some("anon")),
+        ("x_user", None),
+        ("x_secret", None),
+        ("x_other", Some("2")),
+    ] {
+        assert_eq!(field(&head, name), value, "{head}");
+    }
+}
+
+#[test]
 fn no_spelling_of_a_path_gets_around_its_route() {
     let (backend, heads) = recording();
     let routes = json!([

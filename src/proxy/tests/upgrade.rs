@@ -136,14 +136,17 @@ fn each_side_may_end_its_way_first() {
 
 #[test]
 fn a_backend_that_does_not_switch_answers_normally() {
-    let backend = Scripted::always("HTTP/1.1 426 Upgrade Required\r\nContent-Length: 2\r\n\r\nno");
+    let backend = Scripted::always(
+        "HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nConnection: upgrade\r\nContent-Length: 2\r\n\r\nno",
+    );
     let harness = Harness::to(&[backend.address]);
     let mut client = harness.client();
     for _ in 0..3 {
         client.send(ASK);
         let (head, body) = client.response();
         assert_eq!((status(&head), body.as_str()), (426, "no"));
-        assert_eq!(field(&head, "connection"), None);
+        assert_eq!(field(&head, "upgrade"), Some("websocket"));
+        assert_eq!(field(&head, "connection"), Some("upgrade"));
     }
     assert_eq!(backend.connections(), 1);
 }

@@ -164,7 +164,7 @@ pub struct Return {
     /// Whether the client's connection ends with this response. It does so anyway where the client could not tell
     /// the body's end otherwise ([`BodyKind::delimited_for`]).
     pub close: bool,
-    /// Whether a 101 was asked for, so that Upgrade is passed on.
+    /// Whether a 101 was asked for, so that its Upgrade is passed on.
     pub upgrade: bool,
 }
 
@@ -200,7 +200,10 @@ pub fn encode_response(head: &ResponseHead, back: &Return, out: &mut Vec<u8>) {
             back.close || !head.body().delimited_for(back.client),
             out,
         );
-    } else if let Some(protocol) = head.upgrade().filter(|_| back.upgrade) {
+    }
+    // A 426 tells what to switch to (RFC 9110, 15.5.22).
+    let tells = back.upgrade && informational || head.status() == 426;
+    if let Some(protocol) = head.upgrade().filter(|_| tells) {
         out.extend_from_slice(b"Connection: upgrade\r\n");
         write_field(out, b"Upgrade", protocol.as_bytes());
     }

@@ -126,7 +126,11 @@ fn start_request(head: &mut RequestHead, line: RequestLine<'_>) -> Result<(), Re
     }
     let parts = target::parse(method, target)?;
     head.line.clear();
-    head.line.push_str(line.asked);
+    let (before, query) = line.asked.split_at(base + parts.query);
+    match target::without_quotes(query) {
+        Some(escaped) => head.line.extend([before, &escaped]),
+        None => head.line.push_str(line.asked),
+    }
     (head.method_len, head.path, head.query) =
         (method.len(), base + parts.path, base + parts.query);
     (head.form, head.version) = (parts.form, line.version);

@@ -95,7 +95,8 @@ reasons! {
     UnsupportedVersion = 505 "unsupported_version",
     /// A target in none of the forms that its method allows.
     BadTarget = 400 "bad_target",
-    /// A character that a target must not hold as it is: `#`, `"`, `<`, `>` or one outside of ASCII.
+    /// A character that a target must not hold as it is: `#`, one outside of ASCII, or, before the query, `"`, `<`
+    /// and `>`.
     TargetByte = 400 "target_byte",
     /// A target of more than [`MAX_TARGET`](super::MAX_TARGET) bytes.
     TargetTooLong = 414 "target_too_long",

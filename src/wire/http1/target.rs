@@ -19,10 +19,13 @@ pub(super) fn parse<'a>(method: &str, target: &'a str) -> Result<Target<'a>, Rea
     if target.len() > MAX_TARGET {
         return Err(Reason::TargetTooLong);
     }
-    if !target.bytes().all(|byte| TARGET[byte as usize]) {
+    let query = memchr::memchr(b'?', target.as_bytes()).unwrap_or(target.len());
+    let (before, rest) = target.as_bytes().split_at(query);
+    let allowed = |byte: &u8| TARGET[usize::from(*byte)];
+    let in_query = |byte: &u8| allowed(byte) || QUOTES.contains(byte);
+    if !before.iter().all(allowed) || !rest.iter().all(in_query) {
         return Err(Reason::TargetByte);
     }
-    let query = memchr::memchr(b'?', target.as_bytes()).unwrap_or(target.len());
     if target.starts_with('/') {
         return Ok(Target {
             form: TargetForm::Origin,
@@ -61,6 +64,18 @@ fn scheme_len(target: &str) -> Option<usize> {
                 .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
         })
         .map(|scheme| scheme.len())
+}
+
+/// What may come in a query besides: people write JSON and expressions there, and curl sends them as they are.
+const QUOTES: &[u8] = b"\"<>";
+
+/// A query without them: as browsers send it, and as readers that are strict take it; none if that is as it was.
+pub(super) fn without_quotes(query: &str) -> Option<String> {
+    let has_some = query.bytes().any(|byte| QUOTES.contains(&byte));
+    has_some.then(|| {
+        let escaped = query.replace('"', "%22").replace('<', "%3C");
+        escaped.replace('>', "%3E")
+    })
 }
 
 /// What may stand in a target unescaped: RFC 3986, and what browsers and scripts send besides it and every server

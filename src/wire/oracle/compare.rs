@@ -53,10 +53,11 @@ pub(super) fn disagreement(bytes: &[u8]) -> Option<String> {
 }
 
 /// What hyper refuses and we pass on, all of it harmless: the `http` crate wants `{`, `}` and `` ` `` escaped in a
-/// path, which browsers do not do everywhere and no server minds.
+/// path, which browsers do not do everywhere and no server minds; and `"`, `<` and `>` in a query, which we escape.
 fn accepted_by_us_alone(our: &Seen, their: Option<&Seen>) -> bool {
-    let path = our.target.split('?').next().unwrap_or("");
-    their.is_none() && path.contains(['{', '}', '`'])
+    let (path, query) = our.target.split_once('?').unwrap_or((&our.target, ""));
+    let escaped = || ["%22", "%3C", "%3E"].iter().any(|it| query.contains(it));
+    their.is_none() && (path.contains(['{', '}', '`']) || escaped())
 }
 
 /// The requests that we would forward, until the connection would end.

@@ -103,6 +103,25 @@ fn trailers_reach_clients_of_either_version() {
 }
 
 #[test]
+fn quotes_in_a_query_go_on_escaped() {
+    let (plain, heads) = recording();
+    let proxy = Harness::to(&[plain.address]);
+    let query = "/?q=up{job=\"a\"}<>";
+    assert_eq!(status(&proxy.get(query).0), 200);
+    let escaped = "/?q=up{job=%22a%22}%3C%3E";
+    assert_eq!(heads.recv().unwrap().split(' ').nth(1), Some(escaped));
+
+    let (sender, targets) = mpsc::channel();
+    let backend = Backend::new(move |request, mut respond| {
+        sender.send(request.uri().to_string()).unwrap();
+        async move { say(&mut respond, "") }
+    });
+    let proxy = Harness::with_pool(&[backend.address], http2());
+    assert_eq!(status(&proxy.get(query).0), 200);
+    assert_eq!(targets.recv().unwrap(), format!("http://x{escaped}"));
+}
+
+#[test]
 fn trailers_that_are_to_be_expected_pass_beside_a_length() {
     let backend = Backend::new(|request, mut respond| async move {
         let kind = request.headers()["x-kind"].clone();
