@@ -3,8 +3,8 @@
 //! Sizes, extensions and trailers are bounded and held to their grammar, so that the next reader cannot see other
 //! chunks than this one did. Nothing is buffered; the decoder is a few dozen bytes of state.
 
-use super::MAX_FIELDS;
 use super::refusal::Reason;
+use super::{MAX_FIELDS, MAX_HEAD};
 use crate::wire::field::{Known, KnownSet};
 use crate::wire::fields::{is_token_byte, is_value_byte};
 
@@ -14,8 +14,8 @@ const MAX_SIZE_DIGITS: u8 = 15;
 /// Bytes of chunk extensions in one body.
 const MAX_EXTENSIONS: u16 = 16 * 1024;
 
-/// Bytes of a trailer section.
-const MAX_TRAILERS: u16 = 8 * 1024;
+/// Bytes of a trailer section: as many as of a head, for gRPC has its details there.
+const MAX_TRAILERS: u32 = MAX_HEAD as u32;
 
 /// As much of a trailer's name as it takes to know it.
 const NAME_KEPT: usize = 24;
@@ -92,7 +92,7 @@ pub(super) struct Decoder {
     left: u64,
     digits: u8,
     extensions: u16,
-    trailer_bytes: u16,
+    trailer_bytes: u32,
     trailer_count: u8,
     name: [u8; NAME_KEPT],
     name_len: u8,
