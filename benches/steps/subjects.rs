@@ -40,8 +40,8 @@ pub(crate) fn all() -> Vec<Step> {
         step("rewrite its head", rewrite_its_head, 730),
         step("parse an answer", parse_an_answer, 2_450),
         step("rewrite its head back", rewrite_it_back, 300),
-        step("match, 10 routes", || matching(10), 820),
-        step("match, 10,000 routes", || matching(10_000), 990),
+        step("match, 10 routes", || matching(10), 900),
+        step("match, 10,000 routes", || matching(10_000), 1_060),
         step("load the snapshot", load, 40),
         step("pick, round robin", || picking("round_robin"), 390),
         step(
