@@ -100,6 +100,18 @@ pub enum PathMatch {
     Regex(Pattern),
 }
 
+impl PathMatch {
+    /// What of `path` is behind this prefix: nothing, or the rest from a slash on. `None` of a path that is not below it
+    /// as it is written, and of any other match.
+    pub fn behind<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let Self::Prefix(prefix) = self else {
+            return None;
+        };
+        let rest = path.strip_prefix(prefix.strip_suffix('/').unwrap_or(prefix))?;
+        (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+    }
+}
+
 impl Default for PathMatch {
     fn default() -> Self {
         Self::Prefix("/".to_owned())

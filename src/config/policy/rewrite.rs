@@ -45,20 +45,14 @@ impl NewPath {
     pub fn of<'a>(&'a self, path: &'a str, matched: &PathMatch) -> Cow<'a, str> {
         match self {
             Self::Full { full } => Cow::Borrowed(full),
-            Self::Prefix { prefix } => {
-                let PathMatch::Prefix(old) = matched else {
-                    return Cow::Borrowed(path);
-                };
-                let old = old.strip_suffix('/').unwrap_or(old);
-                match path.strip_prefix(old) {
-                    Some("") => Cow::Borrowed(prefix),
-                    Some(rest) if rest.starts_with('/') => {
-                        let new = prefix.strip_suffix('/').unwrap_or(prefix);
-                        Cow::Owned(format!("{new}{rest}"))
-                    }
-                    _ => Cow::Borrowed(path),
+            Self::Prefix { prefix } => match matched.behind(path) {
+                Some("") => Cow::Borrowed(prefix),
+                Some(rest) => {
+                    let new = prefix.strip_suffix('/').unwrap_or(prefix);
+                    Cow::Owned(format!("{new}{rest}"))
                 }
-            }
+                None => Cow::Borrowed(path),
+            },
             Self::Regex { regex, to } => match regex.replace(path, to) {
                 Cow::Owned(new) if !new.starts_with('/') => Cow::Owned(format!("/{new}")),
                 new => new,

@@ -34,13 +34,9 @@ pub(super) fn target(
 
 /// A path as it is below the prefix that took it, which may be in its compared form alone.
 pub(super) fn below<'a>(path: &'a str, matched: &PathMatch) -> Cow<'a, str> {
-    let PathMatch::Prefix(prefix) = matched else {
-        return Cow::Borrowed(path);
-    };
-    let rest = path.strip_prefix(prefix.strip_suffix('/').unwrap_or(prefix));
-    match rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
-        true => Cow::Borrowed(path),
-        false => comparable(path),
+    match matched {
+        PathMatch::Prefix(_) if matched.behind(path).is_none() => comparable(path),
+        _ => Cow::Borrowed(path),
     }
 }
 
