@@ -15,7 +15,7 @@ use h2::{Reason, RecvStream};
 use http::{Method, Request};
 use tokio::io::ReadBuf;
 
-use super::incoming::Incoming;
+use super::incoming::{self, Incoming};
 use super::outgoing::Outgoing;
 use super::request::write_head;
 use super::response::interpret;
@@ -92,7 +92,7 @@ impl Served {
     ) -> Poll<io::Result<()>> {
         let read = self.reading.borrow_mut().poll_read(cx, buffer);
         if let Poll::Ready(Err(error)) = &read
-            && error.kind() == io::ErrorKind::InvalidData
+            && incoming::is_malformed(error)
         {
             self.writing.borrow_mut().refuse();
         }
