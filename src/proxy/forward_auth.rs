@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout};
 
-use super::aside::{Aside, Listener};
+use super::aside::{Aside, Listener, left};
 use super::failure::Failure;
 use super::forward::Job;
 use super::policy::cors;
@@ -120,13 +120,12 @@ async fn tries(
     job: &mut Job<'_>,
 ) -> Result<Verdict, Failure> {
     let until = Instant::now() + auth.timeout;
-    let left = || until.saturating_duration_since(Instant::now());
     let mut tried = Tried::default();
     // Kept while the try that it is for is under way.
     let mut leave = None;
     loop {
         let admitting = retry::admit_anywhere(job, pool, draw(), &tried);
-        let in_flight = match timeout(left(), admitting).await {
+        let in_flight = match timeout(left(until), admitting).await {
             Ok(Ok(in_flight)) => in_flight,
             Ok(Err(Some(Failure::ClientGone))) => return Err(Failure::ClientGone),
             Ok(Err(_)) | Err(_) => return Err(Failure::AuthUnavailable),
@@ -134,7 +133,7 @@ async fn tries(
         let backend = in_flight.backend().key;
         let question = question(auth, pool, in_flight, job, tried.len());
         let mut verdict = Verdict::default();
-        let asking = question.ask(&mut verdict, left());
+        let asking = question.ask(&mut verdict, left(until));
         let asked = job.client.while_there(asking).await.and_then(|asked| asked);
         called(job, verdict.status, asked.err());
         let again = match asked {
@@ -153,7 +152,7 @@ async fn tries(
         drop(leave.take());
         leave = pool.withdraw_retry(Instant::now());
         let pause = retry::backoff(tried.len());
-        if leave.is_none() || left() <= pause {
+        if leave.is_none() || left(until) <= pause {
             return Err(Failure::AuthUnavailable);
         }
         job.client.while_there(sleep(pause)).await?;
