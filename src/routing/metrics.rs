@@ -8,6 +8,7 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
 use super::{PoolEntry, PoolMember, Snapshot, SnapshotCell};
+use crate::backend::Backend;
 
 /// Reads the snapshot in force. Register it once with the node's metrics.
 #[derive(Debug)]
@@ -66,27 +67,26 @@ fn ejections(snapshot: &Snapshot, encoder: &mut DescriptorEncoder) -> Result<(),
     let mut ejected =
         encoder.encode_descriptor("backend_ejected", help, None, MetricType::Gauge)?;
     for backend in ejecting() {
-        let labels = [
-            ("pool", backend.pool.as_str()),
-            ("backend", backend.id.as_str()),
-        ];
         ejected
-            .encode_family(&labels)?
+            .encode_family(&labels(backend))?
             .encode_gauge(&u64::from(backend.is_ejected()))?;
     }
     let help = "Ejections of a backend";
     let mut ejections =
         encoder.encode_descriptor("backend_ejections", help, None, MetricType::Counter)?;
     for backend in ejecting() {
-        let labels = [
-            ("pool", backend.pool.as_str()),
-            ("backend", backend.id.as_str()),
-        ];
         ejections
-            .encode_family(&labels)?
+            .encode_family(&labels(backend))?
             .encode_counter::<NoLabelSet, _, u64>(&backend.ejection_count(), None)?;
     }
     Ok(())
+}
+
+fn labels(backend: &Backend) -> [(&str, &str); 2] {
+    [
+        ("pool", backend.pool.as_str()),
+        ("backend", backend.id.as_str()),
+    ]
 }
 
 fn queues(snapshot: &Snapshot, encoder: &mut DescriptorEncoder) -> Result<(), fmt::Error> {
