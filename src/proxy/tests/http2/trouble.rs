@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::backend::Backend;
 use super::raw::*;
@@ -125,18 +125,25 @@ fn fine(stream: u32) -> Vec<u8> {
     frame(HEADERS, END_HEADERS | END_STREAM, stream, fields)
 }
 
-#[test]
-fn a_connection_on_which_nothing_comes_any_more_is_left() {
-    let backend = answering(|peer, connection, request, stream| {
+/// A backend whose first connection is silent behind its first answer.
+fn falling_silent() -> Scripted {
+    answering(|peer, connection, request, stream| {
         if connection > 0 || request == 0 {
             peer.send(fine(stream));
         }
-    });
-    let timeouts = json!({"response_headers": "300ms"});
-    let proxy = Harness::with_pool(
-        &[backend.address],
-        json!({"protocol": "http2", "timeouts": timeouts}),
-    );
+    })
+}
+
+/// A proxy to `backend` that waits so long for it.
+fn waiting(backend: &Scripted, timeouts: &Value) -> Harness {
+    let more = json!({"protocol": "http2", "timeouts": timeouts});
+    Harness::with_pool(&[backend.address], more)
+}
+
+#[test]
+fn a_connection_on_which_nothing_comes_any_more_is_left() {
+    let backend = falling_silent();
+    let proxy = waiting(&backend, &json!({"response_headers": "300ms"}));
     let statuses: Vec<u16> = (0..4).map(|_| status(&proxy.get("/").0)).collect();
     assert_eq!(statuses, [200, 504, 200, 200]);
     assert_eq!(backend.connections(), 2);
@@ -148,11 +155,7 @@ fn a_connection_that_gives_signs_of_life_is_kept_by_who_waits_in_vain() {
         1 => peer.send(frame(WINDOW_UPDATE, 0, 0, 1_u32.to_be_bytes())),
         _ => peer.send(fine(stream)),
     });
-    let timeouts = json!({"response_headers": "300ms"});
-    let proxy = Harness::with_pool(
-        &[backend.address],
-        json!({"protocol": "http2", "timeouts": timeouts}),
-    );
+    let proxy = waiting(&backend, &json!({"response_headers": "300ms"}));
     let statuses: Vec<u16> = (0..4).map(|_| status(&proxy.get("/").0)).collect();
     assert_eq!(statuses, [200, 504, 200, 200]);
     assert_eq!(backend.connections(), 1);
@@ -160,16 +163,8 @@ fn a_connection_that_gives_signs_of_life_is_kept_by_who_waits_in_vain() {
 
 #[test]
 fn clients_out_of_patience_leave_no_connection_that_is_dead() {
-    let backend = answering(|peer, connection, request, stream| {
-        if connection > 0 || request == 0 {
-            peer.send(fine(stream));
-        }
-    });
-    let timeouts = json!({"connect": "100ms"});
-    let proxy = Harness::with_pool(
-        &[backend.address],
-        json!({"protocol": "http2", "timeouts": timeouts}),
-    );
+    let backend = falling_silent();
+    let proxy = waiting(&backend, &json!({"connect": "100ms"}));
     assert_eq!(status(&proxy.get("/").0), 200);
     let began = Instant::now();
     let mut client = proxy.client();
