@@ -25,6 +25,7 @@ mod methods;
 mod mirror;
 mod names;
 mod overload;
+mod paths;
 mod plain;
 mod policies;
 mod proxied;
