@@ -91,12 +91,7 @@ fn who_answers_late_or_fails_at_once_gets_less_by_ewma() {
     for other in [&slow, &failing] {
         let more = json!({"balance": "ewma", "outlier": {"max_percent": 0}});
         let harness = Harness::with_pool(&[fast.address, other.address], more);
-        let mut client = harness.client();
-        let mut others = 0;
-        for _ in 0..100 {
-            client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-            others += usize::from(client.response().1 == "other");
-        }
+        let others = harness.of_a_hundred("other");
         assert!((1..=10).contains(&others), "{others} of 100");
     }
 }

@@ -22,12 +22,7 @@ fn who_fails_fast_is_charged_five_seconds_or_as_long_as_it_asks_to_be_left_alone
         let bad = Scripted::always(format!("HTTP/1.1 {answer}Content-Length: 3\r\n\r\nbad"));
         let more = json!({"balance": "ewma", "outlier": {"max_percent": 0}});
         let harness = Harness::with_pool(&[good.address, bad.address], more);
-        let mut client = harness.client();
-        let mut failed = 0;
-        for _ in 0..100 {
-            client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-            failed += usize::from(client.response().1 == "bad");
-        }
+        let failed = harness.of_a_hundred("bad");
         assert_eq!(failed, 1, "{answer}: one to find out, and no second");
         let charged = harness.backend(1).average_first_byte().unwrap();
         let most = Duration::from_secs(seconds);

@@ -383,6 +383,12 @@ pub(super) fn web(backends: &[SocketAddr], more: Value) -> Value {
     json!({"pools": [pool], "routes": [{"name": "all", "match": {}, "to": [{"pool": "web"}]}]})
 }
 
+/// Gives a config one more pool, of this one backend.
+pub(super) fn add_pool(config: &mut Value, name: &str, address: SocketAddr) {
+    let pool = web(&[address], json!({"name": name}))["pools"][0].take();
+    config["pools"].as_array_mut().unwrap().push(pool);
+}
+
 impl Harness {
     pub(super) fn new(options: ProxyOptions, config: &Value) -> Self {
         Self::with_keyring(options, config, Arc::new(Keyring::empty()))
@@ -534,6 +540,16 @@ impl Harness {
         let mut client = self.client();
         client.send(request);
         client.response()
+    }
+
+    /// How many of 100 requests, one after the other on one connection, are answered with this body.
+    pub(super) fn of_a_hundred(&self, body: &str) -> usize {
+        let mut client = self.client();
+        let answers = (0..100).filter(|_| {
+            client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+            client.response().1 == body
+        });
+        answers.count()
     }
 
     pub(super) fn get(&self, path: &str) -> (String, String) {

@@ -85,9 +85,7 @@ fn scripts_of_admitted_origins_may_read_whatever_answer_there_is() {
         ("no", no.address),
         ("yes", backend.address),
     ] {
-        let mut pool = web(&[address], json!({}))["pools"][0].take();
-        pool["name"] = json!(name);
-        config["pools"].as_array_mut().unwrap().push(pool);
+        add_pool(&mut config, name, address);
     }
     let users = json!([{"name": "ann",
         "password_sha256": "41ef4bb0b23661e66301aac36066912dac037827b4ae63a7b1165a5aa93ed4eb"}]);

@@ -247,9 +247,7 @@ fn every_answer_of_the_proxys_own_says_why_in_one_header_and_in_the_access_log()
         ("login", login.address),
         ("no", no.address),
     ] {
-        let mut pool = web(&[address], json!({}))["pools"][0].take();
-        pool["name"] = json!(name);
-        config["pools"].as_array_mut().unwrap().push(pool);
+        add_pool(&mut config, name, address);
     }
     let users = json!([{"name": "ann", "password_sha256": "00".repeat(32)}]);
     let policies = [
