@@ -101,8 +101,8 @@ pub enum PathMatch {
 }
 
 impl PathMatch {
-    /// What of `path` is behind this prefix: nothing, or the rest from a slash on. `None` of a path that is not below it
-    /// as it is written, and of any other match.
+    /// What of `path` is behind this prefix: nothing, or the rest from a slash on. `None` of a path that is not below
+    /// it as it is written, and of any other match.
     pub fn behind<'a>(&self, path: &'a str) -> Option<&'a str> {
         let Self::Prefix(prefix) = self else {
             return None;
