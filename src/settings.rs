@@ -427,6 +427,16 @@ mod tests {
         }
     }
 
+    /// A client that offers none of them is refused, and some offer what they have spoken for ever.
+    #[test]
+    fn whatever_version_of_http_is_served_is_offered() {
+        let text = "[[listeners]]\naddress = \"127.0.0.1:0\"\n[listeners.tls]\n\
+                    certificates = [{ cert = \"a.pem\", key = \"a.key\" }]\n";
+        let (settings, _) = Settings::parse("synod.toml", text).unwrap();
+        let tls = settings.listeners[0].tls.as_ref().unwrap();
+        assert_eq!(tls.alpn, ["h2", "http/1.1", "http/1.0"]);
+    }
+
     #[test]
     fn a_client_authority_demands_certificates_unless_they_are_optional() {
         for (line, expected) in [

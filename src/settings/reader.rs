@@ -235,7 +235,7 @@ fn read_listeners(
                 &mut listener.trusted,
             );
         }
-        listener.tls = tls::read(reader, &mut section, "tls", &["h2", "http/1.1"]);
+        listener.tls = tls::read(reader, &mut section, "tls", &["h2", "http/1.1", "http/1.0"]);
         section.end(
             reader,
             &[
