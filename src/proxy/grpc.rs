@@ -16,6 +16,14 @@ pub(crate) fn is_spoken(request: &RequestHead) -> bool {
     behind.is_some_and(|behind| matches!(behind.first(), None | Some(b'+' | b';')))
 }
 
+/// As [`is_spoken`], of a head over HTTP/2 that the parser refused.
+pub(crate) fn is_spoken_in(refused: &[u8]) -> bool {
+    let media = b"\r\ncontent-type: application/grpc";
+    let at = memchr::memmem::find(refused, media);
+    let behind = at.map(|at| &refused[at + media.len()..]);
+    behind.is_some_and(|behind| matches!(behind.first(), Some(b'+' | b';' | b'\r')))
+}
+
 /// How long the client waits, if it says so.
 pub(crate) fn timeout(request: &RequestHead) -> Option<Duration> {
     if !is_spoken(request) {
@@ -61,7 +69,7 @@ pub(crate) fn code(failure: Failure, status: u16) -> &'static str {
         403 => PERMISSION_DENIED,
         404 => UNIMPLEMENTED,
         412 | 428 => FAILED_PRECONDITION,
-        413 | 429 => RESOURCE_EXHAUSTED,
+        413 | 429 | 431 => RESOURCE_EXHAUSTED,
         400..=499 => INTERNAL,
         500..=599 => UNAVAILABLE,
         _ => UNKNOWN,

@@ -62,7 +62,12 @@ async fn next(client: &mut Client, exchange: &mut Exchange) -> After {
         Err(Unread::Http2) => After::Http2(Box::new(exchange.take_inbound())),
         Err(Unread::Failed(failure)) => {
             let record = Record::begin();
-            let (status, sent, after) = refuse(client, failure, Addressee::unknown()).await;
+            let refused = exchange.inbound.filled();
+            let to = Addressee {
+                grpc: client.stream.is_http2() && grpc::is_spoken_in(refused),
+                ..Addressee::unknown()
+            };
+            let (status, sent, after) = refuse(client, failure, to).await;
             record.sent.set(sent);
             let ending = Ending::failed(status, failure, 0);
             record::refused(&client.worker, client.peer, &record, ending);

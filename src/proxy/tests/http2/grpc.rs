@@ -59,6 +59,25 @@ fn failures_are_told_in_words_of_grpc() {
     }));
 }
 
+/// What it asks for is not known then, but that it is gRPC can be seen.
+#[test]
+fn a_head_that_is_refused_is_told_of_in_words_of_grpc() {
+    let proxy = Harness::to(&[nobody()]);
+    proxy.runtime.block_on(soon(async {
+        let mut client = Client::connect(&proxy).await;
+        let mut request = call(None);
+        let fields = request.headers_mut();
+        for n in 0..70 {
+            let name = http::HeaderName::try_from(format!("x-{n}")).unwrap();
+            fields.insert(name, "v".repeat(1_000).try_into().unwrap());
+        }
+        assert_eq!(status_only(&mut client, request).await.0, "8");
+        let mut request = call(None);
+        *request.uri_mut() = format!("http://x/{}", "p".repeat(9_000)).parse().unwrap();
+        assert_eq!(status_only(&mut client, request).await.0, "13");
+    }));
+}
+
 /// A page is for browsers: a client of gRPC reads no body of the proxy's.
 #[test]
 fn neither_pages_nor_faults_on_purpose_give_a_failure_a_body() {
