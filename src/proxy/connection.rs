@@ -27,9 +27,9 @@ use super::worker::{ListenerState, Worker};
 use crate::backend::Origin;
 use crate::wire::stream::Stream;
 
-/// After an answer that leaves bytes unread: read away so many of them, for so long, before closing. Closing at once
-/// would reset the connection and may take the answer from the client.
-pub(super) const LINGER_BYTES: usize = 256 * 1024;
+/// After an answer that leaves bytes unread: how long they are read away before closing. Closing at once would reset
+/// the connection and may take the answer from the client, so their number does not count: a client that has more to
+/// send would lose it all the same.
 pub(super) const LINGER_TIME: Duration = Duration::from_secs(1);
 
 /// A client's connection.
@@ -203,21 +203,23 @@ pub(super) async fn linger(mut client: Client) {
         return;
     }
     client.deadline.set(LINGER_TIME);
-    let worker = client.worker.clone();
-    let mut buffer = worker.buffers.lease();
-    let mut left = LINGER_BYTES;
+    let Client {
+        stream,
+        deadline,
+        worker,
+        ..
+    } = &mut client;
     loop {
-        let read = client
-            .deadline
-            .bound(|cx| buffer.poll_fill(&mut client.stream, cx))
-            .await;
-        match read {
-            Ok(Ok(n @ 1..)) if n < left => {
-                left -= n;
-                buffer.consume(n);
-            }
-            Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-            _ => return,
+        // Nothing is held while there is nothing.
+        let ready = deadline.bound(|cx| stream.poll_read_ready(cx)).await;
+        if !matches!(ready, Ok(Ok(()))) {
+            return;
+        }
+        let mut buffer = worker.buffers.lease();
+        match poll_fn(|cx| Poll::Ready(buffer.poll_fill(stream, cx))).await {
+            Poll::Pending | Poll::Ready(Ok(1..)) => {}
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            Poll::Ready(_) => return,
         }
     }
 }

@@ -23,7 +23,6 @@ use h2::Reason;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::proxy::buffers::Buffer;
-use crate::proxy::connection::LINGER_BYTES;
 use crate::wire::stream::Stream;
 use intake::Intake;
 use outgoing::Outgoing;
@@ -124,8 +123,6 @@ pub(super) struct Guarded {
     turned: bool,
     watch: Rc<Watch>,
     ended: bool,
-    /// Bytes that came when everything was said.
-    passed_over: usize,
 }
 
 impl Guarded {
@@ -142,7 +139,6 @@ impl Guarded {
             turned: false,
             watch,
             ended: false,
-            passed_over: 0,
         }
     }
 
@@ -357,13 +353,12 @@ impl AsyncWrite for Guarded {
             this.watch.parting.set(Parting::Said);
         }
         let mut scrap = [MaybeUninit::uninit(); SCRAP];
-        while this.passed_over < LINGER_BYTES && this.watch.parting.get() != Parting::Over {
+        while this.watch.parting.get() != Parting::Over {
             let mut scrap = ReadBuf::uninit(&mut scrap);
             let read = ready!(Pin::new(&mut this.stream).poll_read(cx, &mut scrap));
             if read.is_err() || scrap.filled().is_empty() {
                 break;
             }
-            this.passed_over += scrap.filled().len();
         }
         Poll::Ready(Ok(()))
     }

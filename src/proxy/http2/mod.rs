@@ -18,7 +18,7 @@ use h2::server::{Builder, Connection, SendResponse};
 use http::Request;
 
 use super::buffers::Buffer;
-use super::connection::{After, Client, LINGER_TIME};
+use super::connection::{After, Client, LINGER_TIME, linger};
 use super::deadlines::Deadline;
 use super::request;
 use super::upgrade;
@@ -270,8 +270,11 @@ impl Shared {
         tokio::task::spawn_local(async move {
             // Made where it stays: it is large, and what a task is made of is moved more than once.
             let serving = Box::write(Box::new_uninit(), request::serve(&mut client));
-            if let After::Tunnel(tunnel) = Box::into_pin(serving).await {
-                Box::pin(upgrade::run(client, tunnel)).await;
+            match Box::into_pin(serving).await {
+                After::Tunnel(tunnel) => Box::pin(upgrade::run(client, tunnel)).await,
+                // Reset at once, as it may be (RFC 9113, 8.1), many a client would lose the answer.
+                After::Linger => Box::pin(linger(client)).await,
+                _ => {}
             }
             drop(under_way);
         });

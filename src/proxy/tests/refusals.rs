@@ -80,22 +80,20 @@ fn a_refusal_is_seen_by_a_client_that_is_still_sending() {
     let harness = Harness::to(&[nobody()]);
     let mut client = harness.client();
     client.send(format!("{G}Content-Length: 1\r\nContent-Length: 2\r\n\r\n"));
-    // More than the socket takes at once, so the proxy has to read it away before it closes.
-    assert!(client.try_send([b'x'; 200_000]));
+    // More than the sockets take, so the proxy has to read it away before it closes.
+    assert!(client.try_send(vec![b'x'; 16 * 1024 * 1024]));
     assert_eq!(status(&client.response().0), 400);
     assert!(client.is_closed());
 }
 
 /// Reading on for ever would be a gift to whoever sends on for ever, and waiting to whoever says nothing.
 #[test]
-fn a_refused_client_is_read_on_for_a_while_and_so_many_bytes() {
+fn a_refused_client_is_read_on_for_a_while() {
     let harness = Harness::to(&[nobody()]);
-    for sends in [0, 16 * 1024 * 1024] {
+    for sends in [false, true] {
         let mut client = harness.client();
         client.send(format!("{G}Content-Length: x\r\n\r\n"));
-        let sent = (0..sends / 65_536).take_while(|_| client.try_send([b'x'; 65_536]));
-        // What it reads, and what the sockets hold.
-        assert!(sent.count() * 65_536 < 12 * 1024 * 1024);
+        while sends && client.try_send([b'x'; 65_536]) {}
         client.rest();
         wait_until(|| harness.metrics.listener().open() == 0);
     }

@@ -367,6 +367,19 @@ fn an_early_answer_lets_the_client_stop_sending() {
     }));
 }
 
+/// Whoever is reset while it sends often loses the answer, though the code is that of no error.
+#[test]
+fn who_is_answered_early_may_end_its_request() {
+    let proxy = Harness::to(&[nobody()]);
+    proxy.runtime.block_on(soon(async {
+        let mut client = Client::connect(&proxy).await;
+        let (response, mut stream) = client.send(post("/"), false).await;
+        assert_eq!(whole(response).await.0.status(), 502);
+        // More than its window had room for.
+        push(&mut stream, vec![b'x'; 200_000].into(), true).await;
+    }));
+}
+
 #[test]
 fn a_drain_lets_streams_finish_and_says_goodbye() {
     let (release, released) = std::sync::mpsc::channel();
