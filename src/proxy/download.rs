@@ -21,7 +21,7 @@ use super::transfer::{write_all, write_telling};
 use super::upgrade;
 use super::worker::Worker;
 use crate::config::Policy;
-use crate::wire::body::Relay;
+use crate::wire::body::{BodyKind, Relay};
 use crate::wire::field::Known;
 use crate::wire::head::{RequestHead, ResponseHead, Version};
 use crate::wire::http1::{
@@ -81,8 +81,11 @@ pub(crate) struct Answered {
 pub(crate) struct Way<'a, 'b> {
     pub(crate) backend: &'a mut ReadHalf<'b>,
     pub(crate) client: &'a mut WriteHalf<'b>,
-    /// As [`Client::stays`](super::connection::Client::stays).
-    pub(crate) stays: &'a Cell<bool>,
+    /// As [`Client::stays`](super::connection::Client::stays), once the request's body has gone: until then it is the
+    /// upload that sees its end, behind all that it sent.
+    pub(crate) stays: bool,
+    /// Whether the request's body has gone whole.
+    pub(crate) uploaded: &'a Cell<bool>,
     pub(crate) deadline: &'a Deadline,
     /// How long a body may stand still: whatever is read or written of it, if only a byte, its time begins anew.
     pub(crate) idle: Duration,
@@ -260,8 +263,8 @@ async fn relay(
     way: &mut Way<'_, '_>,
 ) -> Result<Answered, Failure> {
     let (kind, client) = (head.body(), request.version());
-    let draining = way.worker.is_draining();
-    let close = draining || !request.keep_alive() || !kind.delimited_for(client);
+    let ends = way.worker.is_draining() || is_early(kind, buffer, way);
+    let close = ends || !request.keep_alive() || !kind.delimited_for(client);
     let encoder = edit_answer(request, head, manner, way.worker);
     out.clear();
     let back = Return {
@@ -295,6 +298,17 @@ async fn relay(
         close,
         at,
     })
+}
+
+/// Whether the answer is sure to end before its request does: nobody will read the rest of that, and the connection is
+/// closed (RFC 9112, 9.3).
+fn is_early(kind: BodyKind, buffer: &Buffer, way: &Way<'_, '_>) -> bool {
+    let is_here = match kind {
+        BodyKind::None => true,
+        BodyKind::Length(length) => length <= buffer.filled().len() as u64,
+        BodyKind::Chunked | BodyKind::UntilClose => false,
+    };
+    is_here && !way.uploaded.get()
 }
 
 /// Makes of the head what the route, the listener and the client are to have; tells what compresses the body, if it is
@@ -464,7 +478,8 @@ impl<'a> Way<'a, '_> {
     }
 
     fn poll_gone<T>(&self, cx: &mut Context<'_>) -> Poll<Result<T, Failure>> {
-        let gone = self.client.poll_gone(self.stays.get(), cx);
+        let stays = self.stays && self.uploaded.get();
+        let gone = self.client.poll_gone(stays, cx);
         gone.map(|()| Err(Failure::ClientGone))
     }
 

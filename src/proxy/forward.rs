@@ -380,12 +380,12 @@ async fn move_both(
         deadline.set(manner.answer_within);
         exchange.inbound.give_room(&worker.buffers);
     }
-    // Until then it is the upload that sees its end, behind all that it sent.
-    let stays_now = Cell::new(*stays && sent);
+    let has_gone = Cell::new(sent);
     let mut down = download::Way {
         backend: &mut backend_read,
         client: &mut client_write,
-        stays: &stays_now,
+        stays: *stays,
+        uploaded: &has_gone,
         deadline,
         idle: pool.timeouts.stream_idle,
         record,
@@ -415,7 +415,7 @@ async fn move_both(
                 deadline.set(manner.answer_within);
                 record.ask_from_now();
             }
-            stays_now.set(*stays && result.is_ok());
+            has_gone.set(result.is_ok());
             // A backend that reads no more may have answered all the same.
             uploaded = Some(result);
         }

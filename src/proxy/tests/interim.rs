@@ -116,6 +116,7 @@ fn an_early_answer_reaches_a_client_that_is_still_sending() {
     client.send([b'x'; 150_000]);
     let (head, body) = client.response();
     assert_eq!((status(&head), body.as_str()), (413, "no!"));
+    assert_eq!(field(&head, "connection"), Some("close"));
     client.try_send([b'x'; 50_000]);
     assert!(client.is_closed());
 }

@@ -82,6 +82,7 @@ fn an_answer_that_comes_early_in_a_large_upload_reaches_the_client_and_ends_both
         client.send(bytes(400_000));
         let (head, body) = client.response();
         assert_eq!((status(&head), body.as_str()), (200, "enough"));
+        assert_eq!(field(&head, "connection"), Some("close"));
         assert!(client.is_closed());
         assert_eq!(backend.connections(), n);
     }
