@@ -270,6 +270,15 @@ impl Cluster {
         });
     }
 
+    /// Has a node start anew, with the listeners of its settings and none besides.
+    pub(crate) fn listen_by_settings(&mut self, index: usize) {
+        self.terminate(index);
+        let args = &mut self.nodes[index].args;
+        args.retain(|arg| !arg.starts_with("--listen="));
+        self.spawn(index);
+        self.wait_for_leader();
+    }
+
     /// Runs a future on the cluster's own runtime.
     pub(crate) fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)

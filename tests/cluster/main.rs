@@ -12,6 +12,7 @@ mod commands;
 mod counter;
 mod crowd;
 mod edit;
+mod encrypted;
 mod faults;
 mod fences;
 mod figures;

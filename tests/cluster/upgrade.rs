@@ -22,7 +22,8 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::backends::Backends;
-use crate::harness::{Cluster, DEADLINE, wait_until};
+use crate::encrypted;
+use crate::harness::{Cluster, DEADLINE, free_addresses, wait_until};
 use crate::load::{Load, OnLoss, get};
 
 /// With settings that end a drain after this.
@@ -279,32 +280,52 @@ fn add_weight(cluster: &Cluster, index: usize, weight: u32) {
 #[test]
 fn a_lone_node_is_replaced_again_and_again_and_no_request_fails() {
     let mut cluster = Cluster::start_with(1, draining_within("20s"));
-    serve(&cluster);
     let at = cluster.nodes[0].traffic;
-    let clients = Clients::start(&cluster, at);
+    replace_again_and_again(&mut cluster, at);
+}
+
+#[test]
+fn a_node_that_speaks_tls_is_replaced_likewise() {
+    let at = free_addresses(1)[0];
+    let settings = |data: &Path, name: &str| {
+        let path = data.join(format!("{name}.toml"));
+        let listener = encrypted::listener(data, at);
+        std::fs::write(&path, format!("[timeouts]\ndrain = \"20s\"\n{listener}")).unwrap();
+        vec![format!("--config={}", path.display())]
+    };
+    let mut cluster = Cluster::start_with(1, settings);
+    cluster.listen_by_settings(0);
+    let way = encrypted::way_to(&cluster, at);
+    replace_again_and_again(&mut cluster, way);
+}
+
+/// Clients of all kinds at `at` are the lone node's.
+fn replace_again_and_again(cluster: &mut Cluster, at: SocketAddr) {
+    serve(cluster);
+    let clients = Clients::start(cluster, at);
     for round in 1..=3 {
         clients.pass(20);
-        let mut socket = open(&cluster, at);
-        echoes(&cluster, &mut socket);
-        let mut over_http2 = OverHttp2::open(&cluster, at);
-        over_http2.echoes(&cluster);
+        let mut socket = open(cluster, at);
+        echoes(cluster, &mut socket);
+        let mut over_http2 = OverHttp2::open(cluster, at);
+        over_http2.echoes(cluster);
         let before = cluster.upgrade(0);
         clients.pass(20);
-        echoes(&cluster, &mut socket);
-        over_http2.echoes(&cluster);
+        echoes(cluster, &mut socket);
+        over_http2.echoes(cluster);
         assert!(!before.has_ended(), "tunnels are left in it");
         // The new one votes, and the one before is no hindrance.
         cluster.wait_for_leader();
-        add_weight(&cluster, 0, round + 1);
+        add_weight(cluster, 0, round + 1);
         cluster.block_on(socket.close(None)).unwrap();
         drop(socket);
-        over_http2.echoes(&cluster);
+        over_http2.echoes(cluster);
         assert!(!before.has_ended(), "a tunnel is left in it");
         over_http2.out.send_data(Bytes::new(), true).unwrap();
-        assert!(over_http2.ends(&cluster).is_none());
+        assert!(over_http2.ends(cluster).is_none());
         before.wait();
     }
-    clients.stop_without_failure(&cluster);
+    clients.stop_without_failure(cluster);
 }
 
 #[test]
