@@ -6,6 +6,7 @@
 //! error, for it may have been cut there.
 
 mod halves;
+mod socket;
 mod tls;
 
 #[cfg(test)]
@@ -263,7 +264,7 @@ impl AsyncRead for Stream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
-            Carrier::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
+            Carrier::Plain(socket) => socket::poll_read(socket, cx, buffer),
             Carrier::Unix(socket) => Pin::new(socket).poll_read(cx, buffer),
             Carrier::Tls(tls) => tls.poll_read(cx, buffer),
             Carrier::Served(stream) => stream.poll_read(cx, buffer),
@@ -281,7 +282,7 @@ impl AsyncWrite for Stream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().0 {
-            Carrier::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Carrier::Plain(socket) => socket::poll_write(socket, cx, bytes),
             Carrier::Unix(socket) => Pin::new(socket).poll_write(cx, bytes),
             Carrier::Tls(tls) => tls.poll_write(cx, &[IoSlice::new(bytes)]),
             Carrier::Served(stream) => stream.poll_write(cx, bytes),
@@ -295,7 +296,7 @@ impl AsyncWrite for Stream {
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().0 {
-            Carrier::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, pieces),
+            Carrier::Plain(socket) => socket::poll_write_vectored(socket, cx, pieces),
             Carrier::Unix(socket) => Pin::new(socket).poll_write_vectored(cx, pieces),
             Carrier::Tls(tls) => tls.poll_write(cx, pieces),
             Carrier::Served(stream) => stream.poll_write(cx, first(pieces)),

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, tcp, unix};
 
 use super::tls::Tls;
-use super::{Next, poll_next};
+use super::{Next, poll_next, socket};
 use crate::wire::http2::{Asked, Served};
 
 /// The direction towards us.
@@ -157,7 +157,7 @@ impl AsyncRead for ReadHalf<'_> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
-            Reading::Plain(half) => Pin::new(half).poll_read(cx, buffer),
+            Reading::Plain(half) => socket::poll_read(half.as_ref(), cx, buffer),
             Reading::Unix(half) => Pin::new(half).poll_read(cx, buffer),
             Reading::Tls(tls) => tls.poll_read(cx, buffer),
             Reading::Served(stream) => stream.poll_read(cx, buffer),
@@ -174,7 +174,7 @@ impl AsyncWrite for WriteHalf<'_> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().0 {
-            Writing::Plain(half) => Pin::new(half).poll_write(cx, bytes),
+            Writing::Plain(half) => socket::poll_write(half.as_ref(), cx, bytes),
             Writing::Unix(half) => Pin::new(half).poll_write(cx, bytes),
             Writing::Tls(tls) => tls.poll_write(cx, &[IoSlice::new(bytes)]),
             Writing::Served(stream) => stream.poll_write(cx, bytes),
@@ -188,7 +188,7 @@ impl AsyncWrite for WriteHalf<'_> {
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().0 {
-            Writing::Plain(half) => Pin::new(half).poll_write_vectored(cx, pieces),
+            Writing::Plain(half) => socket::poll_write_vectored(half.as_ref(), cx, pieces),
             Writing::Unix(half) => Pin::new(half).poll_write_vectored(cx, pieces),
             Writing::Tls(tls) => tls.poll_write(cx, pieces),
             Writing::Served(stream) => stream.poll_write(cx, super::first(pieces)),
