@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer};
 
 use super::friendly;
 
-/// A pool with a smaller share of its backends up uses all of them, unless its checks say another one.
-pub const PANIC_PERCENT: u32 = 50;
+/// A pool with a smaller share of its backends up uses all of them, unless it says another one.
+pub(super) const PANIC_PERCENT: u32 = 50;
 
 /// The active checks of a pool. A pool without them takes its backends to be up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -27,9 +27,7 @@ pub struct Health {
     pub rise: u32,
     /// Failed checks in a row that take a backend down. 3.
     pub fall: u32,
-    /// With a smaller share of its backends up, the pool uses all of them (panic); 0 switches that off. 50. A pool
-    /// without checks goes by 50 too, and comes to it only where its `outlier` lets more than half be ejected at a
-    /// time.
+    /// With a smaller share of its backends up, the pool uses all of them (panic); 0 switches that off. 50.
     pub panic_percent: u32,
 }
 

@@ -62,7 +62,7 @@ pub use capacity::Capacity;
 pub(crate) use diff::diff_text;
 pub use diff::{Change, diff};
 pub use fault::{Fault, Faults, Pointer};
-pub use health::{GrpcProbe, Health, HttpProbe, PANIC_PERCENT, Probe, Statuses};
+pub use health::{GrpcProbe, Health, HttpProbe, Probe, Statuses};
 pub use host::HostPattern;
 pub use key::{KeyMatch, Wanted};
 pub use name::{BadName, Name};

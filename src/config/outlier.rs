@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::friendly;
+use super::health::PANIC_PERCENT;
 
 /// Passive ejection: a backend that fails requests gets none for a while. Always on unless all that leads to it is
 /// switched off.
@@ -29,6 +30,19 @@ pub struct Outlier {
     pub max_ejection_time: Duration,
     /// The share of the pool's backends that may be ejected at a time, in percent, but at least one; 0 ejects none. 10.
     pub max_percent: u32,
+    /// Of a pool without checks: with a smaller share of its backends up, it uses all of them (panic); 0 switches that
+    /// off. 50. A pool with checks goes by what those say.
+    #[serde(skip_serializing_if = "is_usual")]
+    pub panic_percent: u32,
+}
+
+/// What builds without the field have: written or not, it is the same config by its digest.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_usual(panic_percent: &u32) -> bool {
+    *panic_percent == PANIC_PERCENT
 }
 
 impl Outlier {
@@ -65,6 +79,7 @@ impl Default for Outlier {
             ejection_time: Duration::from_secs(30),
             max_ejection_time: Duration::from_mins(5),
             max_percent: 10,
+            panic_percent: PANIC_PERCENT,
         }
     }
 }

@@ -73,7 +73,8 @@ fn pool() -> impl Strategy<Value = Value> {
                 pool["protocol"] = json!("http2");
                 pool["limits"] =
                     json!({"requests": 9, "requests_per_backend": 3, "queue_timeout": "2s"});
-                pool["outlier"] = json!({"ejection_time": "1m", "max_percent": 20});
+                pool["outlier"] =
+                    json!({"ejection_time": "1m", "max_percent": 20, "panic_percent": 30});
             }
             pool
         })

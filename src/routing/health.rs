@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::SnapshotCell;
 use super::snapshot::{PoolEntry, PoolMember};
 use crate::backend::{Backend, Health};
-use crate::config::{Name, PANIC_PERCENT, State};
+use crate::config::{Name, State};
 
 /// What the health of its backends makes of a pool.
 struct Standing {
@@ -49,8 +49,9 @@ impl PoolEntry {
     /// The tiers that are needed: as few as have enough backends up, by the share of those of the first tier. If all
     /// have not, all are used, and the pool panics. Those whose health is not known yet count neither way.
     fn standing(&self) -> Standing {
-        let health = self.spec().health.as_ref();
-        let enough = health.map_or(PANIC_PERCENT, |health| health.panic_percent);
+        let spec = self.spec();
+        let of_checks = spec.health.as_ref().map(|health| health.panic_percent);
+        let enough = of_checks.unwrap_or(spec.outlier.panic_percent);
         let mut known = vec![0_u64; self.backups.len() + 1];
         let mut up = known.clone();
         for member in self.members().iter().filter(|member| member.eligible()) {

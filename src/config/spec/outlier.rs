@@ -14,6 +14,7 @@ const OUTLIER: &[&str] = &[
     "ejection_time",
     "max_ejection_time",
     "max_percent",
+    "panic_percent",
 ];
 
 /// Reads it as far as it can be read.
@@ -51,5 +52,6 @@ pub(super) fn read_outlier(value: &Value, at: &Pointer<'_>, faults: &mut Faults)
         ejection_time,
         max_ejection_time,
         max_percent: integer("max_percent", 0, 100, default.max_percent),
+        panic_percent: integer("panic_percent", 0, 100, default.panic_percent),
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::harness::*;
+use crate::telemetry::metrics::BackendError;
 
 /// What a client of two backends sees, the second of which does `kind` with every request.
 fn ejected_after(failing: std::net::SocketAddr) -> Harness {
@@ -50,6 +51,30 @@ fn a_single_backend_is_never_ejected() {
         assert_eq!((status(&head), field(&head, "proxy-status")), (503, None));
     }
     assert!(!harness.backend(0).is_ejected());
+}
+
+#[test]
+fn with_most_of_a_pool_ejected_all_are_used_unless_that_is_switched_off() {
+    let good = Scripted::named("good");
+    let bad = ["b", "c"].map(|body| Scripted::always(ok(body).replace("200 OK", "500 No")));
+    for (percent, panics) in [(50, true), (0, false)] {
+        let more = json!({"retries": {"attempts": 1}, "outlier": {
+            "consecutive_failures": 1, "max_percent": 100, "panic_percent": percent}});
+        let harness = Harness::with_pool(&[good.address, bad[0].address, bad[1].address], more);
+        for index in 1..=2 {
+            harness.backend(index).failed(BackendError::Reset);
+        }
+        wait_until(|| harness.pool().panics() == panics);
+        let mut answers: Vec<_> = (0..30).map(|_| harness.get("/").1).collect();
+        answers.sort_unstable();
+        answers.dedup();
+        let expected: &[&str] = if panics {
+            &["b", "c", "good"]
+        } else {
+            &["good"]
+        };
+        assert_eq!(answers, expected);
+    }
 }
 
 #[test]

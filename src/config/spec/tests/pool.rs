@@ -129,6 +129,7 @@ fn every_fault_of_ejection_is_told_at_once() {
     let faults = pool_faults(&json!({"name": "web", "outlier": {
         "consecutive_failures": -1, "failure_percent": 101, "min_requests": 0, "interval": "99ms",
         "ejection_time": "10m", "max_ejection_time": "9m", "max_percent": 101, "max_percen": 1,
+        "panic_percent": 101,
     }}));
     assert_eq!(
         faults,
@@ -140,6 +141,7 @@ fn every_fault_of_ejection_is_told_at_once() {
             "/outlier/failure_percent: must be an integer from 0 to 100, not 101",
             "/outlier/min_requests: must be an integer from 1 to 1000000, not 0",
             "/outlier/max_percent: must be an integer from 0 to 100, not 101",
+            "/outlier/panic_percent: must be an integer from 0 to 100, not 101",
         ]
     );
 }
