@@ -2,6 +2,7 @@
 
 mod cluster;
 mod conventions;
+mod defaults;
 mod history;
 mod locks;
 mod reads;
