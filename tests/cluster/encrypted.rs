@@ -15,14 +15,8 @@ use crate::harness::{Cluster, synod};
 
 /// What settings say of a listener at `address` that speaks TLS, with a certificate made in `data`.
 pub(crate) fn listener(data: &Path, address: SocketAddr) -> String {
-    let out = data.join("site");
-    let made = synod()
-        .args(["cert", "site", "--also=127.0.0.1", "--out"])
-        .arg(&out)
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{made:?}");
-    let file = |file: &str| out.join(file).display().to_string();
+    issue(data, "site");
+    let file = |file: &str| data.join("site").join(file).display().to_string();
     format!(
         "[[listeners]]\naddress = \"{address}\"\n[listeners.tls]\ncertificates = [{{ cert = {:?}, key = {:?} }}]\n",
         file("site.pem"),
@@ -30,17 +24,39 @@ pub(crate) fn listener(data: &Path, address: SocketAddr) -> String {
     )
 }
 
+/// Puts another certificate of the same authority in the place of that one.
+pub(crate) fn renew(data: &Path) {
+    issue(data, "next");
+    let site = data.join("site");
+    for end in ["pem", "key"] {
+        let next = site.join(format!("next.{end}"));
+        std::fs::rename(next, site.join(format!("site.{end}"))).unwrap();
+    }
+}
+
+fn issue(data: &Path, name: &str) {
+    let made = synod()
+        .args(["cert", name, "--also=127.0.0.1", "--out"])
+        .arg(data.join("site"))
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+}
+
+/// What a client of such a listener goes by.
+pub(crate) fn client(data: &Path) -> ClientConfig {
+    let ca = CertificateDer::from_pem_file(data.join("site/ca.pem")).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(ca).unwrap();
+    ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
 /// An address at which plaintext is encrypted on its way to a [listener] at `to`, HTTP/2 by its preface. An end comes
 /// out as it went in: in order or not.
 pub(crate) fn way_to(cluster: &Cluster, to: SocketAddr) -> SocketAddr {
-    let ca = cluster.data.path().join("site/ca.pem");
-    let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_file(ca).unwrap())
-        .unwrap();
-    let plain = ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let plain = client(cluster.data.path());
     let mut http2 = plain.clone();
     http2.alpn_protocols = vec![b"h2".to_vec()];
     let connectors = [plain, http2].map(|config| TlsConnector::from(Arc::new(config)));

@@ -1,15 +1,25 @@
 //! Nodes that show each other certificates, as processes.
 
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Output;
+use std::sync::Arc;
+use std::time::Duration;
 
 use http::Method;
+use rustix::process::Signal;
+use rustls::{ClientConnection, StreamOwned};
 use serde_json::json;
 use synod::client::Call;
 use synod::node::Node;
 use synod::settings::Settings;
 
-use crate::harness::{Cluster, DEADLINE, synod, wait_until};
+use crate::encrypted;
+use crate::harness::{Cluster, DEADLINE, free_addresses, synod, wait_until};
+
+/// Changes of files, good ones and others.
+const RELOADS: &str = "synod_tls_reloads_total";
 
 /// Makes a certificate for `name` by the authority in `data/authority`, and settings that show it.
 fn certified(data: &Path, authority: &str, name: &str) -> Vec<String> {
@@ -138,4 +148,54 @@ fn the_admin_api_is_served_over_tls_to_those_who_may() {
     let history = String::from_utf8_lossy(&output.stdout);
     assert!(history.contains("operator"), "{history} {}", told(&output));
     runtime.block_on(node.stop());
+}
+
+/// A connection to a listener that speaks TLS, and the certificate that it showed.
+fn connect(data: &Path, at: SocketAddr) -> (StreamOwned<ClientConnection, TcpStream>, Vec<u8>) {
+    let config = Arc::new(encrypted::client(data));
+    let session = ClientConnection::new(config, at.ip().into()).unwrap();
+    let mut stream = StreamOwned::new(session, TcpStream::connect(at).unwrap());
+    stream.sock.set_read_timeout(Some(DEADLINE)).unwrap();
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock).unwrap();
+    }
+    let shown = stream.conn.peer_certificates().unwrap()[0].to_vec();
+    (stream, shown)
+}
+
+#[test]
+fn changed_certificates_are_shown_by_and_by_and_on_sighup_at_once() {
+    let at = free_addresses(1)[0];
+    let mut cluster = Cluster::start_with(1, |data, name| {
+        let path = data.join(format!("{name}.toml"));
+        std::fs::write(&path, encrypted::listener(data, at)).unwrap();
+        vec![format!("--config={}", path.display())]
+    });
+    cluster.listen_by_settings(0);
+    let data = cluster.data.path();
+    let (mut kept, first) = connect(data, at);
+    let shown = |within, expected: &dyn Fn(&[u8]) -> bool| {
+        wait_until("a certificate", within, || {
+            Some(connect(data, at).1).filter(|shown| expected(shown))
+        })
+    };
+    encrypted::renew(data);
+    let second = shown(DEADLINE, &|shown| shown != first);
+    // Files have just been looked at, and will be again in five seconds.
+    encrypted::renew(data);
+    cluster.signal(0, Signal::HUP);
+    let third = shown(Duration::from_secs(3), &|shown| shown != second);
+    let reloads = cluster.metric(0, RELOADS);
+    std::fs::write(data.join("site/site.pem"), "no certificate").unwrap();
+    cluster.signal(0, Signal::HUP);
+    wait_until("a refusal", DEADLINE, || {
+        (cluster.metric(0, RELOADS) > reloads).then_some(())
+    });
+    assert_eq!(connect(data, at).1, third);
+    // Whoever was there before any of it is served on.
+    kept.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
+    let mut answer = [0; 12];
+    kept.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 404");
 }
