@@ -55,6 +55,38 @@ fn a_node_that_stops_says_so_before_it_accepts_no_more() {
 }
 
 #[test]
+fn a_node_that_is_nearly_full_says_so_before_it_refuses() {
+    let cluster = Cluster::start_with(1, |data, _| {
+        let path = data.join("synod.toml");
+        std::fs::write(&path, "[limits]\nrequests = 10\n").unwrap();
+        vec![format!("--config={}", path.display())]
+    });
+    let backend = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = BTreeMap::from([("b1".to_owned(), backend.local_addr().unwrap())]);
+    cluster.serve_pool("web", &silent);
+    let ask = || {
+        let mut client = TcpStream::connect(cluster.nodes[0].traffic).unwrap();
+        client
+            .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            .unwrap();
+        client
+    };
+    // Each is there once the backend has its connection.
+    let held = |_| (ask(), backend.accept().unwrap());
+    let mut clients: Vec<_> = (0..8).map(held).collect();
+    cluster.call(0, Call::get("/readyz"));
+    clients.extend((8..10).map(held));
+    let detail = cluster.refused(0, Call::get("/readyz")).detail.unwrap();
+    assert!(detail.contains("nearly all the requests"), "{detail}");
+    let refused = until(&mut ask(), "\r\n\r\n");
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    clients.truncate(5);
+    wait_until("room", Duration::from_secs(30), || {
+        cluster.try_call(0, Call::get("/readyz")).ok()
+    });
+}
+
+#[test]
 fn a_drain_that_waits_ends_with_the_last_byte_of_the_last_answer() {
     let cluster = Cluster::start(1);
     let backend = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -97,7 +129,8 @@ fn a_drain_that_waits_ends_with_the_last_byte_of_the_last_answer() {
 }
 
 /// Reads up to and with `end`, and no further.
-fn until(stream: &mut TcpStream, end: &str) {
+/// What comes, up to and with `end`.
+fn until(stream: &mut TcpStream, end: &str) -> String {
     stream
         .set_read_timeout(Some(Duration::from_secs(30)))
         .unwrap();
@@ -107,6 +140,7 @@ fn until(stream: &mut TcpStream, end: &str) {
         stream.read_exact(&mut byte).unwrap();
         read.push(byte[0]);
     }
+    String::from_utf8(read).unwrap()
 }
 
 #[test]
