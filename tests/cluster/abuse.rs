@@ -1,4 +1,5 @@
-//! Clients that hold what they were given and go no further: each may cost the node so much memory, and no more.
+//! Clients that hold what they were given and go no further, and those that flood: each may cost the node so much
+//! memory, and no more, and the others not one request.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -102,13 +103,16 @@ fn open_windows() -> Vec<u8> {
 
 /// So many requests over HTTP/2.
 fn streams(count: u32, path: &str) -> Vec<u8> {
+    (0..count).flat_map(|n| request(n, path)).collect()
+}
+
+fn request(n: u32, path: &str) -> Vec<u8> {
     // GET and http, of the static table; an authority and a path.
     let mut block = b"\x82\x86\x41\x01x\x04".to_vec();
     block.push(path.len() as u8);
     block.extend(path.as_bytes());
     // HEADERS that end both the block and the request.
-    let request = |n| frame(1, 5, 2 * n + 1, &block);
-    (0..count).flat_map(request).collect()
+    frame(1, 5, 2 * n + 1, &block)
 }
 
 /// What a backend tells of the abuse.
@@ -228,4 +232,70 @@ fn clients_that_go_no_further_cost_so_much_memory_and_no_more() {
         drop((early, held));
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// What a client may flood a connection of HTTP/2 with, until it is ended.
+fn floods() -> Vec<(&'static str, Vec<u8>)> {
+    let reset = |n| [request(n, "/held"), frame(3, 0, 2 * n + 1, &[0, 0, 0, 8])].concat();
+    // A value of 4,000 bytes that the table remembers, and as many times as a frame has room for.
+    let mut bomb = b"\x82\x86\x41\x01x\x84\x40\x01a\x7F\xA1\x1E".to_vec();
+    bomb.extend([b'v'; 4_000]);
+    bomb.resize(16_000, 0xBE);
+    let bombs = (0..200).flat_map(|n| frame(1, 5, 2 * n + 1, &bomb));
+    let small = |kind, bytes: usize| frame(kind, 0, 0, &vec![0; bytes]);
+    let more = frame(9, 0, 1, &[b"\x00\x01a\x01b".as_slice(); 20].concat());
+    vec![
+        ("resets", (0..2_000).flat_map(reset).collect()),
+        (
+            "a head without end",
+            [frame(1, 0, 1, b"\x82\x86\x84"), more.repeat(5_000)].concat(),
+        ),
+        ("heads that grow", bombs.collect()),
+        ("settings", small(4, 0).repeat(20_000)),
+        ("pings", small(6, 8).repeat(20_000)),
+    ]
+}
+
+/// Of a node's memory, for all floods of a kind together.
+const MOST_OF_FLOODS: usize = 12 << 20;
+
+#[test]
+fn floods_cost_others_no_request_and_leave_no_memory_behind() {
+    let cluster = Cluster::start(1);
+    let (address, _) = backend(cluster.runtime());
+    cluster.serve_pool("web", &[("b1".to_owned(), address)].into());
+    let node = cluster.nodes[0].traffic;
+    let load = Load::start(cluster.runtime(), &[node], 4, OnLoss::Fail);
+    load.pass(100);
+    let before = cluster.resident_bytes(0);
+    for (name, flood) in floods() {
+        let ended = cluster.metric(0, "synod_refusals_total");
+        let flood = [opening(), flood].concat();
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| (0..50).for_each(|_| pour(node, &flood)));
+            }
+        });
+        load.pass(20);
+        let grown = cluster.resident_bytes(0).saturating_sub(before);
+        assert!(grown < MOST_OF_FLOODS, "{name}: {grown} bytes");
+        let ended = cluster.metric(0, "synod_refusals_total") - ended;
+        assert!(ended >= 100.0, "{name}: {ended} of 100 were ended");
+    }
+    load.stop_without_failure(cluster.runtime());
+}
+
+/// Sends all of it, as far as it is taken, and reads to the end.
+fn pour(node: SocketAddr, flood: &[u8]) {
+    let mut client = TcpStream::connect(node).unwrap();
+    client.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut reading = client.try_clone().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut scrap = [0; 16_384];
+            while matches!(reading.read(&mut scrap), Ok(1..)) {}
+        });
+        // It ends where the node has enough.
+        let _ = client.write_all(flood);
+    });
 }
