@@ -10,6 +10,7 @@ mod charges;
 mod checked;
 mod compress;
 mod crowds;
+mod desync;
 mod ejection;
 mod faults;
 mod harness;
