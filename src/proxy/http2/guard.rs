@@ -5,10 +5,8 @@
 //! do again and again is counted here, on the bytes, before it sees them. A head, and what else is looked at as a
 //! whole, is held back until it is.
 
-mod frame;
 mod intake;
 mod meter;
-mod outgoing;
 mod streams;
 
 use std::cell::Cell;
@@ -22,10 +20,12 @@ use std::time::Instant;
 use h2::Reason;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::block;
+use super::outgoing::Outgoing;
+use super::sieve::Sifted;
 use crate::proxy::buffers::Buffer;
 use crate::wire::stream::Stream;
 use intake::Intake;
-use outgoing::Outgoing;
 
 /// Bytes that are passed over at a time.
 const SCRAP: usize = 4 * 1024;
@@ -77,6 +77,16 @@ impl Offence {
     }
 }
 
+impl From<block::Fault> for Offence {
+    fn from(fault: block::Fault) -> Self {
+        match fault {
+            block::Fault::FrameSize => Self::FrameSize,
+            block::Fault::Parted => Self::Malformed,
+            block::Fault::Endless => Self::FrameFlood,
+        }
+    }
+}
+
 /// What the guard and the task of its connection tell each other.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
@@ -111,11 +121,7 @@ pub(super) struct Guarded {
     stream: Stream,
     ahead: Buffer,
     intake: Intake,
-    /// What came, and is not looked at yet, because it is not whole.
-    held: Vec<u8>,
-    /// What goes on in front of anything else, and how much of it has gone.
-    ready: Vec<u8>,
-    gone: usize,
+    sifted: Sifted,
     outgoing: Outgoing,
     /// Whether it is the intake's own frames that a write has begun with, which is to be repeated.
     writing_own: bool,
@@ -131,34 +137,13 @@ impl Guarded {
             stream,
             ahead,
             intake: Intake::new(Instant::now()),
-            held: Vec::new(),
-            ready: Vec::new(),
-            gone: 0,
+            sifted: Sifted::default(),
             outgoing: Outgoing::default(),
             writing_own: false,
             turned: false,
             watch,
             ended: false,
         }
-    }
-
-    /// Reads what comes from the client. Nothing is the end.
-    fn poll_client(
-        &mut self,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.ahead.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buffer);
-        }
-        let ahead = self.ahead.filled();
-        let n = ahead.len().min(buffer.remaining());
-        buffer.put_slice(&ahead[..n]);
-        self.ahead.consume(n);
-        if self.ahead.is_empty() {
-            self.ahead = Buffer::default();
-        }
-        Poll::Ready(Ok(()))
     }
 
     /// Ready when the h2 crate had a turn to write, after which there is nothing to wait for.
@@ -169,61 +154,6 @@ impl Guarded {
             return Poll::Pending;
         }
         Poll::Ready(())
-    }
-
-    /// Lets the intake read what is in `buffer` behind `before`, and leaves there what goes on as it is.
-    fn sift(&mut self, buffer: &mut ReadBuf<'_>, before: usize) -> Result<(), Offence> {
-        if self.held.is_empty() {
-            let bytes = &mut buffer.filled_mut()[before..];
-            let share = self.intake.read(bytes)?;
-            if share.passed == bytes.len() {
-                return Ok(());
-            }
-            self.held.extend_from_slice(&bytes[share.done..]);
-            buffer.set_filled(before + share.passed);
-            if share.passed == share.done {
-                return Ok(());
-            }
-            self.ready.append(&mut self.intake.instead);
-        } else {
-            self.held.extend_from_slice(&buffer.filled()[before..]);
-            buffer.set_filled(before);
-        }
-        self.sift_held()
-    }
-
-    fn sift_held(&mut self) -> Result<(), Offence> {
-        let mut at = 0;
-        loop {
-            let bytes = &mut self.held[at..];
-            let share = self.intake.read(bytes)?;
-            self.ready.extend_from_slice(&bytes[..share.passed]);
-            at += share.done;
-            if share.passed == share.done {
-                break;
-            }
-            self.ready.append(&mut self.intake.instead);
-        }
-        match at == self.held.len() {
-            true => self.held = Vec::new(),
-            false => drop(self.held.drain(..at)),
-        }
-        Ok(())
-    }
-
-    /// Gives out what is ready; whether there was anything.
-    fn give(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
-        if self.ready.is_empty() {
-            return false;
-        }
-        let ready = &self.ready[self.gone..];
-        let n = ready.len().min(buffer.remaining());
-        buffer.put_slice(&ready[..n]);
-        self.gone += n;
-        if self.gone == self.ready.len() {
-            (self.ready, self.gone) = (Vec::new(), 0);
-        }
-        n > 0
     }
 
     /// Writes the intake's frames for the client, where they do not part another one, nor come in between a write of
@@ -258,6 +188,26 @@ impl Guarded {
     }
 }
 
+/// Reads what comes from the client, behind what came `ahead`. Nothing is the end.
+fn poll_client(
+    stream: &mut Stream,
+    ahead: &mut Buffer,
+    cx: &mut Context<'_>,
+    buffer: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    if ahead.is_empty() {
+        return Pin::new(stream).poll_read(cx, buffer);
+    }
+    let first = ahead.filled();
+    let n = first.len().min(buffer.remaining());
+    buffer.put_slice(&first[..n]);
+    ahead.consume(n);
+    if ahead.is_empty() {
+        *ahead = Buffer::default();
+    }
+    Poll::Ready(Ok(()))
+}
+
 impl AsyncRead for Guarded {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -265,7 +215,7 @@ impl AsyncRead for Guarded {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        while !this.give(buffer) {
+        while !this.sifted.give(buffer) {
             if this.ended {
                 // The connection's task looks after each turn; there is no other to come.
                 return Poll::Pending;
@@ -275,21 +225,22 @@ impl AsyncRead for Guarded {
                 ready!(this.poll_turn(cx));
                 this.intake.settle();
             } else {
-                ready!(this.poll_client(cx, buffer))?;
-                if buffer.filled().len() == before {
+                let (stream, ahead) = (&mut this.stream, &mut this.ahead);
+                let read = |buffer: &mut ReadBuf<'_>| poll_client(stream, ahead, cx, buffer);
+                if !ready!(this.sifted.poll_fill(buffer, read))? {
                     return Poll::Ready(Ok(()));
                 }
                 this.intake.tick(Instant::now());
             }
-            if let Err(offence) = this.sift(buffer, before) {
+            if let Err(offence) = this.sifted.sift(&mut this.intake, buffer, before) {
                 buffer.set_filled(before);
-                this.ready.clear();
+                this.sifted.clear();
                 this.ended = true;
                 this.watch.begun.set(None);
                 this.watch.offence.set(Some(offence));
                 return Poll::Pending;
             }
-            let begun = this.intake.begun(!this.held.is_empty());
+            let begun = this.intake.begun(this.sifted.holds());
             this.watch.begun.set(begun);
             let malformed = this.watch.malformed.get() + this.intake.malformed();
             this.watch.malformed.set(malformed);

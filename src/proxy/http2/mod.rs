@@ -3,7 +3,11 @@
 //! The connection is this task, the requests are tasks beside it, which reach it through its streams only. It ends when
 //! nothing was asked for a while, when the proxy drains, and at once when the client floods it or breaks its rules.
 
+mod block;
+mod frame;
 mod guard;
+mod outgoing;
+mod sieve;
 
 use std::cell::Cell;
 use std::future::poll_fn;

@@ -13,18 +13,16 @@ use std::time::Instant;
 
 use h2::Reason;
 
-use super::super::CONNECTION_WINDOW;
+use super::super::frame::{self, *};
+use super::super::sieve::{Share, Sieve};
+use super::super::{CONNECTION_WINDOW, block};
 use super::Offence;
-use super::frame::{self, *};
 use super::meter::Meter;
 use super::streams::{Place, Streams};
-use crate::wire::http2::hpack::{self, Fields, Found};
+use crate::wire::http2::hpack::{Fields, Found};
 
 /// The preface in front of the first frame.
 const PREFACE: usize = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len();
-
-/// CONTINUATION frames of one block beyond which it has no end: there are those who send small ones.
-const CONTINUATIONS: usize = 64;
 
 /// Bytes of a block beyond which it has no end: what fits into as many frames as the h2 crate takes.
 const BLOCK: usize = 11 * MOST;
@@ -40,19 +38,6 @@ const WORN: u32 = 800;
 const SETTING: usize = 6;
 
 const INITIAL_WINDOW_SIZE: u8 = 4;
-
-/// A field that no request has, as a literal that no table remembers (RFC 7541, 6.2.2).
-const MALFORMED: &[u8] = b"\0\x0aconnection\0";
-
-/// What became of bytes that came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Share {
-    /// So many of them go on.
-    pub(super) passed: usize,
-    /// So many are done with. If these are more, [`Intake::instead`] goes on in the place of the others. The rest is to
-    /// be read again, with what follows it.
-    pub(super) done: usize,
-}
 
 /// What comes from one client.
 #[derive(Debug)]
@@ -71,7 +56,7 @@ pub(super) struct Intake {
     meter: Meter,
     fields: Fields,
     /// Goes on in the place of what came.
-    pub(super) instead: Vec<u8>,
+    instead: Vec<u8>,
     /// Frames for the client.
     pub(super) own: Vec<u8>,
     /// Bytes to give back to the connection's window.
@@ -160,47 +145,6 @@ impl Intake {
         self.news = self.streams.next();
     }
 
-    /// Reads what is on its way to the h2 crate.
-    ///
-    /// Trailers wait until it is known whether their stream was refused, as one beyond the most that may be open: the
-    /// crate keeps nothing of such a stream, and would end the connection for another head of it.
-    ///
-    /// Empty DATA that ends nothing becomes a frame of no known kind, which is passed over: h2 ends a connection for
-    /// the hundred and first in its whole life, and patience is measured here.
-    pub(super) fn read(&mut self, bytes: &mut [u8]) -> Result<Share, Offence> {
-        let mut at = 0;
-        self.waits = false;
-        loop {
-            let skipped = self.skip.min(bytes.len() - at);
-            self.skip -= skipped;
-            at += skipped;
-            let rest = &mut bytes[at..];
-            let passed = Share {
-                passed: at,
-                done: at,
-            };
-            let Some(head) = Head::read(rest) else {
-                return Ok(passed);
-            };
-            let Some(length) = self.looked_at(head, rest)? else {
-                return Ok(passed);
-            };
-            if head.kind == HEADERS && head.stream >= self.news && self.streams.goes_on(head.stream)
-            {
-                self.waits = true;
-                return Ok(passed);
-            }
-            let replaced = self.frame(head, &mut rest[..length])?;
-            if replaced {
-                return Ok(Share {
-                    done: at + length,
-                    ..passed
-                });
-            }
-            at += length;
-        }
-    }
-
     /// How many bytes from a frame's head on are looked at; none if they have not come yet. Whatever else there is of
     /// the frame is passed over.
     fn looked_at(&self, head: Head, bytes: &[u8]) -> Result<Option<usize>, Offence> {
@@ -219,7 +163,7 @@ impl Intake {
             return Err(Offence::FrameSize);
         }
         let length = match head.kind {
-            HEADERS => return block_length(bytes),
+            HEADERS => return Ok(block::length(bytes, BLOCK)?),
             SETTINGS | WINDOW_UPDATE | PRIORITY => HEAD + head.length,
             // How much of it is padding.
             DATA if head.has(PADDED) => HEAD + 1,
@@ -264,7 +208,7 @@ impl Intake {
                 hide(bytes);
                 Ok(false)
             }
-            PRIORITY if head.stream > 0 && is_on_itself(head, &bytes[HEAD..]) => {
+            PRIORITY if head.stream > 0 && block::is_on_itself(head, &bytes[HEAD..]) => {
                 self.answer_nonsense(head, bytes)
             }
             WINDOW_UPDATE if adds_nothing(bytes) && is_past => self.answer_nonsense(head, bytes),
@@ -334,19 +278,21 @@ impl Intake {
     /// for.
     fn block(&mut self, head: Head, place: Place, frames: &[u8]) -> Result<bool, Offence> {
         let (mut gathered, mut mended) = (Vec::new(), Vec::new());
-        let block = gather(head, frames, &mut gathered).ok_or(Offence::Malformed)?;
+        let block = block::gather(head, frames, &mut gathered).ok_or(Offence::Malformed)?;
         let found = self
             .fields
             .read(block, &mut mended)
             .map_err(|_| Offence::Undecodable)?;
         let Found { pseudo, malformed } = found;
         let malformed = match place {
-            Place::Start => malformed || depends_on_itself(head, frames),
-            Place::Within => malformed || pseudo || depends_on_itself(head, frames),
+            Place::Start => malformed || block::depends_on_itself(head, frames),
+            Place::Within => malformed || pseudo || block::depends_on_itself(head, frames),
             // Even where nothing is wrong with them: the crate ends the connection, once it has forgotten the stream.
             Place::Gone | Place::Over => true,
             // The crate ends the connection, and would not for each of these.
-            Place::Closed | Place::Nowhere if malformed || depends_on_itself(head, frames) => {
+            Place::Closed | Place::Nowhere
+                if malformed || block::depends_on_itself(head, frames) =>
+            {
                 return Err(Offence::Malformed);
             }
             Place::Closed | Place::Nowhere => false,
@@ -356,7 +302,7 @@ impl Intake {
             let several = head.length < frames.len() - HEAD;
             if several {
                 // The crate takes as few as there have to be.
-                frame::write_block(&mut self.instead, ends, head.stream, block);
+                block::write(&mut self.instead, ends, head.stream, block);
             }
             return Ok(several);
         }
@@ -369,9 +315,7 @@ impl Intake {
             _ => self.malformed += 1,
         }
         let block = if mended.is_empty() { block } else { &mended };
-        let mut fields = hpack::remembered(block);
-        fields.push(MALFORMED);
-        frame::write_malformed(&mut self.instead, ends, head.stream, &fields);
+        block::write_malformed(&mut self.instead, ends, head.stream, block);
         if matches!(place, Place::Gone | Place::Over) {
             // The client was told already: this has the crate drop what it would say once more.
             write_reset(&mut self.instead, head.stream, Reason::CANCEL);
@@ -380,79 +324,58 @@ impl Intake {
     }
 }
 
+impl Sieve for Intake {
+    type Fault = Offence;
+
+    /// Reads what is on its way to the h2 crate.
+    ///
+    /// Trailers wait until it is known whether their stream was refused, as one beyond the most that may be open: the
+    /// crate keeps nothing of such a stream, and would end the connection for another head of it.
+    ///
+    /// Empty DATA that ends nothing becomes a frame of no known kind, which is passed over: h2 ends a connection for
+    /// the hundred and first in its whole life, and patience is measured here.
+    fn read(&mut self, bytes: &mut [u8]) -> Result<Share, Offence> {
+        let mut at = 0;
+        self.waits = false;
+        loop {
+            let skipped = self.skip.min(bytes.len() - at);
+            self.skip -= skipped;
+            at += skipped;
+            let rest = &mut bytes[at..];
+            let passed = Share {
+                passed: at,
+                done: at,
+            };
+            let Some(head) = Head::read(rest) else {
+                return Ok(passed);
+            };
+            let Some(length) = self.looked_at(head, rest)? else {
+                return Ok(passed);
+            };
+            if head.kind == HEADERS && head.stream >= self.news && self.streams.goes_on(head.stream)
+            {
+                self.waits = true;
+                return Ok(passed);
+            }
+            let replaced = self.frame(head, &mut rest[..length])?;
+            if replaced {
+                return Ok(Share {
+                    done: at + length,
+                    ..passed
+                });
+            }
+            at += length;
+        }
+    }
+
+    fn instead(&mut self) -> &mut Vec<u8> {
+        &mut self.instead
+    }
+}
+
 fn write_reset(out: &mut Vec<u8>, stream: u32, reason: Reason) {
     let code = u32::from(reason).to_be_bytes();
     frame::write(out, RST_STREAM, 0, stream, &code);
-}
-
-/// The length of the frames of the block that begins here; none if they have not all come.
-fn block_length(bytes: &[u8]) -> Result<Option<usize>, Offence> {
-    let (mut end, mut first, mut block) = (0, None, 0);
-    for _ in 0..=CONTINUATIONS + 1 {
-        let Some(head) = Head::read(&bytes[end..]) else {
-            return Ok(None);
-        };
-        let first = first.get_or_insert(head);
-        if end > 0 && (head.kind, head.stream) != (CONTINUATION, first.stream) {
-            return Err(Offence::Malformed);
-        }
-        if head.length > MOST {
-            return Err(Offence::FrameSize);
-        }
-        end += HEAD + head.length;
-        block += head.length;
-        if block > BLOCK {
-            break;
-        }
-        if bytes.len() < end {
-            return Ok(None);
-        }
-        if head.has(END_HEADERS) {
-            return Ok(Some(end));
-        }
-    }
-    Err(Offence::FrameFlood)
-}
-
-/// The block that these frames carry, which is put together in `gathered` if they are several; none if one of them is
-/// not as it must be.
-fn gather<'a>(head: Head, frames: &'a [u8], gathered: &'a mut Vec<u8>) -> Option<&'a [u8]> {
-    let (first, mut rest) = frames[HEAD..].split_at(head.length);
-    let piece = unframed(head, first)?;
-    if rest.is_empty() {
-        return Some(piece);
-    }
-    gathered.extend_from_slice(piece);
-    while let Some(head) = Head::read(rest) {
-        let (piece, others) = rest[HEAD..].split_at(head.length);
-        gathered.extend_from_slice(piece);
-        rest = others;
-    }
-    Some(gathered)
-}
-
-/// The payload of HEADERS without padding and priority.
-fn unframed(head: Head, mut payload: &[u8]) -> Option<&[u8]> {
-    if head.has(PADDED) {
-        let (padding, rest) = payload.split_first()?;
-        payload = &rest[..rest.len().checked_sub(usize::from(*padding))?];
-    }
-    if head.has(WITH_PRIORITY) {
-        payload = payload.get(5..)?;
-    }
-    Some(payload)
-}
-
-/// Whether HEADERS have their stream depend on itself, which the h2 crate resets without reading the block.
-fn depends_on_itself(head: Head, frames: &[u8]) -> bool {
-    let at = HEAD + usize::from(head.has(PADDED));
-    let priority = frames.get(at..);
-    head.has(WITH_PRIORITY) && priority.is_some_and(|priority| is_on_itself(head, priority))
-}
-
-fn is_on_itself(head: Head, priority: &[u8]) -> bool {
-    let on = priority.first_chunk();
-    on.is_some_and(|on| u32::from_be_bytes(*on) & !(1 << 31) == head.stream)
 }
 
 /// Makes a frame one of no known kind, which the h2 crate passes over.

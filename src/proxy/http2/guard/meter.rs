@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use h2::Reason;
 
 use super::super::STREAMS;
+use super::super::frame::*;
 use super::Offence;
-use super::frame::*;
 use super::streams::Place;
 
 /// Frames that a client has free within [`WINDOW`]: pings, settings, priorities, unknown and empty ones.

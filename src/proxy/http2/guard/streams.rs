@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::frame::{DATA, END_STREAM, HEADERS, Head, RST_STREAM};
+use super::super::frame::{DATA, END_STREAM, HEADERS, Head, RST_STREAM};
 
 /// Streams that are followed to the end of their requests: more than may be open.
 const UNENDED: usize = 256;
@@ -156,7 +156,7 @@ impl Recent {
 
 #[cfg(test)]
 mod tests {
-    use super::super::frame::END_HEADERS;
+    use super::super::super::frame::END_HEADERS;
     use super::*;
 
     fn head(kind: u8, flags: u8, stream: u32) -> Head {

@@ -1,3 +1,4 @@
+use super::super::super::block::{CONTINUATIONS, MALFORMED};
 use super::*;
 
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
@@ -298,7 +299,7 @@ fn no_frame_of_a_malformed_block_ends_between_two_fields_but_the_last() {
     let count = 3 * MOST / field.len();
     let block = [&field.repeat(count)[..], MALFORMED].concat();
     let mut frames = Vec::new();
-    frame::write_block(&mut frames, true, 1, &block);
+    block::write(&mut frames, true, 1, &block);
     let passed = all(&mut behind(&[]), &frames).unwrap();
     let (mut rest, mut at, mut lengths) = (&passed[..], 0, Vec::new());
     while let Some(head) = Head::read(rest) {
