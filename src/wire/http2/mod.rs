@@ -7,10 +7,9 @@
 //! checks, is checked here, and by who reads blocks of fields along ([`hpack`]): RFC 9113 asks for a stream error
 //! (8.1.1).
 //!
-//! What the crate does in another way than that, and stays so: it ends the connection for a field that it cannot make
-//! one of where that is remembered in a table and nothing of its size could be one, which is an empty name without a
-//! value, an empty `:method`, a `:status` of other than three bytes. A head far beyond the limit is answered 431
-//! without a word of why. In the trailers of a backend's answer pseudo-header fields are dropped.
+//! What the crate does in another way than that, and stays so: it ends the connection for an empty name without a value
+//! that is to be remembered in a table, as no field could be put in its place there. A head far beyond the limit is
+//! answered 431 without a word of why.
 //!
 //! On the other side [`Asked`] is a stream to a backend, which takes a request's bytes and reads as those of its
 //! answer.

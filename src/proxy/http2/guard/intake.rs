@@ -19,7 +19,7 @@ use super::super::{CONNECTION_WINDOW, block};
 use super::Offence;
 use super::meter::Meter;
 use super::streams::{Place, Streams};
-use crate::wire::http2::hpack::{Fields, Found};
+use crate::wire::http2::hpack::{Fields, Found, Side};
 
 /// The preface in front of the first frame.
 const PREFACE: usize = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len();
@@ -77,7 +77,7 @@ impl Intake {
             news: 0,
             waits: false,
             meter: Meter::new(now),
-            fields: Fields::default(),
+            fields: Fields::of(Side::Request),
             instead: Vec::new(),
             own: Vec::new(),
             owed: 0,
@@ -283,7 +283,9 @@ impl Intake {
             .fields
             .read(block, &mut mended)
             .map_err(|_| Offence::Undecodable)?;
-        let Found { pseudo, malformed } = found;
+        let Found {
+            pseudo, malformed, ..
+        } = found;
         let malformed = match place {
             Place::Start => malformed || block::depends_on_itself(head, frames),
             Place::Within => malformed || pseudo || block::depends_on_itself(head, frames),

@@ -1,6 +1,6 @@
 //! One block of fields, read string by string, and written anew where it must be.
 
-use super::{NOT_REMEMBERED, REMEMBERED, TABLE, Undecodable, huffman};
+use super::{NOT_REMEMBERED, REMEMBERED, Side, TABLE, Undecodable, huffman};
 use crate::wire::fields::{is_token_byte, is_value_byte};
 
 /// Of the names that are known.
@@ -8,6 +8,9 @@ const LONGEST_KNOWN: usize = b"transfer-encoding".len();
 
 /// Bytes of a name that the h2 crate takes for one.
 const LONGEST: usize = (1 << 16) - 1;
+
+/// Digits of a status.
+const STATUS: usize = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Name {
@@ -40,10 +43,21 @@ impl Kind {
         }
     }
 
+    /// Whether messages of this side may have one.
+    pub(super) fn is_of(self, side: Side) -> bool {
+        match self {
+            Self::Status => side == Side::Response,
+            Self::Connection => false,
+            Self::Te | Self::Other => true,
+            _ => side == Side::Request,
+        }
+    }
+
     /// What a value of its kind may hold, as far as the connection depends on it.
     fn allows(self, byte: u8) -> bool {
         match self {
             Self::Method => is_token_byte(byte),
+            Self::Status => byte.is_ascii_digit(),
             Self::Connection | Self::Te | Self::Other => is_value_byte(byte),
             _ => byte.is_ascii(),
         }
@@ -63,11 +77,16 @@ pub(super) struct Block<'a> {
     mended: &'a mut Vec<u8>,
 }
 
+#[derive(Clone, Copy)]
 pub(super) struct Value {
     pub(super) length: usize,
     pub(super) malformed: bool,
     /// So that it would end the connection.
     pub(super) ends_all: bool,
+    /// Because no value of its length has its name: it gets another.
+    pub(super) renames: bool,
+    /// A status that another one is to follow.
+    pub(super) interim: bool,
 }
 
 impl<'a> Block<'a> {
@@ -167,24 +186,27 @@ impl<'a> Block<'a> {
 
     pub(super) fn value(&mut self, of: Kind) -> Result<Value, Undecodable> {
         let start = self.at;
-        let (mut length, mut fragment, mut allowed) = (0, false, true);
+        let (mut first, mut length, mut fragment, mut allowed) = ([0; STATUS], 0, false, true);
         self.string(|byte| {
+            if let Some(place) = first.get_mut(length) {
+                *place = byte;
+            }
             length += 1;
             fragment |= byte == b'#';
             allowed &= of.allows(byte);
         })?;
-        let ends_all = match of {
-            Kind::Status => true,
-            Kind::Method => !allowed || length == 0,
-            _ => !allowed,
+        let renames = match of {
+            Kind::Status => length != STATUS,
+            Kind::Method => length == 0,
+            _ => false,
         };
+        let ends_all = !allowed || renames || of == Kind::Status && first[0] == b'0';
         let malformed = match of {
             Kind::Path => fragment,
             Kind::Scheme => {
                 let scheme = self.again(start)?.to_ascii_lowercase();
                 !matches!(&scheme[..], b"http" | b"https")
             }
-            Kind::Connection => true,
             Kind::Te => self.again(start)? != b"trailers",
             _ => false,
         };
@@ -192,6 +214,8 @@ impl<'a> Block<'a> {
             length,
             malformed: malformed || ends_all,
             ends_all,
+            renames,
+            interim: of == Kind::Status && !ends_all && first[0] == b'1',
         })
     }
 
@@ -203,23 +227,29 @@ impl<'a> Block<'a> {
         Ok(text)
     }
 
-    /// Writes the strings from `start` to here anew: a name, if there is one, and a value of this kind. Whether they
-    /// are as long as they were.
+    /// Writes the literal from `start` to here anew, whose index has so many bits. Whether its texts are as long as
+    /// they were.
     pub(super) fn mend(
         &mut self,
         start: usize,
-        has_name: bool,
-        kind: Kind,
+        bits: u32,
+        of: Name,
+        was: Value,
     ) -> Result<bool, Undecodable> {
         self.mended
             .extend_from_slice(&self.bytes[self.copied..start]);
         self.at = start;
+        let has_name = self.number(bits)? == 0;
+        let text = self.at;
         let (mut name, mut value) = (Vec::new(), Vec::new());
         if has_name {
             self.string(|byte| name.push(byte))?;
         }
         self.string(|byte| value.push(byte))?;
         self.copied = self.at;
+        if was.renames {
+            name = vec![b'x'; of.length];
+        }
         let mut length = name.len() + value.len();
         if length > TABLE {
             // What is larger than the table leaves it empty, as does whatever else is.
@@ -227,19 +257,23 @@ impl<'a> Block<'a> {
             name.truncate(1);
             value.resize(TABLE - name.len(), b'x');
         }
-        if has_name && kind == Kind::Other {
+        if has_name && of.kind == Kind::Other {
             replace(&mut name, is_name_byte);
             if name.is_empty() {
                 name.push(b'x');
                 value.pop();
             }
         }
-        match kind {
+        match of.kind {
+            _ if was.renames => replace(&mut value, is_value_byte),
             Kind::Status => value = b"200".to_vec(),
-            Kind::Method if value.is_empty() => value.push(b'x'),
-            _ => replace(&mut value, |byte| kind.allows(byte)),
+            kind => replace(&mut value, |byte| kind.allows(byte)),
         }
-        if has_name {
+        match was.renames {
+            true => self.mended.push(self.bytes[start] & (0xFF << bits)),
+            false => self.mended.extend_from_slice(&self.bytes[start..text]),
+        }
+        if has_name || was.renames {
             write(&name, self.mended);
         }
         write(&value, self.mended);

@@ -1,12 +1,12 @@
-//! Reads along what a client's blocks of fields say (RFC 7541), as far as the h2 crate passes over what it says, or
-//! makes more of it than RFC 9113 does.
+//! Reads along what a peer's blocks of fields say (RFC 7541), as far as the h2 crate passes over what it says, or makes
+//! more of it than RFC 9113 does.
 //!
-//! That crate decodes a block and drops pseudo-header fields of trailers and the fragment of a path, both of which make
-//! a message malformed (RFC 9113, 8.1 and 8.3.1). And it ends the connection for a name or a value that none may be
-//! (8.2.1), which is malformed likewise, and concerns its stream alone: that is told of, and the block is written anew
-//! with bytes that are allowed in the place of those that are not. What the table holds stays as large as it was. What
-//! else it finds malformed (8.2.2 and 8.3) it forgets, or ends the connection for, where a block comes in several
-//! frames: so that is found here, too.
+//! That crate decodes a block and drops pseudo-header fields of trailers, those of a request in an answer, and the
+//! fragment of a path, all of which make a message malformed (RFC 9113, 8.1 and 8.3). And it ends the connection for a
+//! name or a value that none may be (8.2.1 and 8.3.2), which is malformed likewise, and concerns its stream alone: that
+//! is told of, and the block is written anew with bytes that are allowed in the place of those that are not. What the
+//! table holds stays as large as it was. What else it finds malformed (8.2.2 and 8.3) it forgets, or ends the
+//! connection for, where a block comes in several frames: so that is found here, too.
 //!
 //! Here nothing is kept of the fields but what finds these: the sizes in the table of those that were sent before, and
 //! what kind they are of.
@@ -41,6 +41,15 @@ const STATIC: [u8; 61] = [
 /// Where it has that name, counted from 0.
 const TRANSFER_ENCODING: usize = 56;
 
+/// Whose messages the fields are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Those of who asks.
+    Request,
+    /// Those of who answers.
+    Response,
+}
+
 /// The block cannot be decoded, and neither can any behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Undecodable;
@@ -50,9 +59,12 @@ pub struct Undecodable;
 pub struct Found {
     /// A pseudo-header field.
     pub pseudo: bool,
-    /// What no message has: a name or a value that no field has, a path with a fragment behind it, a scheme that is
-    /// none of HTTP, a field of a connection, a pseudo-header field twice or behind other fields.
+    /// What no message of this side has: a name or a value that no field has, a path with a fragment behind it, a
+    /// scheme that is none of HTTP, a field of a connection, a pseudo-header field of the other side, twice or behind
+    /// other fields.
     pub malformed: bool,
+    /// A status that another one is to follow.
+    pub interim: bool,
 }
 
 /// Of a block that was read, the fields that change the table, as they are written.
@@ -71,14 +83,15 @@ pub fn remembered(block: &[u8]) -> Vec<&[u8]> {
     fields
 }
 
-/// The fields of one connection, read along.
-#[derive(Debug, Default)]
+/// The fields that one side of a connection sends, read along.
+#[derive(Debug)]
 pub struct Fields {
+    side: Side,
     /// Newest in front.
     table: VecDeque<Entry>,
     /// Of the whole table.
     size: usize,
-    /// That the client says it uses less.
+    /// That the peer says it uses less.
     most: Option<usize>,
 }
 
@@ -87,9 +100,20 @@ struct Entry {
     name: Name,
     size: usize,
     malformed: bool,
+    interim: bool,
 }
 
 impl Fields {
+    /// Before the first block.
+    pub fn of(side: Side) -> Self {
+        Self {
+            side,
+            table: VecDeque::new(),
+            size: 0,
+            most: None,
+        }
+    }
+
     /// Reads a whole block. Every block of the connection is to be read, in order. If it holds what would end the
     /// connection, it is appended to `mended` with something else there.
     ///
@@ -115,7 +139,8 @@ impl Fields {
                 _ => self.literal(&mut block, NOT_REMEMBERED)?,
             };
             begun = true;
-            found.malformed |= entry.malformed;
+            found.malformed |= entry.malformed || !entry.name.kind.is_of(self.side);
+            found.interim |= entry.interim;
             match entry.name.kind.pseudo() {
                 0 => other = true,
                 bit => {
@@ -153,32 +178,35 @@ impl Fields {
                 malformed: false,
             },
             size: 0,
-            malformed: kind == Kind::Connection,
+            malformed: false,
+            interim: false,
         })
     }
 
     fn literal(&self, block: &mut Block<'_>, bits: u32) -> Result<Entry, Undecodable> {
+        let start = block.at();
         let index = block.number(bits)?;
-        let text = block.at();
         let name = match index {
             0 => block.name()?,
             index => self.entry(index)?.name,
         };
         let value = block.value(name.kind)?;
         if index == 0 && name.malformed || value.ends_all {
-            let is_as_long = block.mend(text, index == 0, name.kind)?;
+            let is_as_long = block.mend(start, bits, name, value)?;
             if bits == REMEMBERED && !is_as_long {
                 return Err(Undecodable);
             }
         }
         Ok(Entry {
-            // In the place of an empty one there is one of a byte, for whoever refers to it.
             name: Name {
+                // In the place of an empty one there is one of a byte, for whoever refers to it.
                 length: name.length.max(1),
+                malformed: name.malformed || value.renames,
                 ..name
             },
             size: name.length + value.length + OVERHEAD,
             malformed: name.malformed || value.malformed,
+            interim: value.interim,
         })
     }
 

@@ -5,6 +5,7 @@ use super::*;
 const NONE: Found = Found {
     pseudo: false,
     malformed: false,
+    interim: false,
 };
 const PSEUDO: Found = Found {
     pseudo: true,
@@ -18,6 +19,18 @@ const BOTH: Found = Found {
     malformed: true,
     ..PSEUDO
 };
+const INTERIM: Found = Found {
+    interim: true,
+    ..PSEUDO
+};
+
+fn requests() -> Fields {
+    Fields::of(Side::Request)
+}
+
+fn answers() -> Fields {
+    Fields::of(Side::Response)
+}
 
 fn read(fields: &mut Fields, block: &[u8]) -> Result<Found, Undecodable> {
     fields.read(block, &mut Vec::new())
@@ -36,7 +49,7 @@ fn literal(first: u8, name: &str, value: &str) -> Vec<u8> {
 #[test]
 fn the_examples_of_the_rfc_are_read_with_their_tables() {
     // RFC 7541, C.4: requests with codes, of which the later ones point to what the earlier ones added.
-    let mut fields = Fields::default();
+    let mut fields = requests();
     let blocks: [(&[u8], usize); 3] = [
         (
             &[
@@ -78,13 +91,9 @@ fn a_path_with_a_fragment_is_found_in_any_guise() {
         (literal(0, "path", "#"), NONE),
         (literal(0, "", "#"), MALFORMED),
     ] {
-        assert_eq!(
-            read(&mut Fields::default(), &block),
-            Ok(expected),
-            "{block:x?}"
-        );
+        assert_eq!(read(&mut requests(), &block), Ok(expected), "{block:x?}");
     }
-    let mut fields = Fields::default();
+    let mut fields = requests();
     assert_eq!(read(&mut fields, &literal(0x40, ":path", "/a#b")), Ok(BOTH));
     assert_eq!(read(&mut fields, &literal(0x40, "a", "#")), Ok(NONE));
     assert_eq!(read(&mut fields, &[0xbf]), Ok(BOTH), "what is remembered");
@@ -95,7 +104,7 @@ fn a_path_with_a_fragment_is_found_in_any_guise() {
 
 #[test]
 fn what_the_table_has_no_room_for_is_forgotten() {
-    let mut fields = Fields::default();
+    let mut fields = requests();
     read(&mut fields, &literal(0x40, ":path", "/")).unwrap();
     // 38 bytes each.
     for _ in 0..107 {
@@ -138,11 +147,7 @@ fn what_is_cut_off_or_out_of_bounds_is_undecodable() {
         &[0x82, 0x20],
         &[0, 1, b'a', 0x81, 0],
     ] {
-        assert_eq!(
-            read(&mut Fields::default(), block),
-            Err(Undecodable),
-            "{block:x?}"
-        );
+        assert_eq!(read(&mut requests(), block), Err(Undecodable), "{block:x?}");
     }
 }
 
@@ -163,13 +168,18 @@ fn what_no_field_has_is_told_of_and_mended_as_long_as_it_was() {
             vec![0x02, 3, b'G', b'x', b'T'],
         ),
         (vec![0x42, 1, 0xFF], vec![0x42, 1, b'x']),
-        (vec![0x02, 0], vec![0x02, 1, b'x']),
+        (vec![0x02, 0], literal(0, "xxxxxxx", "")),
         (literal(0, ":method", "G T"), literal(0, ":method", "GxT")),
         (
             literal(0x40, ":status", "abc"),
             literal(0x40, ":status", "200"),
         ),
-        (literal(0, ":status", "2"), literal(0, ":status", "200")),
+        (literal(0, ":status", "2"), literal(0, "xxxxxxx", "2")),
+        (vec![0x18, 2, b'9', 0], literal(0x10, "xxxxxxx", "9x")),
+        (
+            vec![0x48, 3, b'0', b'9', b'9'],
+            vec![0x48, 3, b'2', b'0', b'0'],
+        ),
         (path(b"/\xFF"), path(b"/x")),
         // CR, and NUL, and B in a name.
         (
@@ -182,7 +192,7 @@ fn what_no_field_has_is_told_of_and_mended_as_long_as_it_was() {
         let around = literal(0x40, "before", "\u{e4} \t");
         let all = [&around[..], &block, &[0x82, 0xbe]].concat();
         let mut written = vec![0x3f];
-        let found = Fields::default().read(&all, &mut written).unwrap();
+        let found = requests().read(&all, &mut written).unwrap();
         assert!(found.malformed, "{block:x?}");
         let expected = [&[0x3f], &around[..], &mended, &[0x82, 0xbe]].concat();
         assert_eq!(written, expected, "{block:x?}");
@@ -190,14 +200,14 @@ fn what_no_field_has_is_told_of_and_mended_as_long_as_it_was() {
     let long = "\0".repeat(300);
     let block = [&[0, 1, b'a', 0x7f, 0xad, 0x01], long.as_bytes()].concat();
     let mut written = Vec::new();
-    assert_eq!(Fields::default().read(&block, &mut written), Ok(MALFORMED));
+    assert_eq!(requests().read(&block, &mut written), Ok(MALFORMED));
     assert_eq!(written[..6], block[..6]);
-    assert_eq!(read(&mut Fields::default(), &written), Ok(NONE));
+    assert_eq!(read(&mut requests(), &written), Ok(NONE));
 }
 
 #[test]
 fn what_is_mended_leaves_the_same_table() {
-    let mut fields = Fields::default();
+    let mut fields = requests();
     assert_eq!(read(&mut fields, &literal(0x40, "A", "b")), Ok(MALFORMED));
     assert_eq!(
         read(&mut fields, &[0xbe]),
@@ -206,13 +216,82 @@ fn what_is_mended_leaves_the_same_table() {
     );
     let by_name = [0x0f, 0x2f, 0x01, b'c'];
     assert_eq!(read(&mut fields, &by_name), Ok(MALFORMED), "its name alone");
+    let empty = literal(0x40, "", "");
+    assert_eq!(read(&mut fields, &empty), Err(Undecodable));
+}
+
+#[test]
+fn a_value_that_no_field_of_its_name_has_is_remembered_under_another() {
     for block in [
-        literal(0x40, "", ""),
         literal(0x40, ":status", "2"),
         literal(0x40, ":method", ""),
+        vec![0x48, 4, b'1', b'0', b'0', b'0'],
+        vec![0x42, 0],
     ] {
-        assert_eq!(read(&mut fields, &block), Err(Undecodable), "{block:x?}");
+        let (mut first, mut second, mut mended) = (answers(), answers(), Vec::new());
+        assert_eq!(first.read(&block, &mut mended), Ok(BOTH), "{block:x?}");
+        assert_eq!(read(&mut second, &mended), Ok(NONE), "{mended:x?}");
+        assert_eq!(first.size, second.size, "{block:x?}");
+        let by_name = [0x0f, 0x2f, 3, b'2', b'0', b'0'];
+        assert_eq!(read(&mut first, &by_name), Ok(BOTH), "its name alone");
+        assert_eq!(read(&mut first, &[0x88]), Ok(PSEUDO));
     }
+}
+
+#[test]
+fn an_answer_has_one_status_of_three_digits_in_front_and_no_other_pseudo_header_field() {
+    for (value, expected) in [
+        ("200", PSEUDO),
+        ("999", PSEUDO),
+        ("100", INTERIM),
+        ("199", INTERIM),
+        ("099", BOTH),
+        ("99", BOTH),
+        ("1000", BOTH),
+        ("", BOTH),
+        ("abc", BOTH),
+        ("2 0", BOTH),
+        ("+20", BOTH),
+    ] {
+        let mut fields = answers();
+        for block in [
+            literal(0, ":status", value),
+            literal(0x40, ":status", value),
+            vec![0xbe],
+        ] {
+            assert_eq!(read(&mut fields, &block), Ok(expected), "{value}");
+        }
+    }
+    let status = [0x88];
+    for other in [
+        ":method",
+        ":scheme",
+        ":path",
+        ":authority",
+        ":protocol",
+        ":status",
+        ":a",
+    ] {
+        let value = if other == ":scheme" { "http" } else { "200" };
+        let block = [&status[..], &literal(0, other, value)].concat();
+        assert_eq!(read(&mut answers(), &block), Ok(BOTH), "{other}");
+    }
+    for block in [
+        &[0x88, 0x88][..],
+        &[0x90, 0x88],
+        &[0x88, 0x82],
+        &[0x88, 0x84],
+        &[0x81],
+    ] {
+        assert_eq!(read(&mut answers(), block), Ok(BOTH), "{block:x?}");
+    }
+    assert_eq!(read(&mut answers(), &[0x88, 0x90]), Ok(PSEUDO));
+    assert_eq!(read(&mut answers(), &[0x90]), Ok(NONE), "trailers");
+    assert_eq!(
+        read(&mut answers(), &[0x88, 0xb9]),
+        Ok(BOTH),
+        "transfer-encoding"
+    );
 }
 
 #[test]
@@ -228,7 +307,7 @@ fn a_scheme_is_one_of_http() {
         let by_name = [&[0x06, value.len() as u8][..], value.as_bytes()].concat();
         for block in [literal(0, ":scheme", value), by_name] {
             let mut mended = Vec::new();
-            let found = Fields::default().read(&block, &mut mended);
+            let found = requests().read(&block, &mut mended);
             assert_eq!((found, mended), (Ok(expected), vec![]), "{value}");
         }
     }
@@ -244,7 +323,7 @@ fn what_belongs_to_a_connection_is_malformed_in_any_guise() {
         "upgrade",
     ];
     for name in names {
-        let mut fields = Fields::default();
+        let mut fields = requests();
         for block in [
             literal(0, name, "x"),
             literal(0x40, name, ""),
@@ -262,17 +341,14 @@ fn what_belongs_to_a_connection_is_malformed_in_any_guise() {
         ("", MALFORMED),
     ] {
         let te = literal(0, "te", value);
-        assert_eq!(read(&mut Fields::default(), &te), Ok(expected), "{value}");
+        assert_eq!(read(&mut requests(), &te), Ok(expected), "{value}");
     }
     let by_index = [0x0f, 0x2a, 7, b'c', b'h', b'u', b'n', b'k', b'e', b'd'];
     for block in [&[0xb9][..], &by_index] {
-        assert_eq!(read(&mut Fields::default(), block), Ok(MALFORMED));
+        assert_eq!(read(&mut requests(), block), Ok(MALFORMED));
     }
     for name in ["connections", "te-", "upgrade-insecure-requests"] {
-        assert_eq!(
-            read(&mut Fields::default(), &literal(0, name, "1")),
-            Ok(NONE)
-        );
+        assert_eq!(read(&mut requests(), &literal(0, name, "1")), Ok(NONE));
     }
 }
 
@@ -286,13 +362,13 @@ fn a_pseudo_header_field_comes_once_and_in_front_of_the_others() {
         (&[0x41, 1, b'x', 0x01, 1, b'y'], BOTH),
         (&[0x82, 0x90, 0x84], BOTH),
         (&[0x90, 0x82], BOTH),
-        (&[0x88], PSEUDO),
+        (&[0x88], BOTH),
     ] {
-        let found = read(&mut Fields::default(), block);
+        let found = read(&mut requests(), block);
         assert_eq!(found, Ok(expected), "{block:x?}");
     }
     let twice = literal(0, ":protocol", "a").repeat(2);
-    assert_eq!(read(&mut Fields::default(), &twice), Ok(BOTH));
+    assert_eq!(read(&mut requests(), &twice), Ok(BOTH));
 }
 
 #[test]
@@ -316,7 +392,7 @@ fn what_changes_the_table_is_told_apart() {
         &path,
     ];
     assert_eq!(remembered(&block), expected);
-    assert!(read(&mut Fields::default(), &block).is_ok());
+    assert!(read(&mut requests(), &block).is_ok());
 }
 
 #[test]
@@ -337,22 +413,22 @@ fn what_is_larger_than_the_table_leaves_it_empty_as_small_as_it_may_be() {
         [&[0x44][..], &text(0xFF, 20_000)].concat(),
     ] {
         let all = [&literal(0x40, "a", "b")[..], &block].concat();
-        let (mut fields, mut mended) = (Fields::default(), Vec::new());
+        let (mut fields, mut mended) = (requests(), Vec::new());
         assert!(fields.read(&all, &mut mended).unwrap().malformed);
         assert!(mended.len() < TABLE + 50, "{}", mended.len());
         assert_eq!((fields.table.len(), fields.size), (0, 0));
-        let mut again = Fields::default();
+        let mut again = requests();
         assert!(read(&mut again, &mended).is_ok());
         assert_eq!((again.table.len(), again.size), (0, 0));
     }
     let fits = [&[0][..], &text(b'n', (1 << 16) - 1), &[0]].concat();
-    assert_eq!(read(&mut Fields::default(), &fits), Ok(NONE));
+    assert_eq!(read(&mut requests(), &fits), Ok(NONE));
 }
 
 #[test]
 fn who_refers_to_an_empty_name_is_counted_with_what_was_put_in_its_place() {
     let block = [&literal(0x40, "", "a")[..], &[0x7E, 0]].concat();
-    let (mut first, mut second, mut mended) = (Fields::default(), Fields::default(), Vec::new());
+    let (mut first, mut second, mut mended) = (requests(), requests(), Vec::new());
     assert!(first.read(&block, &mut mended).unwrap().malformed);
     read(&mut second, &mended).unwrap();
     assert_eq!((first.size, second.size), (66, 66));
@@ -384,8 +460,9 @@ fn blocks() -> impl Strategy<Value = Vec<Vec<u8>>> {
 
 proptest! {
     #[test]
-    fn who_reads_what_was_mended_has_the_same_table(blocks in blocks()) {
-        let (mut first, mut second) = (Fields::default(), Fields::default());
+    fn who_reads_what_was_mended_has_the_same_table(blocks in blocks(), answers in any::<bool>()) {
+        let side = if answers { Side::Response } else { Side::Request };
+        let (mut first, mut second) = (Fields::of(side), Fields::of(side));
         for block in blocks {
             let mut mended = Vec::new();
             let Ok(found) = first.read(&block, &mut mended) else {
@@ -397,7 +474,8 @@ proptest! {
             }
             let mut again = Vec::new();
             let read = second.read(&mended, &mut again);
-            prop_assert_eq!(read.map(|found| found.pseudo), Ok(found.pseudo));
+            prop_assert!(read.is_ok(), "{:x?}", mended);
+            prop_assert!(found.malformed || read == Ok(found));
             prop_assert!(again.is_empty() || again == mended, "{:x?}", mended);
             let sizes = |fields: &Fields| fields.table.iter().map(|entry| entry.size).collect::<Vec<_>>();
             prop_assert_eq!(sizes(&first), sizes(&second));
