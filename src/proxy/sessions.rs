@@ -17,10 +17,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
 use tokio::sync::Notify;
-use tokio_util::io::InspectReader;
 
 use super::dial;
 use super::failure::Failure;
+use super::http2::Answering;
 use super::proxied::Telling;
 use super::worker::Worker;
 use crate::backend::{Backend, Origin};
@@ -202,9 +202,8 @@ impl Session {
         }
         let (encrypted, peer) = (stream.is_tls(), stream.peer_address());
         let pulse = Arc::<Pulse>::default();
-        let heard = pulse.clone();
-        let stream = InspectReader::new(stream, move |_: &[u8]| heard.beat());
-        let handshake = builder().handshake(stream).await;
+        let answering = Answering::new(stream, pulse.clone());
+        let handshake = builder().handshake(answering).await;
         let (connection, mut driver) = handshake.map_err(|_| Failure::BackendGone)?;
         // Of what is sent before the backend has said how many streams it takes, it may refuse a part.
         poll_fn(|cx| match Pin::new(&mut driver).poll(cx) {
@@ -238,7 +237,7 @@ impl Session {
 
     /// Whether it takes requests, as far as is known.
     fn is_open(&mut self) -> bool {
-        if self.pulse.is_lost() {
+        if self.pulse.is_left() {
             return false;
         }
         let mut cx = Context::from_waker(Waker::noop());

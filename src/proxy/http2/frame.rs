@@ -5,6 +5,7 @@ pub(super) const HEADERS: u8 = 0x1;
 pub(super) const PRIORITY: u8 = 0x2;
 pub(super) const RST_STREAM: u8 = 0x3;
 pub(super) const SETTINGS: u8 = 0x4;
+pub(super) const PUSH_PROMISE: u8 = 0x5;
 pub(super) const PING: u8 = 0x6;
 pub(super) const GOAWAY: u8 = 0x7;
 pub(super) const WINDOW_UPDATE: u8 = 0x8;
@@ -20,6 +21,9 @@ pub(super) const END_STREAM: u8 = 0x1;
 pub(super) const END_HEADERS: u8 = 0x4;
 pub(super) const PADDED: u8 = 0x8;
 pub(super) const WITH_PRIORITY: u8 = 0x20;
+
+/// Bytes of the preface in front of a client's first frame.
+pub(super) const PREFACE: usize = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len();
 
 /// Bytes of a frame's head.
 pub(super) const HEAD: usize = 9;
@@ -75,4 +79,14 @@ pub(super) fn write(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload
     out.extend_from_slice(&[kind, flags]);
     out.extend_from_slice(&stream.to_be_bytes());
     out.extend_from_slice(payload);
+}
+
+/// Makes a frame one of no known kind, which the h2 crate passes over.
+pub(super) fn hide(frame: &mut [u8]) {
+    frame[KIND] = NO_KIND;
+}
+
+/// Whether this WINDOW_UPDATE has an increment of 0.
+pub(super) fn adds_nothing(bytes: &[u8]) -> bool {
+    matches!(bytes[HEAD..], [0 | 0x80, 0, 0, 0])
 }

@@ -274,12 +274,10 @@ impl AsyncWrite for Guarded {
         let this = self.get_mut();
         ready!(this.poll_own(cx))?;
         let written = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, pieces))?;
-        let mut left = written;
-        for piece in pieces {
-            let n = left.min(piece.len());
-            this.wrote(&piece[..n]);
-            left -= n;
-        }
+        let intake = &mut this.intake;
+        intake.wrote(written);
+        this.outgoing
+            .wrote_of(pieces, written, |head, code| intake.sent(head, code));
         Poll::Ready(Ok(written))
     }
 

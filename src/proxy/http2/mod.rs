@@ -2,12 +2,16 @@
 //!
 //! The connection is this task, the requests are tasks beside it, which reach it through its streams only. It ends when
 //! nothing was asked for a while, when the proxy drains, and at once when the client floods it or breaks its rules.
+//!
+//! What the frames of a connection to a backend are held to is here, too: [`Answering`].
 
+mod backend;
 mod block;
 mod frame;
 mod guard;
 mod outgoing;
 mod sieve;
+mod wear;
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -30,6 +34,7 @@ use super::worker::{ListenerState, Worker};
 use crate::backend::Origin;
 use crate::wire::http1::MAX_HEAD;
 use crate::wire::http2::{Ends, Served};
+pub(super) use backend::Answering;
 use guard::{Guarded, Offence, Parting, Watch};
 
 /// Requests under way on one connection.

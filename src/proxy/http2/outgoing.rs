@@ -1,4 +1,6 @@
-//! What is written to a client, followed frame by frame.
+//! What is written, followed frame by frame.
+
+use std::io::IoSlice;
 
 use super::frame::{CONTINUATION, END_HEADERS, HEAD, HEADERS, Head, RST_STREAM};
 
@@ -18,6 +20,14 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
+    /// So many bytes come before the first frame.
+    pub(super) fn behind(bytes: usize) -> Self {
+        Self {
+            skip: bytes,
+            ..Self::default()
+        }
+    }
+
     /// Whether a frame that is written now stands between two others, which may have one between them: those of one
     /// block have none (RFC 9113, 4.3).
     pub(super) fn is_between_frames(&self) -> bool {
@@ -27,6 +37,20 @@ impl Outgoing {
     fn follow(&mut self, head: Head) {
         if matches!(head.kind, HEADERS | CONTINUATION) {
             self.within_block = !head.has(END_HEADERS);
+        }
+    }
+
+    /// Takes note of the first of these bytes, as [`wrote`](Self::wrote) does.
+    pub(super) fn wrote_of(
+        &mut self,
+        pieces: &[IoSlice<'_>],
+        mut written: usize,
+        mut tell: impl FnMut(Head, u32),
+    ) {
+        for piece in pieces {
+            let n = written.min(piece.len());
+            self.wrote(&piece[..n], &mut tell);
+            written -= n;
         }
     }
 

@@ -47,11 +47,12 @@ pub struct Asked {
     heard: Cell<Option<u64>>,
 }
 
-/// Whether a connection to a backend lives, as far as its requests can tell. Each that is under way holds it.
+/// Whether a connection to a backend is of use, as far as its requests and who reads it can tell. Each request under
+/// way holds it.
 #[derive(Debug, Default)]
 pub struct Pulse {
     beats: AtomicU64,
-    lost: AtomicBool,
+    left: AtomicBool,
 }
 
 impl Pulse {
@@ -60,10 +61,14 @@ impl Pulse {
         self.beats.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether a request was given up on that nothing had come after. Nobody else may ever say that the connection is
-    /// dead: a firewall on the way that forgot it drops all that is sent.
-    pub fn is_lost(&self) -> bool {
-        self.lost.load(Ordering::Relaxed)
+    /// The connection is to get no more requests.
+    pub fn leave(&self) {
+        self.left.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it gets no more.
+    pub fn is_left(&self) -> bool {
+        self.left.load(Ordering::Relaxed)
     }
 }
 
@@ -104,11 +109,12 @@ impl Asked {
         self.encrypted
     }
 
-    /// The answer did not come in time.
+    /// The answer did not come in time. If nothing else has come since it was asked for, the connection is left: nobody
+    /// may ever say that it is dead, as a firewall on the way that forgot it drops all that is sent.
     pub fn give_up(&self) {
         let beats = self.pulse.beats.load(Ordering::Relaxed);
         if self.heard.get() == Some(beats) {
-            self.pulse.lost.store(true, Ordering::Relaxed);
+            self.pulse.leave();
         }
     }
 

@@ -15,24 +15,18 @@ use h2::Reason;
 
 use super::super::frame::{self, *};
 use super::super::sieve::{Share, Sieve};
+use super::super::wear::Wear;
 use super::super::{CONNECTION_WINDOW, block};
 use super::Offence;
 use super::meter::Meter;
 use super::streams::{Place, Streams};
 use crate::wire::http2::hpack::{Fields, Found, Side};
 
-/// The preface in front of the first frame.
-const PREFACE: usize = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len();
-
 /// Bytes of a block beyond which it has no end: what fits into as many frames as the h2 crate takes.
 const BLOCK: usize = 11 * MOST;
 
 /// Bytes for the client that wait for it to read, beyond which it only provokes them.
 const UNREAD: usize = 16 * 1024;
-
-/// The h2 crate ends a connection at the 1,025th stream that it resets itself. Beyond this many we say goodbye first;
-/// the rest is for requests already on their way.
-const WORN: u32 = 800;
 
 /// Bytes of a setting.
 const SETTING: usize = 6;
@@ -61,8 +55,7 @@ pub(super) struct Intake {
     pub(super) own: Vec<u8>,
     /// Bytes to give back to the connection's window.
     owed: u32,
-    /// Streams that the h2 crate may have counted as reset for what they were.
-    worn: u32,
+    wear: Wear,
     /// Blocks of fields that no message has.
     malformed: u32,
 }
@@ -81,7 +74,7 @@ impl Intake {
             instead: Vec::new(),
             own: Vec::new(),
             owed: 0,
-            worn: 0,
+            wear: Wear::default(),
             malformed: 0,
         }
     }
@@ -104,7 +97,7 @@ impl Intake {
 
     /// Whether the h2 crate may soon end the connection for all that it had to reset.
     pub(super) fn is_worn(&self) -> bool {
-        self.worn > WORN
+        self.wear.is_through()
     }
 
     /// Whether there is anything for the client.
@@ -128,9 +121,7 @@ impl Intake {
     /// This frame was written to the client, a reset with this code.
     pub(super) fn sent(&mut self, head: Head, code: u32) {
         if head.kind == RST_STREAM {
-            // With these the crate drops an answer; with any other code it counts the stream.
-            let of_crate = [Reason::CANCEL, Reason::NO_ERROR, Reason::INTERNAL_ERROR];
-            self.worn += u32::from(!of_crate.contains(&code.into()));
+            self.wear.sent(code);
             if self.streams.is_gone(head.stream) {
                 return;
             }
@@ -309,9 +300,9 @@ impl Intake {
             return Ok(several);
         }
         match place {
-            Place::Gone => self.worn += 1,
+            Place::Gone => self.wear.add(),
             Place::Over => {
-                self.worn += 1;
+                self.wear.add();
                 self.refuse(head.stream, Reason::STREAM_CLOSED)?;
             }
             _ => self.malformed += 1,
@@ -380,11 +371,6 @@ fn write_reset(out: &mut Vec<u8>, stream: u32, reason: Reason) {
     frame::write(out, RST_STREAM, 0, stream, &code);
 }
 
-/// Makes a frame one of no known kind, which the h2 crate passes over.
-fn hide(frame: &mut [u8]) {
-    frame[KIND] = NO_KIND;
-}
-
 /// Bytes of the payload without its padding, where DATA has any. More of that than there is has the h2 crate end the
 /// connection.
 fn carried(head: Head, bytes: &[u8]) -> usize {
@@ -401,11 +387,6 @@ fn carried(head: Head, bytes: &[u8]) -> usize {
 fn has_no_window(settings: &[u8]) -> bool {
     let mut settings = settings.chunks_exact(SETTING);
     settings.any(|setting| matches!(setting, [0, INITIAL_WINDOW_SIZE, 0x80..=0xFF, ..]))
-}
-
-/// Whether this WINDOW_UPDATE has an increment of 0.
-fn adds_nothing(bytes: &[u8]) -> bool {
-    matches!(bytes[HEAD..], [0 | 0x80, 0, 0, 0])
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! HTTP/2 from clients: by an ordinary client, by the letter of frames, and by those who mean no good.
 
+mod answers;
 mod asked;
 mod backend;
 mod client;

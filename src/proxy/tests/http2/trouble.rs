@@ -102,7 +102,9 @@ fn bad(what: &'static str) -> SocketAddr {
 }
 
 /// A backend that `answer`s each request, told the number of its connection, of the request on that, and the stream.
-fn answering(answer: impl Fn(&mut Peer, usize, usize, u32) + Send + Sync + 'static) -> Scripted {
+pub(super) fn answering(
+    answer: impl Fn(&mut Peer, usize, usize, u32) + Send + Sync + 'static,
+) -> Scripted {
     Scripted::new(move |peer, connection| {
         peer.exactly(PREFACE.len());
         peer.send(frame(SETTINGS, 0, 0, []));
@@ -120,7 +122,7 @@ fn answering(answer: impl Fn(&mut Peer, usize, usize, u32) + Send + Sync + 'stat
     })
 }
 
-fn fine(stream: u32) -> Vec<u8> {
+pub(super) fn fine(stream: u32) -> Vec<u8> {
     let fields = block(&[(":status", "200"), ("content-length", "0")]);
     frame(HEADERS, END_HEADERS | END_STREAM, stream, fields)
 }

@@ -1,0 +1,187 @@
+//! What is known of the streams of a connection to a backend: how far their answers are.
+
+use std::collections::VecDeque;
+
+use super::super::frame::{DATA, END_STREAM, HEADERS, Head, RST_STREAM};
+
+/// Streams that are remembered when both sides have ended: as many as may be under way, and some more.
+const ENDED: usize = 128;
+
+/// What a frame of the backend comes upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The head of the answer is to come, or another one.
+    Head,
+    /// What follows that.
+    Body,
+    /// The answer has ended, and the request goes on.
+    Over,
+    /// Both have ended.
+    Ended,
+    /// Either side has reset the stream, or it has ended too long ago.
+    Closed,
+    /// Nobody has asked.
+    Idle,
+}
+
+/// The streams of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    /// The last one that was opened.
+    last: u32,
+    /// Those that are not closed, in order: no more than the backend takes at a time.
+    open: Vec<Open>,
+    /// Those that have ended, the last few.
+    ended: VecDeque<u32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    stream: u32,
+    place: Place,
+    /// Whether the request has ended.
+    asked: bool,
+}
+
+impl Streams {
+    fn find(&self, stream: u32) -> Result<usize, usize> {
+        self.open.binary_search_by_key(&stream, |open| open.stream)
+    }
+
+    pub(super) fn place(&self, stream: u32) -> Place {
+        match self.find(stream) {
+            Ok(at) => self.open[at].place,
+            Err(_) if self.ended.contains(&stream) => Place::Ended,
+            Err(_) if stream % 2 == 1 && stream <= self.last => Place::Closed,
+            Err(_) => Place::Idle,
+        }
+    }
+
+    /// Follows a frame of this side.
+    pub(super) fn sent(&mut self, head: Head) {
+        let stream = head.stream;
+        match head.kind {
+            HEADERS if stream > self.last => {
+                self.last = stream;
+                self.open.push(Open {
+                    stream,
+                    place: Place::Head,
+                    asked: head.has(END_STREAM),
+                });
+            }
+            DATA | HEADERS if head.has(END_STREAM) => {
+                let Ok(at) = self.find(stream) else { return };
+                self.open[at].asked = true;
+                if self.open[at].place == Place::Over {
+                    self.ended(at);
+                }
+            }
+            RST_STREAM => self.close(stream),
+            _ => {}
+        }
+    }
+
+    /// The head of the answer has come.
+    pub(super) fn begin(&mut self, stream: u32) {
+        if let Ok(at) = self.find(stream) {
+            self.open[at].place = Place::Body;
+        }
+    }
+
+    /// The answer has ended.
+    pub(super) fn end(&mut self, stream: u32) {
+        if let Ok(at) = self.find(stream) {
+            match self.open[at].asked {
+                true => self.ended(at),
+                false => self.open[at].place = Place::Over,
+            }
+        }
+    }
+
+    fn ended(&mut self, at: usize) {
+        if self.ended.len() == ENDED {
+            self.ended.pop_front();
+        }
+        self.ended.push_back(self.open.remove(at).stream);
+    }
+
+    /// Either side resets it.
+    pub(super) fn close(&mut self, stream: u32) {
+        match self.find(stream) {
+            Ok(at) => drop(self.open.remove(at)),
+            Err(_) => self.ended.retain(|ended| *ended != stream),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(streams: &mut Streams, kind: u8, flags: u8, stream: u32) {
+        streams.sent(Head {
+            length: 9,
+            kind,
+            flags,
+            stream,
+        });
+    }
+
+    #[test]
+    fn a_stream_is_open_until_both_sides_have_ended_or_one_has_reset_it() {
+        let mut streams = Streams::default();
+        for stream in [1, 3, 5, 7] {
+            assert_eq!(streams.place(stream), Place::Idle);
+            sent(&mut streams, HEADERS, 0, stream);
+            assert_eq!(streams.place(stream), Place::Head);
+            streams.begin(stream);
+            assert_eq!(streams.place(stream), Place::Body);
+        }
+        streams.end(1);
+        assert_eq!(streams.place(1), Place::Over);
+        sent(&mut streams, DATA, 0, 1);
+        assert_eq!(streams.place(1), Place::Over);
+        sent(&mut streams, DATA, END_STREAM, 1);
+        // As trailers.
+        sent(&mut streams, HEADERS, END_STREAM, 3);
+        assert_eq!(streams.place(3), Place::Body);
+        streams.end(3);
+        streams.close(5);
+        sent(&mut streams, RST_STREAM, 0, 7);
+        for (stream, place) in [
+            (1, Place::Ended),
+            (3, Place::Ended),
+            (5, Place::Closed),
+            (7, Place::Closed),
+        ] {
+            assert_eq!(streams.place(stream), place, "{stream}");
+        }
+        sent(&mut streams, HEADERS, END_STREAM, 11);
+        for (stream, place) in [
+            (9, Place::Closed),
+            (10, Place::Idle),
+            (11, Place::Head),
+            (13, Place::Idle),
+            (0, Place::Idle),
+        ] {
+            assert_eq!(streams.place(stream), place, "{stream}");
+        }
+        streams.end(11);
+        assert_eq!(streams.place(11), Place::Ended);
+        streams.close(11);
+        assert_eq!(streams.place(11), Place::Closed);
+        assert!(streams.open.is_empty());
+    }
+
+    #[test]
+    fn the_last_few_that_have_ended_are_remembered() {
+        let mut streams = Streams::default();
+        for n in 0..=ENDED as u32 {
+            sent(&mut streams, HEADERS, END_STREAM, 2 * n + 1);
+            streams.end(2 * n + 1);
+        }
+        assert_eq!(streams.place(1), Place::Closed);
+        assert_eq!(streams.place(3), Place::Ended);
+        assert_eq!((streams.ended.len(), streams.open.len()), (ENDED, 0));
+    }
+}
