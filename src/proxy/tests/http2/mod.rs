@@ -9,6 +9,7 @@ mod draining;
 mod edges;
 mod floods;
 mod grpc;
+mod in_step;
 mod messages;
 mod policies;
 mod raw;
