@@ -58,11 +58,13 @@ fn poll_writing(
     length: usize,
     mut write: impl FnMut() -> io::Result<usize>,
 ) -> Poll<io::Result<usize>> {
+    // Mostly there is room, so that is waited for behind a try. The runtime has a task that is busy for long take turns
+    // with others where it asks whether it may go on: of a task that reads and writes, reading is enough for that.
     loop {
-        ready!(socket.poll_write_ready(cx))?;
         if let Some(n) = once(socket, Interest::WRITABLE, length, &mut write)? {
             return Poll::Ready(Ok(n));
         }
+        ready!(socket.poll_write_ready(cx))?;
     }
 }
 
