@@ -18,6 +18,7 @@ mod headers;
 mod http2;
 mod injection;
 mod interim;
+mod kept;
 mod large;
 mod leaving;
 mod limits;

@@ -11,14 +11,14 @@ use http::{Request, Response};
 use tokio::net::TcpListener;
 
 /// It runs until the test's process ends.
-pub(super) struct Backend {
-    pub(super) address: SocketAddr,
+pub(in crate::proxy::tests) struct Backend {
+    pub(in crate::proxy::tests) address: SocketAddr,
     connections: Arc<AtomicUsize>,
 }
 
 impl Backend {
     /// Every request runs `handler` in a task of its own.
-    pub(super) fn new<F: Future<Output = ()> + Send + 'static>(
+    pub(in crate::proxy::tests) fn new<F: Future<Output = ()> + Send + 'static>(
         handler: impl Fn(Request<RecvStream>, SendResponse<Bytes>) -> F + Send + Sync + 'static,
     ) -> Self {
         Self::with(Builder::new(), usize::MAX, handler)
@@ -66,7 +66,7 @@ impl Backend {
     }
 
     /// Connections taken so far.
-    pub(super) fn connections(&self) -> usize {
+    pub(in crate::proxy::tests) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 }

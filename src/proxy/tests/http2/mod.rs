@@ -2,7 +2,7 @@
 
 mod answers;
 mod asked;
-mod backend;
+pub(super) mod backend;
 mod client;
 mod closed;
 mod draining;

@@ -1,0 +1,89 @@
+//! What belongs to a backend stays while the config changes around it: its idle connections first of all.
+
+use std::io::{BufRead, BufReader, Write};
+use std::sync::Arc;
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use serde_json::{Value, json};
+
+use super::backend_tls::server;
+use super::harness::*;
+use super::http2::backend::Backend;
+use crate::config::Balance;
+use crate::tls::testing::Authority;
+
+/// Changes the weight, the policy and times of a backend a thousand times, with requests between, each of which goes
+/// over the connection that the first has opened.
+fn lives_through_a_thousand_changes(address: std::net::SocketAddr, pool: &Value) {
+    let config = |n: usize| {
+        let mut config = web(&[address], pool.clone());
+        let pool = &mut config["pools"][0];
+        pool["backends"][0]["weight"] = json!(1 + n % 7);
+        pool["balance"] = json!(Balance::ALL[n % Balance::ALL.len()].name());
+        pool["timeouts"] = json!({
+            "response_headers": format!("{}s", 20 + n % 11),
+            "idle": format!("{}s", 50 + n % 13),
+        });
+        config
+    };
+    let harness = Harness::new(options(), &config(0));
+    let mut client = harness.client();
+    let mut ask = || {
+        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        client.response()
+    };
+    assert_eq!(ask().1, "x");
+    let (backend, metrics) = (harness.backend(0), harness.metrics.backend("web", "b1"));
+    for n in 1..=1_000 {
+        harness.publish(&config(n));
+        let (head, body) = ask();
+        assert_eq!((status(&head), body.as_str()), (200, "x"), "change {n}");
+        assert_eq!(metrics.connections(), 1, "opened by change {n}");
+    }
+    assert!(Arc::ptr_eq(&backend, &harness.backend(0)));
+}
+
+#[test]
+fn a_connection_lives_through_a_thousand_changes() {
+    let backend = Scripted::named("x");
+    lives_through_a_thousand_changes(backend.address, &json!({}));
+    assert_eq!(backend.connections(), 1);
+}
+
+#[test]
+fn a_connection_of_http2_lives_through_a_thousand_changes() {
+    let backend = Backend::new(|_, mut respond| async move {
+        let answer = http::Response::builder().header("content-length", "1");
+        let mut body = respond
+            .send_response(answer.body(()).unwrap(), false)
+            .unwrap();
+        body.send_data("x".into(), true).unwrap();
+    });
+    lives_through_a_thousand_changes(backend.address, &json!({"protocol": "http2"}));
+    assert_eq!(backend.connections(), 1);
+}
+
+#[test]
+fn a_connection_over_tls_lives_through_a_thousand_changes() {
+    let ca = Authority::new("backends");
+    let backend = encrypted(server(&ca, None));
+    let tls = json!({"tls": {"ca": ca.pem, "server_name": "api.internal"}});
+    lives_through_a_thousand_changes(backend.address, &tls);
+    assert_eq!(backend.connections(), 1);
+}
+
+/// Answers every request over TLS.
+fn encrypted(config: Arc<ServerConfig>) -> Scripted {
+    Scripted::new(move |peer, _| {
+        let session = ServerConnection::new(config.clone()).unwrap();
+        let socket = peer.stream.try_clone().unwrap();
+        let mut stream = BufReader::new(StreamOwned::new(session, socket));
+        let mut line = String::new();
+        while stream.read_line(&mut line).is_ok_and(|read| read > 0) {
+            if line == "\r\n" {
+                stream.get_mut().write_all(ok("x").as_bytes()).unwrap();
+            }
+            line.clear();
+        }
+    })
+}
