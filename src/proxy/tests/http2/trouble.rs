@@ -1,16 +1,17 @@
 //! What backends of HTTP/2 do wrong.
 
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use socket2::SockRef;
 
 use super::backend::Backend;
 use super::raw::*;
 use crate::proxy::tests::harness::*;
 use crate::proxy::tests::trouble::*;
-use crate::telemetry::metrics::BackendError::{Malformed, Reset};
+use crate::telemetry::metrics::BackendError::{self, Malformed, Reset};
 
 const HTTP2: Table = Table {
     own: OWN,
@@ -161,6 +162,51 @@ fn a_connection_that_gives_signs_of_life_is_kept_by_who_waits_in_vain() {
     let statuses: Vec<u16> = (0..4).map(|_| status(&proxy.get("/").0)).collect();
     assert_eq!(statuses, [200, 504, 200, 200]);
     assert_eq!(backend.connections(), 1);
+}
+
+/// Its connections die at their second request, before a byte of an answer, politely or by a reset, and without GOAWAY.
+fn forgetful(reset: bool) -> Scripted {
+    answering(move |peer, _, request, stream| match request {
+        0 => peer.send(fine(stream)),
+        _ => {
+            let socket = SockRef::from(&peer.stream);
+            if reset {
+                socket.set_linger(Some(Duration::ZERO)).unwrap();
+            }
+            // With the first of its ends, and what the script still holds ends with that.
+            socket.shutdown(Shutdown::Both).unwrap();
+        }
+    })
+}
+
+#[test]
+fn a_reused_connection_that_dies_without_a_goodbye_is_nobodys_failure() {
+    for reset in [false, true] {
+        let backend = forgetful(reset);
+        let mut config = web(&[backend.address, nobody()], json!({"protocol": "http2"}));
+        // The one may be ejected, since there is another.
+        config["pools"][0]["backends"][1]["backup"] = json!(1);
+        let proxy = Harness::new(options(), &config);
+        let asked = |method: &str| {
+            let request = format!("{method} / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+            status(&proxy.once(&request).0)
+        };
+        let metrics = proxy.metrics.backend("web", "b1");
+        for n in 1..=20 {
+            assert_eq!((asked("GET"), asked("GET")), (200, 200), "done again once");
+            assert_eq!(backend.connections(), 2 * n);
+            assert_eq!(asked("POST"), 502, "it may have been done");
+            assert_eq!(backend.connections(), 2 * n);
+            proxy.settle();
+            assert!(
+                BackendError::ALL
+                    .iter()
+                    .all(|error| metrics.errors(*error) == 0)
+            );
+            assert!(!proxy.backend(0).is_ejected());
+        }
+        assert_eq!(proxy.metrics.route("all").retries(), 0);
+    }
 }
 
 #[test]
