@@ -2,7 +2,7 @@
 //! padding alone, for streams that were left out, and behind the end of all.
 
 use super::raw::*;
-use super::rules::{check, joined, unanswered};
+use super::rules::{check, check_heads, joined, unanswered};
 use crate::proxy::tests::harness::*;
 
 use Outcome::{Closed, GoAway, Reset, Status};
@@ -35,23 +35,25 @@ fn window(size: u32) -> Vec<u8> {
 #[rustfmt::skip] // A row is a line.
 fn frames_hold_what_they_must() {
     let size = GoAway(FRAME_SIZE_ERROR);
-    check(&[
+    check_heads(&[
         ("4.2 HEADERS has its priority", frame(HEADERS, 5 | PRIORITIZED, 1, b"abcd"), size),
         ("4.2 beside the length of its padding", frame(HEADERS, 5 | PADDED | PRIORITIZED, 1, [0; 5]), size),
         ("4.2 and that", frame(HEADERS, 5 | PADDED, 1, []), size),
-        ("4.2 DATA too", joined(&[post(1), frame(DATA, PADDED, 1, [])]), size),
         ("4.2 GOAWAY has eight bytes", frame(GOAWAY, 0, 0, [0; 7]), size),
         ("4.2 a frame that only says that it is long", vec![0xFF, 0xFF, 0xFF, DATA, 0, 0, 0, 0, 1], size),
-        ("6.4 RST_STREAM has no more than four", joined(&[get(1), frame(RST_STREAM, 0, 1, [0; 5])]), size),
         ("6.5 settings of part of one", frame(SETTINGS, 0, 0, [0, 3, 0]), size),
         ("6.7 PING has no more than eight", frame(PING, 0, 0, [0; 9]), size),
+        ("6.2 priority and padding", frame(HEADERS, 5 | PADDED | PRIORITIZED, 1, joined(&[vec![3, 0, 0, 0, 0, 9], get_block(), vec![0; 3]])), Status(200)),
+        ("6.10 frames of nothing", joined(&[frame(HEADERS, 1, 1, []), frame(CONTINUATION, 0, 1, []).repeat(3), frame(CONTINUATION, 4, 1, get_block())]), Status(200)),
+        ("8.1 a block of nothing is no request", frame(HEADERS, 5, 1, []), Reset(PROTOCOL_ERROR)),
+    ]);
+    check(&[
+        ("4.2 DATA too", joined(&[post(1), frame(DATA, PADDED, 1, [])]), size),
+        ("6.4 RST_STREAM has no more than four", joined(&[get(1), frame(RST_STREAM, 0, 1, [0; 5])]), size),
         ("6.9 WINDOW_UPDATE of a stream too", joined(&[post(1), frame(WINDOW_UPDATE, 0, 1, [0, 0, 1])]), size),
         ("6.1 padding as long as its frame", joined(&[post(1), frame(DATA, PADDED, 1, [6, 0, 0, 0, 0, 0])]), GoAway(PROTOCOL_ERROR)),
         ("6.1 padding of nothing", joined(&[post(1), padding(END_STREAM, 0)]), Status(200)),
         ("6.1 padding alone", joined(&[post(1), padding(END_STREAM, 255)]), Status(200)),
-        ("6.2 priority and padding", frame(HEADERS, 5 | PADDED | PRIORITIZED, 1, joined(&[vec![3, 0, 0, 0, 0, 9], get_block(), vec![0; 3]])), Status(200)),
-        ("6.10 frames of nothing", joined(&[frame(HEADERS, 1, 1, []), frame(CONTINUATION, 0, 1, []).repeat(3), frame(CONTINUATION, 4, 1, get_block())]), Status(200)),
-        ("8.1 a block of nothing is no request", frame(HEADERS, 5, 1, []), Reset(PROTOCOL_ERROR)),
         ("8.1 but may be trailers", joined(&[post(1), frame(HEADERS, 5, 1, [])]), Status(200)),
     ]);
 }
@@ -60,10 +62,9 @@ fn frames_hold_what_they_must() {
 #[rustfmt::skip] // A row is a line.
 fn reserved_bits_and_unknown_frames_say_nothing() {
     const R: u32 = 1 << 31;
-    check(&[
+    check_heads(&[
         ("4.1 of SETTINGS", joined(&[frame(SETTINGS, 0xFE, R, []), get(1)]), Status(200)),
         ("4.1 of PING", joined(&[frame(PING, 0xFE, R, [0; 8]), get(1)]), Status(200)),
-        ("4.1 of RST_STREAM", joined(&[post(1), frame(RST_STREAM, 0xFF, 1 | R, [0; 4]), get(3)]), Status(200)),
         ("6.9 of an increment", joined(&[get(1), frame(WINDOW_UPDATE, 0xFF, 1 | R, [0x80, 0, 0, 1])]), Status(200)),
         ("6.9 which is none with it alone", frame(WINDOW_UPDATE, 0, 0, [0x80, 0, 0, 0]), GoAway(PROTOCOL_ERROR)),
         ("6.3 exclusive, on a stream to come", joined(&[frame(PRIORITY, 0, 1, [0x80, 0, 0, 9, 255]), get(1)]), Status(200)),
@@ -72,13 +73,16 @@ fn reserved_bits_and_unknown_frames_say_nothing() {
         ("6.5.2 many settings", joined(&[frame(SETTINGS, 0, 0, [0, 3, 0, 0, 0, 9].repeat(2_000)), get(1)]), Status(200)),
         ("6.7 an answer that nobody asked for", joined(&[frame(PING, 1, 0, [9; 8]), get(1)]), Status(200)),
     ]);
+    check(&[
+        ("4.1 of RST_STREAM", joined(&[post(1), frame(RST_STREAM, 0xFF, 1 | R, [0; 4]), get(3)]), Status(200)),
+    ]);
 }
 
 #[test]
 #[rustfmt::skip] // A row is a line.
 fn streams_that_never_were_and_those_that_were_left_out() {
     let idle = GoAway(PROTOCOL_ERROR);
-    check(&[
+    check_heads(&[
         ("5.1 empty DATA of an idle stream", frame(DATA, 0, 1, []), idle),
         ("5.1 padding too", padding(0, 9), idle),
         ("5.1 an update of nothing", update(1, 0), idle),
@@ -90,16 +94,18 @@ fn streams_that_never_were_and_those_that_were_left_out() {
         ("6.7 so has PING", frame(PING, 1, 1, [0; 8]), idle),
         ("5.1.1 an update of one left out", joined(&[update(0, 1), get(5), update(3, 1)]), Status(200)),
         ("5.1.1 its reset", joined(&[get(5), reset(3)]), Status(200)),
-        ("5.1.1 its DATA", joined(&[post(5), frame(DATA, 0, 3, "x")]), Reset(STREAM_CLOSED)),
         ("5.1.1 the last stream there is", get(u32::MAX >> 1), Status(200)),
+        ("6.9.2 as large as it may be, none overflows", window(0x7FFF_FFFF), Status(200)),
+        ("8.5 :protocol has a scheme and a path", frame(HEADERS, 4, 1, block(&[(":method", "CONNECT"), (":protocol", "websocket"), (":authority", "x")])), Reset(PROTOCOL_ERROR)),
+        ("8.1.1 a length that no number holds", frame(HEADERS, 4, 1, joined(&[pseudo("POST"), block(&[("content-length", &"9".repeat(30))])])), Reset(PROTOCOL_ERROR)),
+    ]);
+    check(&[
+        ("5.1.1 its DATA", joined(&[post(5), frame(DATA, 0, 3, "x")]), Reset(STREAM_CLOSED)),
         ("5.1 empty DATA behind the end", joined(&[get(1), frame(DATA, 0, 1, [])]), Reset(STREAM_CLOSED)),
         ("5.1 padding behind the end", joined(&[get(1), padding(0, 9)]), Reset(STREAM_CLOSED)),
         ("6.10 CONTINUATION behind DATA", joined(&[post(1), frame(DATA, 0, 1, "x"), frame(CONTINUATION, 4, 1, [])]), GoAway(PROTOCOL_ERROR)),
         ("6.10 DATA in a block", joined(&[post(1), frame(HEADERS, 1, 1, []), frame(DATA, 0, 1, "x")]), GoAway(PROTOCOL_ERROR)),
         ("6.9.2 settings have a window overflow", joined(&[post(1), update(1, 0x7FFF_FFFF - 65_535), window(65_536)]), GoAway(FLOW_CONTROL_ERROR)),
-        ("6.9.2 as large as it may be, none overflows", window(0x7FFF_FFFF), Status(200)),
-        ("8.5 :protocol has a scheme and a path", frame(HEADERS, 4, 1, block(&[(":method", "CONNECT"), (":protocol", "websocket"), (":authority", "x")])), Reset(PROTOCOL_ERROR)),
-        ("8.1.1 a length that no number holds", frame(HEADERS, 4, 1, joined(&[pseudo("POST"), block(&[("content-length", &"9".repeat(30))])])), Reset(PROTOCOL_ERROR)),
     ]);
 }
 
@@ -108,14 +114,16 @@ fn streams_that_never_were_and_those_that_were_left_out() {
 fn tables_change_as_often_as_they_like_in_front() {
     let asked = |front: &[u8], behind: &[u8]| frame(HEADERS, 5, 1, [front, &get_block(), behind].concat());
     let too_large = [&[0x40, 1, b'x'][..], &literal("", vec![b'y'; 5_000])[2..]].concat();
-    check(&[
+    check_heads(&[
         ("7541 4.2 twice", asked(&[0x20, 0x3F, 0xE1, 0x1F], &[]), Status(200)),
         ("7541 4.2 in front of nothing", frame(HEADERS, 5, 1, [0x3F, 0xE1, 0x1F]), Reset(PROTOCOL_ERROR)),
-        ("7541 4.4 what is too large empties it", joined(&[asked(&[], &too_large), frame(HEADERS, 5, 3, [0xBE])]), GoAway(COMPRESSION_ERROR)),
         ("7541 5.1 a number with zeros behind", asked(&[], &[&[0, 1, b'x', 0x7F, 0x80, 0x80, 0][..], &[b'y'; 127]].concat()), Status(200)),
         ("7541 5.1 a length without a string", asked(&[], &[0, 1, b'x', 0x7F, 0xFF, 0xFF, 0xFF, 0x7F]), GoAway(COMPRESSION_ERROR)),
         ("7541 6.2.3 a name by index", asked(&[], &[0x1F, 8, 1, b'x']), Status(200)),
         ("7541 6.1 the last of the static table", asked(&[], &[0xBD]), Status(200)),
+    ]);
+    check(&[
+        ("7541 4.4 what is too large empties it", joined(&[asked(&[], &too_large), frame(HEADERS, 5, 3, [0xBE])]), GoAway(COMPRESSION_ERROR)),
     ]);
 }
 
