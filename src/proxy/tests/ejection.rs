@@ -40,6 +40,14 @@ fn who_fails_five_times_in_a_row_gets_no_more() {
     let harness = ejected_after(nobody());
     let reason = harness.backend(1).condition().reason.unwrap();
     assert!(reason.starts_with("5 failures in a row"), "{reason}");
+    let figures = harness.figures();
+    for (name, well, ill) in [("ejected", 0, 1), ("ejections_total", 0, 1)] {
+        for (id, expected) in [("b1", well), ("b2", ill)] {
+            let line =
+                format!("synod_backend_{name}{{pool=\"web\",backend=\"{id}\"}} {expected}\n");
+            assert!(figures.contains(&line), "{line} {figures}");
+        }
+    }
 }
 
 #[test]

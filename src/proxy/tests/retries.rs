@@ -269,4 +269,8 @@ fn a_failing_pool_gets_no_more_tries_than_the_budget_pays_for() {
     let answered = bodies.filter(|body| body == "again").count();
     assert_eq!(answered, tries);
     assert!((20..=most).contains(&tries), "{tries} of at most {most}");
+    let denied = REQUESTS - tries;
+    let line = format!("synod_pool_retries_denied_total{{pool=\"web\"}} {denied}\n");
+    let figures = harness.figures();
+    assert!(figures.contains(&line), "{line} {figures}");
 }
