@@ -10,7 +10,7 @@ use serde_json::json;
 use super::client::{Client, get, soon};
 use super::raw::{self, GOAWAY, HEADERS, PING, Raw, frame};
 use crate::proxy::tests::harness::*;
-use crate::proxy::tests::swap::counting;
+use crate::proxy::tests::swap::{counting, ends_spread_over_a_drain};
 
 /// RFC 9113, 6.8: the first names no stream, so that requests on their way are served; the second, behind the ping that
 /// shows that it was read, the last one served.
@@ -43,6 +43,16 @@ fn the_goodbye_comes_in_two_steps_and_loses_no_request_between_them() {
     assert!(served);
     assert_eq!(second.as_deref(), Some(&[0, 0, 0, 3, 0, 0, 0, 0][..]));
     assert_eq!(draining.join().unwrap(), 0, "connections cut");
+}
+
+#[test]
+fn idle_connections_are_told_goodbye_one_by_one_over_a_third_of_the_drain() {
+    ends_spread_over_a_drain(|proxy| {
+        let mut raw = Raw::connect(proxy);
+        raw.send(raw::get(1));
+        assert_eq!(raw.outcome(), raw::Outcome::Status(200));
+        move || assert_eq!(raw.outcome(), raw::Outcome::GoAway(0))
+    });
 }
 
 /// What a client is not answered it is told was not done, and it was not.

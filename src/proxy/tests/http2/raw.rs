@@ -127,9 +127,9 @@ impl Outcome {
 pub(super) struct Raw(Box<dyn Wire>);
 
 /// What carries it.
-trait Wire: Read + Write {}
+trait Wire: Read + Write + Send {}
 
-impl<T: Read + Write> Wire for T {}
+impl<T: Read + Write + Send> Wire for T {}
 
 impl Raw {
     /// Both sides have said what they must first.
