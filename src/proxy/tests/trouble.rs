@@ -60,6 +60,8 @@ pub(super) struct Table {
     pub(super) good: fn() -> SocketAddr,
     /// What their pool says besides.
     pub(super) pool: fn() -> Value,
+    /// What a client sees that asks by this method: the status and the body, if the answer is whole.
+    pub(super) asked: fn(&Harness, &str) -> Option<(u16, String)>,
 }
 
 impl Table {
@@ -85,7 +87,7 @@ impl Table {
         {
             let harness = self.harness(&[(self.bad)(what)]);
             for _ in 0..3 {
-                let seen = asked(&harness, "GET");
+                let seen = (self.asked)(&harness, "GET");
                 assert_eq!(seen.map(|(status, _)| status), *alone, "{what}");
             }
             harness.settle();
@@ -110,7 +112,7 @@ impl Table {
                 ("POST", row.again.1, row.whole.1),
             ] {
                 let harness = self.harness(&[(self.bad)(what), good]);
-                let answers: Vec<_> = (0..4).map(|_| asked(&harness, method)).collect();
+                let answers: Vec<_> = (0..4).map(|_| (self.asked)(&harness, method)).collect();
                 let is_whole = |answer: &Option<(u16, String)>| {
                     answer.as_ref().is_some_and(|(status, _)| *status < 500)
                 };
@@ -132,19 +134,21 @@ impl Table {
                 if first.is_ejected() {
                     break;
                 }
-                asked(&harness, "POST");
+                (self.asked)(&harness, "POST");
             }
             if *ejected {
                 wait_until(|| first.is_ejected());
-                assert!((0..4).all(|_| asked(&harness, "GET") == Some((200, "good".into()))));
+                assert!(
+                    (0..4).all(|_| (self.asked)(&harness, "GET") == Some((200, "good".into())))
+                );
             }
             assert_eq!(first.is_ejected(), *ejected, "{what}");
         }
     }
 }
 
-/// The status and the body, if the answer is whole.
-fn asked(harness: &Harness, method: &str) -> Option<(u16, String)> {
+/// A client of HTTP/1.1.
+pub(super) fn asked(harness: &Harness, method: &str) -> Option<(u16, String)> {
     let mut client = harness.client();
     client.send(format!(
         "{method} / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
@@ -160,11 +164,12 @@ fn asked(harness: &Harness, method: &str) -> Option<(u16, String)> {
     Some((status(&head), body))
 }
 
-const HTTP1: Table = Table {
+pub(super) const HTTP1: Table = Table {
     own: OWN,
     bad,
     good: || Scripted::named("good").address,
     pool: || json!({}),
+    asked,
 };
 
 #[test]

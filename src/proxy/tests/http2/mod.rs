@@ -18,4 +18,5 @@ mod rules;
 mod served;
 mod traces;
 mod trouble;
+mod troubled;
 mod tunnels;

@@ -13,11 +13,12 @@ use crate::proxy::tests::harness::*;
 use crate::proxy::tests::trouble::*;
 use crate::telemetry::metrics::BackendError::{self, Malformed, Reset};
 
-const HTTP2: Table = Table {
+pub(super) const HTTP2: Table = Table {
     own: OWN,
     bad,
     good,
     pool: || json!({"protocol": "http2"}),
+    asked,
 };
 
 #[test]
