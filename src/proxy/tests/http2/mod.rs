@@ -3,6 +3,7 @@
 mod answers;
 mod asked;
 pub(super) mod backend;
+mod blocks;
 mod client;
 mod closed;
 mod draining;
