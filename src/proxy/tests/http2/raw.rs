@@ -139,7 +139,11 @@ impl Raw {
 
     /// The same over TLS.
     pub(super) fn encrypted(site: &Site, proxy: &Harness) -> Self {
-        Self(Box::new(site.http2(proxy).0)).greeted()
+        Self::silent_over_tls(site, proxy).greeted()
+    }
+
+    pub(super) fn silent_over_tls(site: &Site, proxy: &Harness) -> Self {
+        Self(Box::new(site.http2(proxy).0))
     }
 
     fn greeted(mut self) -> Self {

@@ -210,30 +210,36 @@ fn compression_is_decoded_by_the_letter() {
 #[test]
 fn the_preface_is_held_to_the_letter() {
     let backend = Scripted::named("hello");
-    let proxy = Harness::to(&[backend.address]);
-    for (bytes, expected) in [
-        (b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n".to_vec(), Closed),
-        ([PREFACE, &get(1)].concat(), GoAway(PROTOCOL_ERROR)),
-        (
-            [PREFACE, &frame(PING, 0, 0, [0; 8])].concat(),
-            GoAway(PROTOCOL_ERROR),
-        ),
-    ] {
-        let mut raw = Raw::silent(&proxy);
-        raw.send(&bytes);
-        assert_eq!(raw.outcome(), expected, "{}", bytes.escape_ascii());
+    let (proxy, site) = (Harness::to(&[backend.address]), Site::new(None));
+    let behind_tls = site.proxy(&backend);
+    let over: [&dyn Fn() -> Raw; 2] = [&|| Raw::silent(&proxy), &|| {
+        Raw::silent_over_tls(&site, &behind_tls)
+    }];
+    for silent in over {
+        for (bytes, expected) in [
+            (b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n".to_vec(), Closed),
+            ([PREFACE, &get(1)].concat(), GoAway(PROTOCOL_ERROR)),
+            (
+                [PREFACE, &frame(PING, 0, 0, [0; 8])].concat(),
+                GoAway(PROTOCOL_ERROR),
+            ),
+        ] {
+            let mut raw = silent();
+            raw.send(&bytes);
+            assert_eq!(raw.outcome(), expected, "{}", bytes.escape_ascii());
+        }
+        // In pieces, and with everything behind it in one.
+        let mut raw = silent();
+        for byte in PREFACE {
+            raw.send([*byte]);
+        }
+        raw.send(frame(SETTINGS, 0, 0, []));
+        raw.send(get(1));
+        assert_eq!(raw.outcome(), Status(200));
+        let mut raw = silent();
+        raw.send([PREFACE, &frame(SETTINGS, 0, 0, []), &get(1)].concat());
+        assert_eq!(raw.outcome(), Status(200));
     }
-    // In pieces, and with everything behind it in one.
-    let mut raw = Raw::silent(&proxy);
-    for byte in PREFACE {
-        raw.send([*byte]);
-    }
-    raw.send(frame(SETTINGS, 0, 0, []));
-    raw.send(get(1));
-    assert_eq!(raw.outcome(), Status(200));
-    let mut raw = Raw::silent(&proxy);
-    raw.send([PREFACE, &frame(SETTINGS, 0, 0, []), &get(1)].concat());
-    assert_eq!(raw.outcome(), Status(200));
     // Behind a request it is none.
     let mut client = proxy.client();
     client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -459,35 +465,38 @@ fn frames_of_a_stream_that_both_sides_have_ended_end_the_connection() {
 
 #[test]
 fn pings_and_settings_are_acknowledged() {
-    let proxy = Harness::to(&[nobody()]);
-    let mut raw = Raw::connect(&proxy);
-    let settings = std::iter::from_fn(|| raw.frame()).find(|frame| frame.0 == SETTINGS);
-    let settings = settings.unwrap();
-    assert_eq!((settings.1, settings.3.len()), (1, 0));
-    raw.send(frame(PING, 0, 0, b"12345678"));
-    let mut frames = std::iter::from_fn(|| raw.frame());
-    let pong = frames.find(|frame| frame.0 == PING).unwrap();
-    assert_eq!((pong.1, &pong.3[..]), (1, &b"12345678"[..]));
+    let backend = Scripted::named("hello");
+    over_both(&backend, |_, connect| {
+        let mut raw = connect();
+        let settings = std::iter::from_fn(|| raw.frame()).find(|frame| frame.0 == SETTINGS);
+        let settings = settings.unwrap();
+        assert_eq!((settings.1, settings.3.len()), (1, 0));
+        raw.send(frame(PING, 0, 0, b"12345678"));
+        let mut frames = std::iter::from_fn(|| raw.frame());
+        let pong = frames.find(|frame| frame.0 == PING).unwrap();
+        assert_eq!((pong.1, &pong.3[..]), (1, &b"12345678"[..]));
+    });
 }
 
 #[test]
 fn no_more_is_sent_than_the_clients_window_holds() {
     let backend = Scripted::named("hello");
-    let proxy = Harness::to(&[backend.address]);
-    let mut raw = Raw::connect(&proxy);
-    raw.send(frame(SETTINGS, 0, 0, [0, 4, 0, 0, 0, 2]));
-    raw.send(get(1));
-    let data = |raw: &mut Raw| loop {
-        let (kind, flags, _, payload) = raw.frame().unwrap();
-        if kind == DATA {
-            return (flags, String::from_utf8(payload).unwrap());
-        }
-    };
-    assert_eq!(data(&mut raw), (0, "he".into()));
-    raw.send(frame(WINDOW_UPDATE, 0, 1, [0, 0, 0, 1]));
-    assert_eq!(data(&mut raw), (0, "l".into()));
-    raw.send(frame(WINDOW_UPDATE, 0, 1, [0, 0, 0, 9]));
-    assert_eq!(data(&mut raw), (1, "lo".into()));
+    over_both(&backend, |_, connect| {
+        let mut raw = connect();
+        raw.send(frame(SETTINGS, 0, 0, [0, 4, 0, 0, 0, 2]));
+        raw.send(get(1));
+        let data = |raw: &mut Raw| loop {
+            let (kind, flags, _, payload) = raw.frame().unwrap();
+            if kind == DATA {
+                return (flags, String::from_utf8(payload).unwrap());
+            }
+        };
+        assert_eq!(data(&mut raw), (0, "he".into()));
+        raw.send(frame(WINDOW_UPDATE, 0, 1, [0, 0, 0, 1]));
+        assert_eq!(data(&mut raw), (0, "l".into()));
+        raw.send(frame(WINDOW_UPDATE, 0, 1, [0, 0, 0, 9]));
+        assert_eq!(data(&mut raw), (1, "lo".into()));
+    });
 }
 
 #[test]
@@ -497,36 +506,39 @@ fn more_than_the_proxys_window_is_an_error() {
         // It reads no more.
         std::thread::park_timeout(std::time::Duration::from_secs(20));
     });
-    let proxy = Harness::to(&[backend.address]);
-    let mut raw = Raw::connect(&proxy);
-    raw.send(post(1));
-    for _ in 0..80 {
-        raw.send(frame(DATA, 0, 1, vec![0; 16_384]));
-    }
-    let mut outcome = raw.outcome();
-    if outcome == Status(504) {
-        outcome = raw.outcome();
-    }
-    assert!(
-        matches!(
-            outcome,
-            GoAway(FLOW_CONTROL_ERROR) | Reset(FLOW_CONTROL_ERROR)
-        ),
-        "{outcome:?}"
-    );
+    over_both(&backend, |_, connect| {
+        let mut raw = connect();
+        raw.send(post(1));
+        for _ in 0..80 {
+            raw.send(frame(DATA, 0, 1, vec![0; 16_384]));
+        }
+        let mut outcome = raw.outcome();
+        if outcome == Status(504) {
+            outcome = raw.outcome();
+        }
+        assert!(
+            matches!(
+                outcome,
+                GoAway(FLOW_CONTROL_ERROR) | Reset(FLOW_CONTROL_ERROR)
+            ),
+            "{outcome:?}"
+        );
+    });
 }
 
 #[test]
 fn a_hundred_streams_are_open_at_a_time() {
-    let (_backend, proxy) = unanswered();
-    let mut raw = Raw::connect(&proxy);
-    for n in 0..101 {
-        raw.send(get(2 * n + 1));
-    }
-    let mut frames = std::iter::from_fn(|| raw.frame());
-    let reset = frames.find(|frame| frame.0 == RST_STREAM).unwrap();
-    assert_eq!(reset.2, 201);
-    assert_eq!(reset.3, REFUSED_STREAM.to_be_bytes());
+    let (backend, _) = unanswered();
+    over_both(&backend, |_, connect| {
+        let mut raw = connect();
+        for n in 0..101 {
+            raw.send(get(2 * n + 1));
+        }
+        let mut frames = std::iter::from_fn(|| raw.frame());
+        let reset = frames.find(|frame| frame.0 == RST_STREAM).unwrap();
+        assert_eq!(reset.2, 201);
+        assert_eq!(reset.3, REFUSED_STREAM.to_be_bytes());
+    });
 }
 
 #[test]
