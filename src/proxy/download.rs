@@ -77,15 +77,20 @@ pub(crate) struct Answered {
     pub(crate) at: Instant,
 }
 
+/// How far the request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// Some of its body is to go. It is the upload that sees the client's end, behind all that it sent.
+    Part,
+    /// All has gone, and the client [may send more](super::connection::Client::stays), or may not.
+    Whole { stays: bool },
+}
+
 /// The two ends and what is noted.
 pub(crate) struct Way<'a, 'b> {
     pub(crate) backend: &'a mut ReadHalf<'b>,
     pub(crate) client: &'a mut WriteHalf<'b>,
-    /// As [`Client::stays`](super::connection::Client::stays), once the request's body has gone: until then it is the
-    /// upload that sees its end, behind all that it sent.
-    pub(crate) stays: bool,
-    /// Whether the request's body has gone whole.
-    pub(crate) uploaded: &'a Cell<bool>,
+    pub(crate) request: &'a Cell<Sent>,
     pub(crate) deadline: &'a Deadline,
     /// How long a body may stand still: whatever is read or written of it, if only a byte, its time begins anew.
     pub(crate) idle: Duration,
@@ -308,7 +313,7 @@ fn is_early(kind: BodyKind, buffer: &Buffer, way: &Way<'_, '_>) -> bool {
         BodyKind::Length(length) => length <= buffer.filled().len() as u64,
         BodyKind::Chunked | BodyKind::UntilClose => false,
     };
-    is_here && !way.uploaded.get()
+    is_here && way.request.get() == Sent::Part
 }
 
 /// Makes of the head what the route, the listener and the client are to have; tells what compresses the body, if it is
@@ -478,7 +483,7 @@ impl<'a> Way<'a, '_> {
     }
 
     fn poll_gone<T>(&self, cx: &mut Context<'_>) -> Poll<Result<T, Failure>> {
-        let stays = self.stays && self.uploaded.get();
+        let stays = self.request.get() == Sent::Whole { stays: true };
         let gone = self.client.poll_gone(stays, cx);
         gone.map(|()| Err(Failure::ClientGone))
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::connection::Client;
 use super::dial;
-use super::download::{self, Answered, Manner, Progress};
+use super::download::{self, Answered, Manner, Progress, Sent};
 use super::exchange::Exchange;
 use super::failure::Failure;
 use super::fence::Pass;
@@ -380,12 +380,14 @@ async fn move_both(
         deadline.set(manner.answer_within);
         exchange.inbound.give_room(&worker.buffers);
     }
-    let has_gone = Cell::new(sent);
+    let request = Cell::new(match sent {
+        true => Sent::Whole { stays: *stays },
+        false => Sent::Part,
+    });
     let mut down = download::Way {
         backend: &mut backend_read,
         client: &mut client_write,
-        stays: *stays,
-        uploaded: &has_gone,
+        request: &request,
         deadline,
         idle: pool.timeouts.stream_idle,
         record,
@@ -415,9 +417,13 @@ async fn move_both(
                 deadline.set(manner.answer_within);
                 record.ask_from_now();
             }
-            has_gone.set(result.is_ok());
+            if let Ok(more) = result {
+                // What it sent behind may be its last request.
+                let stays = *stays && !more;
+                request.set(Sent::Whole { stays });
+            }
             // A backend that reads no more may have answered all the same.
-            uploaded = Some(result);
+            uploaded = Some(result.map(drop));
         }
         match down.as_mut().poll(cx) {
             Poll::Pending if deadline.poll_expired(cx) => {

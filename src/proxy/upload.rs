@@ -133,13 +133,14 @@ pub(crate) struct Unsent<'a> {
     pub(crate) of_prefix: usize,
 }
 
-/// Writes what is left of head and prefix, then reads and writes the rest of the body.
+/// Writes what is left of head and prefix, then reads and writes the rest of the body. Tells whether the client sent
+/// more behind it.
 pub(crate) async fn run(
     upload: &mut Upload,
     unsent: Unsent<'_>,
     inbound: &mut Buffer,
     way: Way<'_, '_>,
-) -> Result<(), Cut> {
+) -> Result<bool, Cut> {
     let moved = |_| way.deadline.set(way.idle);
     let prefix = &upload.prefix(inbound)[unsent.of_prefix..];
     let written = write_telling(way.backend, unsent.head, prefix, moved).await;
@@ -150,7 +151,7 @@ pub(crate) async fn run(
                 && let Some(splice) = upload.splice(&way)
             {
                 // Rare enough to have its room elsewhere.
-                return Box::pin(pass(upload, splice, &way)).await;
+                return Box::pin(pass(upload, splice, &way)).await.map(|()| false);
             }
             way.waits.set(true);
             let read = poll_fn(|cx| inbound.poll_fill(way.client, cx)).await;
@@ -178,7 +179,7 @@ pub(crate) async fn run(
             upload.forget(inbound, way.record);
         }
     }
-    Ok(())
+    Ok(upload.prefix < inbound.filled().len())
 }
 
 /// Has the kernel pass on what is left of the body.

@@ -164,3 +164,29 @@ fn who_ends_its_direction_behind_its_last_request_is_answered() {
         assert!(client.is_closed());
     }
 }
+
+#[test]
+fn who_ends_its_direction_behind_a_last_request_is_answered_the_one_before() {
+    for length in [1, 5_000, 30_000] {
+        let gated = gated();
+        let harness = Harness::to(&[gated.backend.address]);
+        let mut client = harness.client();
+        client.send(format!(
+            "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+        ));
+        gated.wait_for_request();
+        let last = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        client.send("x".repeat(length) + last);
+        client.stream.shutdown(Shutdown::Write).unwrap();
+        // The thread looks at what came first, first.
+        for _ in 0..2 {
+            let (head, _) = harness.once("GET / HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n");
+            assert_eq!(status(&head), 400);
+        }
+        for n in 0..2 {
+            gated.go.send(()).unwrap();
+            assert_eq!(client.response().1, "done", "{n} of {length} bytes");
+        }
+        assert!(client.is_closed());
+    }
+}
