@@ -41,6 +41,10 @@ const STREAM_WINDOW: u32 = 128 * 1024;
 /// As much for all of them: clients that do not read hold up nobody else on the connection.
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS as u32;
 
+/// What the frames of answers may hold in memory beside their data while they wait to be passed on. A frame counts as
+/// 256 bytes less its data: so this is fifteen clients that do not read messages of 15 bytes.
+const SMALL_FRAMES: usize = 32 * 1024 * 1024;
+
 /// Bytes of one request that wait for the connection to take them.
 const SEND_BUFFER: usize = 64 * 1024;
 
@@ -276,6 +280,7 @@ fn builder() -> Builder {
         .max_header_list_size(MAX_HEAD as u32)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .data_frame_budget(SMALL_FRAMES)
         .max_send_buffer_size(SEND_BUFFER);
     builder
 }

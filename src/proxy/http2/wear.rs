@@ -1,18 +1,27 @@
-//! How many streams of a connection the h2 crate has reset itself: it ends the connection for the 1,025th.
+//! How much of what the h2 crate bears a number of times has come of a connection: it ends one for the 1,025th stream
+//! that it resets itself, and for the 101st DATA without any.
 
 use h2::Reason;
 
-/// Beyond this many another connection is to follow. The rest is for requests already on their way.
+/// Beyond this many resets another connection is to follow. The rest is for requests already on their way.
 const MOST: u32 = 800;
+
+/// DATA of padding alone wears as much as so many resets.
+const PADDING: u32 = 10;
 
 /// What has been counted by the crate, as far as that can be told.
 #[derive(Debug, Default)]
 pub(super) struct Wear(u32);
 
 impl Wear {
-    /// Counts one that the other side is not told of.
+    /// Counts a reset that the other side is not told of.
     pub(super) fn add(&mut self) {
         self.0 += 1;
+    }
+
+    /// Counts DATA of padding alone.
+    pub(super) fn add_padding(&mut self) {
+        self.0 += PADDING;
     }
 
     /// Counts one that the other side is told of, with this code.

@@ -6,6 +6,9 @@
 //! (8.1, 5.1) behind such a block, so that the crate passes it over and gives it back to the window; an update of a
 //! window by nothing (6.9) as such a block alone. What the crate resets a stream for by itself is left to it.
 //!
+//! DATA of nothing, which is no fault, is passed over: the crate ends a connection for the hundred and first in all its
+//! life. Of padding alone it takes a part of the window, and has to reach the crate, so it wears the connection.
+//!
 //! What ends the connection by right goes on as it is, and so does all behind what cannot be read: the crate finds it,
 //! too, and says goodbye with the code that is due.
 
@@ -87,7 +90,11 @@ impl Answers {
                 return Fate::Replaced;
             }
             (DATA, Place::Body) if head.has(END_STREAM) => self.streams.end(stream),
+            (DATA, Place::Body) if head.length == 0 => hide(bytes),
+            (DATA, Place::Body) if is_padding(head, bytes) => self.wear.add_padding(),
             (RST_STREAM, _) => self.streams.close(stream),
+            // Nobody goes by it any more (RFC 9113, 5.3.2), right or wrong.
+            (PRIORITY, _) if stream > 0 => hide(bytes),
             (WINDOW_UPDATE, Place::Idle) => {}
             // The backend may not have known.
             (WINDOW_UPDATE, Place::Ended | Place::Closed) if adds_nothing(bytes) => hide(bytes),
@@ -194,6 +201,12 @@ impl Sieve for Answers {
     }
 }
 
+/// Whether there is nothing but padding.
+fn is_padding(head: Head, bytes: &[u8]) -> bool {
+    let padding = bytes.get(HEAD).map(|padding| usize::from(*padding) + 1);
+    head.has(PADDED) && padding == Some(head.length)
+}
+
 /// A frame that the h2 crate ends the connection for.
 struct Unreadable;
 
@@ -205,6 +218,8 @@ fn looked_at(head: Head, bytes: &[u8]) -> Result<Option<usize>, Unreadable> {
         PUSH_PROMISE | CONTINUATION => return Err(Unreadable),
         _ if head.length > MOST => return Err(Unreadable),
         WINDOW_UPDATE => HEAD + head.length,
+        // How much of it is padding.
+        DATA if head.has(PADDED) => HEAD + head.length.min(1),
         _ => HEAD,
     };
     Ok((bytes.len() >= length).then_some(length))

@@ -450,6 +450,35 @@ fn what_is_malformed_while_a_request_goes_on_ends_that_alone() {
     assert_eq!(status(&other.response().0), 200);
 }
 
+/// Whoever sends much DATA of padding alone comes to more connections, and no answer to harm.
+#[test]
+fn what_says_nothing_ends_no_connection() {
+    for (flags, payload) in [(0, &[][..]), (PADDED, &[0])] {
+        let backend = answering(move |peer, _, _, stream| {
+            let fields = [literal(":status", "200"), literal("content-length", "5")];
+            let head = frame(HEADERS, END_HEADERS, stream, fields.concat());
+            let nothing = frame(DATA, flags, stream, payload).repeat(3);
+            let on_itself = frame(
+                PRIORITY,
+                0,
+                stream,
+                [&stream.to_be_bytes()[..], &[9]].concat(),
+            );
+            let too_short = frame(PRIORITY, 0, stream, [0; 4]);
+            let ended = frame(DATA, END_STREAM, stream, "whole");
+            peer.send([head, nothing, on_itself, too_short, ended].concat());
+        });
+        let proxy = Harness::with_pool(&[backend.address], json!({"protocol": "http2"}));
+        let mut client = proxy.client();
+        for n in 0..200 {
+            client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+            let (head, body) = client.response();
+            assert_eq!((status(&head), &body[..]), (200, "whole"), "{n}: {head}");
+        }
+        assert_eq!(backend.connections() == 1, flags == 0);
+    }
+}
+
 #[test]
 fn a_connection_with_much_that_is_malformed_is_left_before_it_is_broken_off() {
     let held = Mutex::new(0);
