@@ -142,6 +142,7 @@ impl Answers {
             self.refuse(stream, place, ends, block);
             return Fate::Replaced;
         }
+        self.streams.heard(stream);
         if ends {
             self.streams.end(stream);
         } else if !found.interim {

@@ -61,14 +61,7 @@ impl Streams {
     pub(super) fn sent(&mut self, head: Head) {
         let stream = head.stream;
         match head.kind {
-            HEADERS if stream > self.last => {
-                self.last = stream;
-                self.open.push(Open {
-                    stream,
-                    place: Place::Head,
-                    asked: head.has(END_STREAM),
-                });
-            }
+            HEADERS if stream > self.last => self.open(stream, head.has(END_STREAM)),
             DATA | HEADERS if head.has(END_STREAM) => {
                 let Ok(at) = self.find(stream) else { return };
                 self.open[at].asked = true;
@@ -79,6 +72,23 @@ impl Streams {
             RST_STREAM => self.close(stream),
             _ => {}
         }
+    }
+
+    /// A block has come that is good. It may answer a request of which nobody has told yet that it was sent: a write
+    /// over TLS, of which parts have gone, has ended when all of it has.
+    pub(super) fn heard(&mut self, stream: u32) {
+        if stream % 2 == 1 && self.place(stream) == Place::Idle {
+            self.open(stream, false);
+        }
+    }
+
+    fn open(&mut self, stream: u32, asked: bool) {
+        self.last = stream;
+        self.open.push(Open {
+            stream,
+            place: Place::Head,
+            asked,
+        });
     }
 
     /// The head of the answer has come.
@@ -171,6 +181,24 @@ mod tests {
         streams.close(11);
         assert_eq!(streams.place(11), Place::Closed);
         assert!(streams.open.is_empty());
+    }
+
+    #[test]
+    fn an_answer_may_be_heard_of_before_its_request() {
+        let mut streams = Streams::default();
+        // Nobody may push: 2 is none of ours.
+        for (stream, place) in [(1, Place::Head), (2, Place::Idle), (3, Place::Head)] {
+            streams.heard(stream);
+            assert_eq!(streams.place(stream), place, "{stream}");
+            streams.begin(stream);
+        }
+        sent(&mut streams, HEADERS, END_STREAM, 1);
+        sent(&mut streams, HEADERS, 0, 3);
+        for (stream, place) in [(1, Place::Ended), (3, Place::Over)] {
+            assert_eq!(streams.place(stream), Place::Body, "{stream}");
+            streams.end(stream);
+            assert_eq!(streams.place(stream), place, "{stream}");
+        }
     }
 
     #[test]
