@@ -264,7 +264,10 @@ impl AsyncRead for Stream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
-            Carrier::Plain(socket) => socket::poll_read(socket, cx, buffer),
+            Carrier::Plain(socket) if socket::suits(buffer) => {
+                socket::poll_read(socket, cx, buffer)
+            }
+            Carrier::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
             Carrier::Unix(socket) => Pin::new(socket).poll_read(cx, buffer),
             Carrier::Tls(tls) => tls.poll_read(cx, buffer),
             Carrier::Served(stream) => stream.poll_read(cx, buffer),

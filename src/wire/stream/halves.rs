@@ -157,7 +157,10 @@ impl AsyncRead for ReadHalf<'_> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
-            Reading::Plain(half) => socket::poll_read(half.as_ref(), cx, buffer),
+            Reading::Plain(half) if socket::suits(buffer) => {
+                socket::poll_read(half.as_ref(), cx, buffer)
+            }
+            Reading::Plain(half) => Pin::new(half).poll_read(cx, buffer),
             Reading::Unix(half) => Pin::new(half).poll_read(cx, buffer),
             Reading::Tls(tls) => tls.poll_read(cx, buffer),
             Reading::Served(stream) => stream.poll_read(cx, buffer),

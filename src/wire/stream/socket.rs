@@ -10,6 +10,12 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use tokio::io::{Interest, ReadBuf};
 use tokio::net::TcpStream;
 
+/// Whether [`poll_read`] is for this buffer: all of its room was written to before. To do that first costs more than is
+/// saved.
+pub(super) fn suits(buffer: &ReadBuf<'_>) -> bool {
+    buffer.initialized().len() == buffer.capacity()
+}
+
 /// As [`AsyncRead::poll_read`](tokio::io::AsyncRead::poll_read).
 pub(super) fn poll_read(
     socket: &TcpStream,
