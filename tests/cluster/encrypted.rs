@@ -24,9 +24,13 @@ pub(crate) fn listener(data: &Path, address: SocketAddr) -> String {
     )
 }
 
-/// Puts another certificate of the same authority in the place of that one.
-pub(crate) fn renew(data: &Path) {
+/// Makes another certificate of the same authority.
+pub(crate) fn prepare(data: &Path) {
     issue(data, "next");
+}
+
+/// Puts it in the place of the one before.
+pub(crate) fn put(data: &Path) {
     let site = data.join("site");
     for end in ["pem", "key"] {
         let next = site.join(format!("next.{end}"));

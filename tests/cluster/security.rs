@@ -179,10 +179,12 @@ fn changed_certificates_are_shown_by_and_by_and_on_sighup_at_once() {
             Some(connect(data, at).1).filter(|shown| expected(shown))
         })
     };
-    encrypted::renew(data);
+    encrypted::prepare(data);
+    encrypted::put(data);
+    encrypted::prepare(data);
     let second = shown(DEADLINE, &|shown| shown != first);
     // Files have just been looked at, and will be again in five seconds.
-    encrypted::renew(data);
+    encrypted::put(data);
     cluster.signal(0, Signal::HUP);
     let third = shown(Duration::from_secs(3), &|shown| shown != second);
     let reloads = cluster.metric(0, RELOADS);

@@ -128,8 +128,7 @@ fn a_drain_that_waits_ends_with_the_last_byte_of_the_last_answer() {
     assert!(backend.accept().is_err());
 }
 
-/// Reads up to and with `end`, and no further.
-/// What comes, up to and with `end`.
+/// What comes, up to and with `end`, and no further.
 fn until(stream: &mut TcpStream, end: &str) -> String {
     stream
         .set_read_timeout(Some(Duration::from_secs(30)))
