@@ -86,6 +86,18 @@ pub(super) fn hide(frame: &mut [u8]) {
     frame[KIND] = NO_KIND;
 }
 
+/// Bytes of the payload without its padding, where DATA has any. More of that than there is has the h2 crate end the
+/// connection.
+pub(super) fn carried(head: Head, bytes: &[u8]) -> usize {
+    match (head.kind, bytes.get(HEAD)) {
+        (DATA, Some(padding)) => match head.length.checked_sub(1 + usize::from(*padding)) {
+            Some(data) => data,
+            None => head.length,
+        },
+        _ => head.length,
+    }
+}
+
 /// Whether this WINDOW_UPDATE has an increment of 0.
 pub(super) fn adds_nothing(bytes: &[u8]) -> bool {
     matches!(bytes[HEAD..], [0 | 0x80, 0, 0, 0])

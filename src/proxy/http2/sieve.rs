@@ -7,7 +7,7 @@ use std::task::{Poll, ready};
 
 use tokio::io::ReadBuf;
 
-use super::frame::HEAD;
+use super::frame::{HEAD, Head};
 
 /// Bytes that are kept room for when nothing is held back.
 const KEPT: usize = 64;
@@ -27,10 +27,43 @@ pub(super) trait Sieve {
     /// What ends the connection.
     type Fault;
 
-    fn read(&mut self, bytes: &mut [u8]) -> Result<Share, Self::Fault>;
+    /// Bytes to pass over: what is not looked at of a frame.
+    fn skip(&mut self) -> &mut usize;
+
+    /// How many bytes from a frame's head on are looked at; none if they have not come yet, or are to wait.
+    fn looked_at(&mut self, head: Head, bytes: &[u8]) -> Result<Option<usize>, Self::Fault>;
+
+    /// Takes these bytes of a frame, or of the frames of a block. Whether something else goes on in their place.
+    fn frame(&mut self, head: Head, bytes: &mut [u8]) -> Result<bool, Self::Fault>;
 
     /// Goes on in the place of what came.
     fn instead(&mut self) -> &mut Vec<u8>;
+
+    fn read(&mut self, bytes: &mut [u8]) -> Result<Share, Self::Fault> {
+        let mut at = 0;
+        loop {
+            let skip = self.skip();
+            let skipped = (*skip).min(bytes.len() - at);
+            *skip -= skipped;
+            at += skipped;
+            let rest = &mut bytes[at..];
+            let passed = Share {
+                passed: at,
+                done: at,
+            };
+            let Some(head) = Head::read(rest) else {
+                return Ok(passed);
+            };
+            let Some(length) = self.looked_at(head, rest)? else {
+                return Ok(passed);
+            };
+            let replaced = self.frame(head, &mut rest[..length])?;
+            at += length;
+            if replaced {
+                return Ok(Share { done: at, ..passed });
+            }
+        }
+    }
 }
 
 /// What is between a connection and the h2 crate.
@@ -64,7 +97,7 @@ impl Sifted {
     ) -> Poll<io::Result<bool>> {
         let before = buffer.filled().len();
         let start = match self.held.len() {
-            start @ 1..HEAD if start < buffer.remaining() => start,
+            start @ 1..=HEAD if start < buffer.remaining() => start,
             _ => 0,
         };
         buffer.put_slice(&self.held[..start]);
@@ -148,27 +181,32 @@ mod tests {
 
     /// Holds back what is not whole of ten bytes, and puts `b` in the place of those that begin with `a`.
     #[derive(Default)]
-    struct Tens(Vec<u8>);
+    struct Tens {
+        skip: usize,
+        instead: Vec<u8>,
+    }
 
     impl Sieve for Tens {
         type Fault = ();
 
-        fn read(&mut self, bytes: &mut [u8]) -> Result<Share, ()> {
-            let mut passed = 0;
-            while let Some(ten) = bytes[passed..].first_chunk::<10>() {
-                if ten[0] == b'a' {
-                    self.0.push(b'b');
-                    let done = passed + 10;
-                    return Ok(Share { passed, done });
-                }
-                passed += 10;
+        fn skip(&mut self) -> &mut usize {
+            &mut self.skip
+        }
+
+        fn looked_at(&mut self, _: Head, bytes: &[u8]) -> Result<Option<usize>, ()> {
+            Ok((bytes.len() >= 10).then_some(10))
+        }
+
+        fn frame(&mut self, _: Head, bytes: &mut [u8]) -> Result<bool, ()> {
+            let replaced = bytes[0] == b'a';
+            if replaced {
+                self.instead.push(b'b');
             }
-            let done = passed;
-            Ok(Share { passed, done })
+            Ok(replaced)
         }
 
         fn instead(&mut self) -> &mut Vec<u8> {
-            &mut self.0
+            &mut self.instead
         }
     }
 

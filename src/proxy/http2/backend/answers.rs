@@ -16,7 +16,7 @@ use std::convert::Infallible;
 
 use super::super::block;
 use super::super::frame::*;
-use super::super::sieve::{Share, Sieve};
+use super::super::sieve::Sieve;
 use super::super::wear::Wear;
 use super::streams::{Place, Streams};
 use crate::wire::http2::hpack::{Fields, Side};
@@ -25,13 +25,14 @@ use crate::wire::http2::hpack::{Fields, Side};
 /// than [the fields](crate::wire::http1::MAX_HEAD) of an answer may have.
 const BLOCK: usize = 6 * MOST;
 
+/// To pass over what there is behind a frame that cannot be read, which is more than ever comes.
+const LOST: usize = usize::MAX;
+
 /// What comes from one backend.
 #[derive(Debug)]
 pub(super) struct Answers {
-    /// Bytes to pass over: the rest of a frame.
+    /// Bytes to pass over: the rest of a frame, or [all](LOST) that is to come.
     skip: usize,
-    /// Whether something came that cannot be read.
-    lost: bool,
     fields: Fields,
     streams: Streams,
     /// Goes on in the place of what came.
@@ -39,20 +40,10 @@ pub(super) struct Answers {
     wear: Wear,
 }
 
-/// What becomes of a frame that is there.
-enum Fate {
-    Goes,
-    /// What is [instead](Answers::instead) goes.
-    Replaced,
-    /// It cannot be read.
-    Lost,
-}
-
 impl Default for Answers {
     fn default() -> Self {
         Self {
             skip: 0,
-            lost: false,
             fields: Fields::of(Side::Response),
             streams: Streams::default(),
             instead: Vec::new(),
@@ -75,38 +66,6 @@ impl Answers {
         self.streams.sent(head);
     }
 
-    /// Takes what is looked at of a frame, or the frames of a block.
-    fn frame(&mut self, head: Head, bytes: &mut [u8]) -> Fate {
-        let stream = head.stream;
-        if head.kind == HEADERS {
-            return self.block(head, bytes);
-        }
-        self.skip = HEAD + head.length - bytes.len();
-        let place = self.streams.place(stream);
-        match (head.kind, place) {
-            (DATA, Place::Head | Place::Over | Place::Ended) => {
-                self.refuse(stream, place, false, &[]);
-                self.instead.extend_from_slice(bytes);
-                return Fate::Replaced;
-            }
-            (DATA, Place::Body) if head.has(END_STREAM) => self.streams.end(stream),
-            (DATA, Place::Body) if head.length == 0 => hide(bytes),
-            (DATA, Place::Body) if is_padding(head, bytes) => self.wear.add_padding(),
-            (RST_STREAM, _) => self.streams.close(stream),
-            // Nobody goes by it any more (RFC 9113, 5.3.2), right or wrong.
-            (PRIORITY, _) if stream > 0 => hide(bytes),
-            (WINDOW_UPDATE, Place::Idle) => {}
-            // The backend may not have known.
-            (WINDOW_UPDATE, Place::Ended | Place::Closed) if adds_nothing(bytes) => hide(bytes),
-            (WINDOW_UPDATE, _) if adds_nothing(bytes) => {
-                self.refuse(stream, place, false, &[]);
-                return Fate::Replaced;
-            }
-            _ => {}
-        }
-        Fate::Goes
-    }
-
     /// Has the h2 crate reset a stream, and its table be as behind this block.
     fn refuse(&mut self, stream: u32, place: Place, ends: bool, block: &[u8]) {
         block::write_malformed(&mut self.instead, ends, stream, block);
@@ -117,14 +76,20 @@ impl Answers {
         self.streams.close(stream);
     }
 
-    /// Reads the block that these frames carry.
-    fn block(&mut self, head: Head, frames: &[u8]) -> Fate {
+    /// Leaves all that is to come to the crate.
+    fn lose(&mut self) -> bool {
+        self.skip = LOST;
+        false
+    }
+
+    /// Reads the block that these frames carry. Whether something else goes on in their place.
+    fn block(&mut self, head: Head, frames: &[u8]) -> bool {
         let (mut gathered, mut mended) = (Vec::new(), Vec::new());
         let Some(block) = block::gather(head, frames, &mut gathered) else {
-            return Fate::Lost;
+            return self.lose();
         };
         let Ok(found) = self.fields.read(block, &mut mended) else {
-            return Fate::Lost;
+            return self.lose();
         };
         let (stream, ends) = (head.stream, head.has(END_STREAM));
         let place = self.streams.place(stream);
@@ -136,11 +101,11 @@ impl Answers {
         };
         if found.malformed || misplaced || block::depends_on_itself(head, frames) {
             if place == Place::Idle {
-                return Fate::Lost;
+                return self.lose();
             }
             let block = if mended.is_empty() { block } else { &mended };
             self.refuse(stream, place, ends, block);
-            return Fate::Replaced;
+            return true;
         }
         self.streams.heard(stream);
         if ends {
@@ -148,53 +113,61 @@ impl Answers {
         } else if !found.interim {
             self.streams.begin(stream);
         }
-        if head.length == frames.len() - HEAD {
-            return Fate::Goes;
+        let several = head.length < frames.len() - HEAD;
+        if several {
+            // The crate takes as few as there have to be.
+            block::write(&mut self.instead, ends, stream, block);
         }
-        // The crate takes as few as there have to be.
-        block::write(&mut self.instead, ends, stream, block);
-        Fate::Replaced
+        several
     }
 }
 
 impl Sieve for Answers {
     type Fault = Infallible;
 
-    fn read(&mut self, bytes: &mut [u8]) -> Result<Share, Infallible> {
-        let mut at = 0;
-        loop {
-            let skipped = self.skip.min(bytes.len() - at);
-            self.skip -= skipped;
-            at += skipped;
-            let rest = &mut bytes[at..];
-            if self.lost {
-                at += rest.len();
-            }
-            let passed = Share {
-                passed: at,
-                done: at,
-            };
-            let head = match Head::read(rest) {
-                Some(head) if !self.lost => head,
-                _ => return Ok(passed),
-            };
-            let length = match looked_at(head, rest) {
-                Ok(Some(length)) => length,
-                Ok(None) => return Ok(passed),
-                Err(Unreadable) => {
-                    self.lost = true;
-                    continue;
-                }
-            };
-            match self.frame(head, &mut rest[..length]) {
-                Fate::Goes => at += length,
-                Fate::Replaced => {
-                    let done = at + length;
-                    return Ok(Share { done, ..passed });
-                }
-                Fate::Lost => self.lost = true,
-            }
+    fn skip(&mut self) -> &mut usize {
+        &mut self.skip
+    }
+
+    fn looked_at(&mut self, head: Head, bytes: &[u8]) -> Result<Option<usize>, Infallible> {
+        Ok(looked_at(head, bytes).unwrap_or_else(|Unreadable| {
+            self.lose();
+            Some(0)
+        }))
+    }
+
+    fn frame(&mut self, head: Head, bytes: &mut [u8]) -> Result<bool, Infallible> {
+        let stream = head.stream;
+        if self.skip == LOST {
+            return Ok(false);
         }
+        if head.kind == HEADERS {
+            return Ok(self.block(head, bytes));
+        }
+        self.skip = HEAD + head.length - bytes.len();
+        let place = self.streams.place(stream);
+        match (head.kind, place) {
+            (DATA, Place::Head | Place::Over | Place::Ended) => {
+                self.refuse(stream, place, false, &[]);
+                self.instead.extend_from_slice(bytes);
+                return Ok(true);
+            }
+            (DATA, Place::Body) if head.has(END_STREAM) => self.streams.end(stream),
+            (DATA, Place::Body) if head.length == 0 && !head.has(PADDED) => hide(bytes),
+            (DATA, Place::Body) if carried(head, bytes) == 0 => self.wear.add_padding(),
+            (RST_STREAM, _) => self.streams.close(stream),
+            // Nobody goes by it any more (RFC 9113, 5.3.2), right or wrong.
+            (PRIORITY, _) if stream > 0 => hide(bytes),
+            (WINDOW_UPDATE, Place::Idle) => {}
+            // The backend may not have known.
+            (WINDOW_UPDATE, Place::Ended | Place::Closed) if adds_nothing(bytes) => hide(bytes),
+            (WINDOW_UPDATE, _) if adds_nothing(bytes) => {
+                self.refuse(stream, place, false, &[]);
+                return Ok(true);
+            }
+            _ => {}
+        }
+        Ok(false)
     }
 
     fn instead(&mut self) -> &mut Vec<u8> {
@@ -202,16 +175,10 @@ impl Sieve for Answers {
     }
 }
 
-/// Whether there is nothing but padding.
-fn is_padding(head: Head, bytes: &[u8]) -> bool {
-    let padding = bytes.get(HEAD).map(|padding| usize::from(*padding) + 1);
-    head.has(PADDED) && padding == Some(head.length)
-}
-
 /// A frame that the h2 crate ends the connection for.
 struct Unreadable;
 
-/// How many bytes from a frame's head on are looked at; none if they have not come yet.
+/// As [`Sieve::looked_at`].
 fn looked_at(head: Head, bytes: &[u8]) -> Result<Option<usize>, Unreadable> {
     let length = match head.kind {
         HEADERS => return block::length(bytes, BLOCK).map_err(|_| Unreadable),

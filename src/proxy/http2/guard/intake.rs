@@ -14,7 +14,7 @@ use std::time::Instant;
 use h2::Reason;
 
 use super::super::frame::{self, *};
-use super::super::sieve::{Share, Sieve};
+use super::super::sieve::Sieve;
 use super::super::wear::Wear;
 use super::super::{CONNECTION_WINDOW, block};
 use super::Offence;
@@ -136,78 +136,6 @@ impl Intake {
         self.news = self.streams.next();
     }
 
-    /// How many bytes from a frame's head on are looked at; none if they have not come yet. Whatever else there is of
-    /// the frame is passed over.
-    fn looked_at(&self, head: Head, bytes: &[u8]) -> Result<Option<usize>, Offence> {
-        if !self.greeted && (head.kind, head.has(ACK)) != (SETTINGS, false) {
-            return Err(Offence::NoSettings);
-        }
-        let size = match head.kind {
-            PRIORITY => 5,
-            RST_STREAM | WINDOW_UPDATE => 4,
-            PING => 8,
-            SETTINGS if head.has(ACK) => 0,
-            SETTINGS => head.length.min(MOST) / SETTING * SETTING,
-            _ => head.length.min(MOST),
-        };
-        if head.length != size || head.length < head.least() {
-            return Err(Offence::FrameSize);
-        }
-        let length = match head.kind {
-            HEADERS => return Ok(block::length(bytes, BLOCK)?),
-            SETTINGS | WINDOW_UPDATE | PRIORITY => HEAD + head.length,
-            // How much of it is padding.
-            DATA if head.has(PADDED) => HEAD + 1,
-            _ => HEAD,
-        };
-        Ok((bytes.len() >= length).then_some(length))
-    }
-
-    /// Takes a frame, or the frames of a block. Whether something else goes on in its place.
-    fn frame(&mut self, head: Head, bytes: &mut [u8]) -> Result<bool, Offence> {
-        self.greeted = true;
-        self.frames += 1;
-        let place = match head.kind {
-            DATA | HEADERS | RST_STREAM => self.streams.came(head),
-            _ => Place::Nowhere,
-        };
-        if place == Place::Closed {
-            return Err(Offence::StreamClosed);
-        }
-        let carried = Head {
-            length: carried(head, bytes),
-            ..head
-        };
-        self.meter.came(carried, place)?;
-        if head.kind == HEADERS {
-            return self.block(head, place, bytes);
-        }
-        self.skip = HEAD + head.length - bytes.len();
-        let is_past = self.streams.is_past(head.stream);
-        let is_empty = carried.length == 0 && !head.has(END_STREAM);
-        match head.kind {
-            DATA if place == Place::Over || place == Place::Nowhere && is_past => {
-                self.refuse(head.stream, Reason::STREAM_CLOSED)?;
-                write_reset(&mut self.instead, head.stream, Reason::CANCEL);
-                self.give_back(head, place)?;
-                hide(bytes);
-                self.instead.extend_from_slice(bytes);
-                Ok(true)
-            }
-            DATA if place == Place::Gone || place == Place::Within && is_empty => {
-                self.give_back(head, place)?;
-                hide(bytes);
-                Ok(false)
-            }
-            PRIORITY if head.stream > 0 && block::is_on_itself(head, &bytes[HEAD..]) => {
-                self.answer_nonsense(head, bytes)
-            }
-            WINDOW_UPDATE if adds_nothing(bytes) && is_past => self.answer_nonsense(head, bytes),
-            SETTINGS if has_no_window(&bytes[HEAD..]) => Err(Offence::Window),
-            _ => Ok(false),
-        }
-    }
-
     /// Has the stream of this frame reset; passes over the frame, if the stream is closed: the client may not have
     /// known that it is.
     fn answer_nonsense(&mut self, head: Head, frame: &mut [u8]) -> Result<bool, Offence> {
@@ -320,44 +248,86 @@ impl Intake {
 impl Sieve for Intake {
     type Fault = Offence;
 
-    /// Reads what is on its way to the h2 crate.
-    ///
+    fn skip(&mut self) -> &mut usize {
+        &mut self.skip
+    }
+
     /// Trailers wait until it is known whether their stream was refused, as one beyond the most that may be open: the
     /// crate keeps nothing of such a stream, and would end the connection for another head of it.
-    ///
+    fn looked_at(&mut self, head: Head, bytes: &[u8]) -> Result<Option<usize>, Offence> {
+        if !self.greeted && (head.kind, head.has(ACK)) != (SETTINGS, false) {
+            return Err(Offence::NoSettings);
+        }
+        self.waits = false;
+        let size = match head.kind {
+            PRIORITY => 5,
+            RST_STREAM | WINDOW_UPDATE => 4,
+            PING => 8,
+            SETTINGS if head.has(ACK) => 0,
+            SETTINGS => head.length.min(MOST) / SETTING * SETTING,
+            _ => head.length.min(MOST),
+        };
+        if head.length != size || head.length < head.least() {
+            return Err(Offence::FrameSize);
+        }
+        let length = match head.kind {
+            HEADERS => {
+                let length = block::length(bytes, BLOCK)?;
+                let is_late = head.stream >= self.news && self.streams.goes_on(head.stream);
+                self.waits = length.is_some() && is_late;
+                return Ok(length.filter(|_| !self.waits));
+            }
+            SETTINGS | WINDOW_UPDATE | PRIORITY => HEAD + head.length,
+            // How much of it is padding.
+            DATA if head.has(PADDED) => HEAD + 1,
+            _ => HEAD,
+        };
+        Ok((bytes.len() >= length).then_some(length))
+    }
+
     /// Empty DATA that ends nothing becomes a frame of no known kind, which is passed over: h2 ends a connection for
     /// the hundred and first in its whole life, and patience is measured here.
-    fn read(&mut self, bytes: &mut [u8]) -> Result<Share, Offence> {
-        let mut at = 0;
-        self.waits = false;
-        loop {
-            let skipped = self.skip.min(bytes.len() - at);
-            self.skip -= skipped;
-            at += skipped;
-            let rest = &mut bytes[at..];
-            let passed = Share {
-                passed: at,
-                done: at,
-            };
-            let Some(head) = Head::read(rest) else {
-                return Ok(passed);
-            };
-            let Some(length) = self.looked_at(head, rest)? else {
-                return Ok(passed);
-            };
-            if head.kind == HEADERS && head.stream >= self.news && self.streams.goes_on(head.stream)
-            {
-                self.waits = true;
-                return Ok(passed);
+    fn frame(&mut self, head: Head, bytes: &mut [u8]) -> Result<bool, Offence> {
+        self.greeted = true;
+        self.frames += 1;
+        let place = match head.kind {
+            DATA | HEADERS | RST_STREAM => self.streams.came(head),
+            _ => Place::Nowhere,
+        };
+        if place == Place::Closed {
+            return Err(Offence::StreamClosed);
+        }
+        let carried = Head {
+            length: carried(head, bytes),
+            ..head
+        };
+        self.meter.came(carried, place)?;
+        if head.kind == HEADERS {
+            return self.block(head, place, bytes);
+        }
+        self.skip = HEAD + head.length - bytes.len();
+        let is_past = self.streams.is_past(head.stream);
+        let is_empty = carried.length == 0 && !head.has(END_STREAM);
+        match head.kind {
+            DATA if place == Place::Over || place == Place::Nowhere && is_past => {
+                self.refuse(head.stream, Reason::STREAM_CLOSED)?;
+                write_reset(&mut self.instead, head.stream, Reason::CANCEL);
+                self.give_back(head, place)?;
+                hide(bytes);
+                self.instead.extend_from_slice(bytes);
+                Ok(true)
             }
-            let replaced = self.frame(head, &mut rest[..length])?;
-            if replaced {
-                return Ok(Share {
-                    done: at + length,
-                    ..passed
-                });
+            DATA if place == Place::Gone || place == Place::Within && is_empty => {
+                self.give_back(head, place)?;
+                hide(bytes);
+                Ok(false)
             }
-            at += length;
+            PRIORITY if head.stream > 0 && block::is_on_itself(head, &bytes[HEAD..]) => {
+                self.answer_nonsense(head, bytes)
+            }
+            WINDOW_UPDATE if adds_nothing(bytes) && is_past => self.answer_nonsense(head, bytes),
+            SETTINGS if has_no_window(&bytes[HEAD..]) => Err(Offence::Window),
+            _ => Ok(false),
         }
     }
 
@@ -369,18 +339,6 @@ impl Sieve for Intake {
 fn write_reset(out: &mut Vec<u8>, stream: u32, reason: Reason) {
     let code = u32::from(reason).to_be_bytes();
     frame::write(out, RST_STREAM, 0, stream, &code);
-}
-
-/// Bytes of the payload without its padding, where DATA has any. More of that than there is has the h2 crate end the
-/// connection.
-fn carried(head: Head, bytes: &[u8]) -> usize {
-    match (head.kind, bytes.get(HEAD)) {
-        (DATA, Some(padding)) => match head.length.checked_sub(1 + usize::from(*padding)) {
-            Some(data) => data,
-            None => head.length,
-        },
-        _ => head.length,
-    }
 }
 
 /// Whether a setting says that windows are larger than any may be (RFC 9113, 6.5.2).

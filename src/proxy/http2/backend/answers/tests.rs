@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::super::super::block::{CONTINUATIONS, MALFORMED};
 use super::super::super::frame;
+use super::super::super::sieve::Share;
 use super::*;
 
 /// `:status: 200` and `:status: 103`.
@@ -227,6 +228,10 @@ fn what_ends_the_connection_is_left_to_the_crate_with_all_behind_it() {
         let bytes = [&bytes[..], &bad].concat();
         assert_eq!(all(&mut asked(), &bytes), bytes);
     }
+    // No room for what tells the padding (6.1).
+    let short = frame(DATA, PADDED, 1, &[]);
+    let bytes = [frame(HEADERS, END_HEADERS, 1, OK), short].concat();
+    assert_eq!(all(&mut asked(), &bytes), bytes);
     let of_no_stream = frame(DATA, 0, 0, b"data");
     let bytes = [&of_no_stream[..], &bad].concat();
     let expected = [&of_no_stream[..], &refusal(END_HEADERS, 3, &[])].concat();

@@ -1,4 +1,5 @@
 use super::super::super::block::{CONTINUATIONS, MALFORMED};
+use super::super::super::sieve::Share;
 use super::*;
 
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
