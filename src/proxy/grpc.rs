@@ -8,20 +8,27 @@ use super::failure::Failure;
 use crate::wire::field::Known;
 use crate::wire::head::RequestHead;
 
-/// Whether the client speaks gRPC. The form for browsers (`application/grpc-web`) is not meant: its clients read
-/// statuses of HTTP.
+/// Whether the client speaks gRPC.
 pub(crate) fn is_spoken(request: &RequestHead) -> bool {
     let media = request.fields().value(Known::ContentType);
-    let behind = media.and_then(|media| media.strip_prefix(b"application/grpc"));
-    behind.is_some_and(|behind| matches!(behind.first(), None | Some(b'+' | b';')))
+    media.is_some_and(is_grpc)
 }
 
-/// As [`is_spoken`], of a head over HTTP/2 that the parser refused.
+/// As [`is_spoken`], of bytes over HTTP/2 that begin with a head which the parser refused.
 pub(crate) fn is_spoken_in(refused: &[u8]) -> bool {
-    let media = b"\r\ncontent-type: application/grpc";
-    let at = memchr::memmem::find(refused, media);
-    let behind = at.map(|at| &refused[at + media.len()..]);
-    behind.is_some_and(|behind| matches!(behind.first(), Some(b'+' | b';' | b'\r')))
+    let end = memchr::memmem::find(refused, b"\r\n\r\n");
+    let head = &refused[..end.unwrap_or(refused.len())];
+    let name = b"\r\ncontent-type: ";
+    let at = memchr::memmem::find(head, name);
+    let media = at.map(|at| &head[at + name.len()..]);
+    media
+        .is_some_and(|behind| is_grpc(behind.split(|byte| *byte == b'\r').next().unwrap_or(behind)))
+}
+
+/// The form for browsers (`application/grpc-web`) is not meant: its clients read statuses of HTTP.
+fn is_grpc(media: &[u8]) -> bool {
+    let behind = media.strip_prefix(b"application/grpc");
+    behind.is_some_and(|behind| matches!(behind.first(), None | Some(b'+' | b';')))
 }
 
 /// How long the client waits, if it says so.
