@@ -23,91 +23,111 @@ fn route(value: &Value) -> Option<String> {
         .map(|route| format!("{route:?}"))
 }
 
-/// Where defaults stand in the schemas, the smallest resource around each, and where it is in that.
-fn places() -> Vec<(&'static str, Read, Value, &'static str)> {
-    let mut places: Vec<(&str, Read, Value, &str)> = vec![
-        ("/Pool", pool, json!({"name": "p"}), ""),
-        ("/Pool", pool, json!({"name": "p", "balance": "maglev"}), ""),
+/// Where defaults stand in the schemas, who reads the smallest resource around them, that, and where they are in it.
+type Place = (&'static str, Read, Value, &'static str);
+
+fn of_pools() -> Vec<Place> {
+    let places = [
+        ("/Pool", json!({}), ""),
+        ("/Pool", json!({"balance": "maglev"}), ""),
         (
-            "/Backend",
-            backend,
-            json!({"id": "b", "address": "127.0.0.1:1"}),
-            "",
+            "/Pool/properties/timeouts",
+            json!({"timeouts": {}}),
+            "/timeouts",
         ),
-    ];
-    for (schema, field, whole, at) in [
-        ("/Pool/properties/timeouts", "timeouts", json!({}), ""),
-        ("/Pool/properties/retries", "retries", json!({}), ""),
-        ("/Pool/properties/sticky", "sticky", json!({}), ""),
+        (
+            "/Pool/properties/retries",
+            json!({"retries": {}}),
+            "/retries",
+        ),
+        ("/Pool/properties/sticky", json!({"sticky": {}}), "/sticky"),
         (
             "/Pool/properties/limits",
-            "limits",
-            json!({"requests": 1}),
-            "",
+            json!({"limits": {"requests": 1}}),
+            "/limits",
         ),
-        ("/Outlier", "outlier", json!({}), ""),
-        ("/BackendTls", "tls", json!({}), ""),
-        ("/Health", "health", json!({"tcp": {}}), ""),
+        ("/Outlier", json!({"outlier": {}}), "/outlier"),
+        ("/BackendTls", json!({"tls": {}}), "/tls"),
+        ("/Health", json!({"health": {"tcp": {}}}), "/health"),
         (
             "/Health/properties/http",
-            "health",
-            json!({"http": {"path": "/"}}),
-            "/http",
+            json!({"health": {"http": {"path": "/"}}}),
+            "/health/http",
         ),
         (
             "/Health/properties/grpc",
-            "health",
-            json!({"grpc": {}}),
-            "/grpc",
+            json!({"health": {"grpc": {}}}),
+            "/health/grpc",
         ),
-    ] {
-        let at = format!("/{field}{at}").leak();
-        places.push((schema, pool, json!({"name": "p", field: whole}), at));
-    }
+    ];
+    let named = places.map(|(schema, mut whole, at)| {
+        whole["name"] = json!("p");
+        (schema, pool as Read, whole, at)
+    });
+    named.into()
+}
+
+fn of_routes() -> Vec<Place> {
     let user = json!({"name": "u", "password_sha256": "0".repeat(64)});
-    for (schema, field, whole, at) in [
-        ("fence", "fence", json!({"lock": "l"}), ""),
+    let places = [
+        ("fence", json!({"fence": {"lock": "l"}}), "/fence"),
         (
             "cors",
-            "cors",
-            json!({"origins": ["https://a.example"]}),
-            "",
+            json!({"cors": {"origins": ["https://a.example"]}}),
+            "/cors",
         ),
-        ("compress", "compress", json!({}), ""),
-        ("forward_auth", "forward_auth", json!({"pool": "auth"}), ""),
-        ("basic_auth", "basic_auth", json!({"users": [user]}), ""),
+        ("compress", json!({"compress": {}}), "/compress"),
+        (
+            "forward_auth",
+            json!({"forward_auth": {"pool": "auth"}}),
+            "/forward_auth",
+        ),
+        (
+            "basic_auth",
+            json!({"basic_auth": {"users": [user]}}),
+            "/basic_auth",
+        ),
         (
             "error_pages/items",
-            "error_pages",
-            json!([{"body": "no"}]),
-            "/0",
+            json!({"error_pages": [{"body": "no"}]}),
+            "/error_pages/0",
         ),
-        ("mirror", "mirror", json!({"pool": "m"}), ""),
+        ("mirror", json!({"mirror": {"pool": "m"}}), "/mirror"),
         (
             "fault_injection/properties/delay",
-            "fault_injection",
-            json!({"delay": {"for": "1s"}}),
-            "/delay",
+            json!({"fault_injection": {"delay": {"for": "1s"}}}),
+            "/fault_injection/delay",
         ),
         (
             "fault_injection/properties/abort",
-            "fault_injection",
-            json!({"abort": {}}),
-            "/abort",
+            json!({"fault_injection": {"abort": {}}}),
+            "/fault_injection/abort",
         ),
-        ("redirect", "redirect", json!({"scheme": "https"}), ""),
-        ("retries", "retries", json!({}), ""),
-        ("rate_limit", "rate_limit", json!({"requests": 1}), ""),
-    ] {
-        let schema = format!("/Route/properties/{schema}").leak();
-        let at = format!("/{field}{at}").leak();
-        let mut value = json!({"name": "r", "to": [{"pool": "p"}], field: whole});
-        if field == "redirect" {
-            value.as_object_mut().unwrap().remove("to");
+        (
+            "redirect",
+            json!({"redirect": {"scheme": "https"}}),
+            "/redirect",
+        ),
+        ("retries", json!({"retries": {}}), "/retries"),
+        (
+            "rate_limit",
+            json!({"rate_limit": {"requests": 1}}),
+            "/rate_limit",
+        ),
+    ];
+    let named = places.map(|(schema, mut whole, at)| {
+        whole["name"] = json!("r");
+        if schema != "redirect" {
+            whole["to"] = json!([{"pool": "p"}]);
         }
-        places.push((schema, route, value, at));
-    }
-    places
+        (
+            &*format!("/Route/properties/{schema}").leak(),
+            route as Read,
+            whole,
+            at,
+        )
+    });
+    named.into()
 }
 
 /// The pointers of all defaults below `value`, which is at `at`.
@@ -132,7 +152,17 @@ fn what_the_description_says_is_the_default_is_what_is_read() {
     // A weight stands in other things, and a question is no resource.
     left.retain(|at| at != "/Weight" && !at.starts_with("/Question/"));
     assert!(left.len() > 50, "{left:?}");
-    for (schema, read, whole, at) in places() {
+    let of_backends: Place = (
+        "/Backend",
+        backend,
+        json!({"id": "b", "address": "127.0.0.1:1"}),
+        "",
+    );
+    let places = of_pools()
+        .into_iter()
+        .chain(of_routes())
+        .chain([of_backends]);
+    for (schema, read, whole, at) in places {
         let unsaid = read(&whole).unwrap_or_else(|| panic!("{whole} is refused"));
         let prefix = format!("{schema}/properties/");
         left.retain(|place| {
