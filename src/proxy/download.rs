@@ -90,7 +90,7 @@ pub(crate) enum Sent {
 pub(crate) struct Way<'a, 'b> {
     pub(crate) backend: &'a mut ReadHalf<'b>,
     pub(crate) client: &'a mut WriteHalf<'b>,
-    pub(crate) request: &'a Cell<Sent>,
+    pub(crate) upload: &'a Cell<Sent>,
     pub(crate) deadline: &'a Deadline,
     /// How long a body may stand still: whatever is read or written of it, if only a byte, its time begins anew.
     pub(crate) idle: Duration,
@@ -313,7 +313,7 @@ fn is_early(kind: BodyKind, buffer: &Buffer, way: &Way<'_, '_>) -> bool {
         BodyKind::Length(length) => length <= buffer.filled().len() as u64,
         BodyKind::Chunked | BodyKind::UntilClose => false,
     };
-    is_here && way.request.get() == Sent::Part
+    is_here && way.upload.get() == Sent::Part
 }
 
 /// Makes of the head what the route, the listener and the client are to have; tells what compresses the body, if it is
@@ -483,7 +483,7 @@ impl<'a> Way<'a, '_> {
     }
 
     fn poll_gone<T>(&self, cx: &mut Context<'_>) -> Poll<Result<T, Failure>> {
-        let stays = self.request.get() == Sent::Whole { stays: true };
+        let stays = self.upload.get() == Sent::Whole { stays: true };
         let gone = self.client.poll_gone(stays, cx);
         gone.map(|()| Err(Failure::ClientGone))
     }

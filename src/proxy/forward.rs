@@ -380,14 +380,14 @@ async fn move_both(
         deadline.set(manner.answer_within);
         exchange.inbound.give_room(&worker.buffers);
     }
-    let request = Cell::new(match sent {
+    let upload = Cell::new(match sent {
         true => Sent::Whole { stays: *stays },
         false => Sent::Part,
     });
     let mut down = download::Way {
         backend: &mut backend_read,
         client: &mut client_write,
-        request: &request,
+        upload: &upload,
         deadline,
         idle: pool.timeouts.stream_idle,
         record,
@@ -420,7 +420,7 @@ async fn move_both(
             if let Ok(more) = result {
                 // What it sent behind may be its last request.
                 let stays = *stays && !more;
-                request.set(Sent::Whole { stays });
+                upload.set(Sent::Whole { stays });
             }
             // A backend that reads no more may have answered all the same.
             uploaded = Some(result.map(drop));

@@ -1,5 +1,5 @@
 //! How much of what the h2 crate bears a number of times has come of a connection: it ends one for the 1,025th stream
-//! that it resets itself, and for the 101st DATA without any.
+//! that it resets itself (`max_local_error_reset_streams`), and for the 101st DATA without any (0.4.20, fixed there).
 
 use h2::Reason;
 
@@ -27,8 +27,8 @@ impl Wear {
     /// Counts one that the other side is told of, with this code.
     pub(super) fn sent(&mut self, code: u32) {
         // With these the crate drops a message; with any other code it counts the stream.
-        let of_crate = [Reason::CANCEL, Reason::NO_ERROR, Reason::INTERNAL_ERROR];
-        self.0 += u32::from(!of_crate.contains(&code.into()));
+        let uncounted = [Reason::CANCEL, Reason::NO_ERROR, Reason::INTERNAL_ERROR];
+        self.0 += u32::from(!uncounted.contains(&code.into()));
     }
 
     /// Whether the crate may soon end the connection for all of them.

@@ -129,6 +129,6 @@ fn what_a_guardian_against_desync_would_stop_is_refused_or_ends_its_connections(
         passed += 1;
         backend.wait_for_ended(passed);
     }
-    // The others of that kind are not clear after all.
+    // GET and HEAD with one well-formed length or coding. The others of that kind have something else wrong with them.
     assert_eq!((passed, backend.connections()), (6, 6));
 }

@@ -66,7 +66,7 @@ impl Streams {
                 let Ok(at) = self.find(stream) else { return };
                 self.open[at].asked = true;
                 if self.open[at].place == Place::Over {
-                    self.ended(at);
+                    self.retire(at);
                 }
             }
             RST_STREAM => self.close(stream),
@@ -102,13 +102,13 @@ impl Streams {
     pub(super) fn end(&mut self, stream: u32) {
         if let Ok(at) = self.find(stream) {
             match self.open[at].asked {
-                true => self.ended(at),
+                true => self.retire(at),
                 false => self.open[at].place = Place::Over,
             }
         }
     }
 
-    fn ended(&mut self, at: usize) {
+    fn retire(&mut self, at: usize) {
         if self.ended.len() == ENDED {
             self.ended.pop_front();
         }
