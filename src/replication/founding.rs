@@ -102,7 +102,7 @@ type Store = Box<dyn Fn(&Group) -> Result<(), Error> + Send>;
 
 struct Keeper {
     store: Store,
-    /// The cluster each peer last said is durable there. It may have known all before this node did.
+    /// The cluster each peer has said is durable there. It may have known all before this node did.
     said: BTreeMap<NodeId, Bytes>,
 }
 
@@ -113,6 +113,18 @@ impl Keeper {
             let cause = chain(&error);
             format!("what it knows of the group cannot be kept: {cause}")
         })
+    }
+
+    /// What `peer` says is durable in its directory stays so: a hello that knew less may come behind one that knew all,
+    /// for different tasks write them. (`a_hello_that_is_overtaken_unsays_nothing`)
+    fn hear(&mut self, peer: NodeId, hello: &Hello, before: &Group) {
+        let known = before.member(peer);
+        let same = known.is_some_and(|known| known.instance == hello.instance);
+        if !hello.cluster.is_empty() {
+            self.said.insert(peer, hello.cluster.clone());
+        } else if !same {
+            self.said.remove(&peer);
+        }
     }
 }
 
@@ -144,7 +156,7 @@ impl Founding {
         let before = self.shared.group();
         let mut group = Group::clone(&before);
         let peer = group.meet(hello)?;
-        keeper.said.insert(peer, hello.cluster.clone());
+        keeper.hear(peer, hello, &before);
         let settled = settle(&mut group, &keeper.said);
         let waiting = waiting(&group, &keeper.said);
         group.complete |= waiting.is_empty();
@@ -326,8 +338,7 @@ impl Founding {
 /// one that was founded with, and the peers tell whose. (`a_wiped_voter_founds_nothing_of_its_own`)
 fn settle(group: &mut Group, said: &BTreeMap<NodeId, Bytes>) -> bool {
     let mut settled = group.clone();
-    let agrees = |said: &Bytes, group: &Group| said.is_empty() || *said == group.cluster;
-    if !settled.settle() || !said.values().all(|said| agrees(said, &settled)) {
+    if !settled.settle() || said.values().any(|said| *said != settled.cluster) {
         return false;
     }
     *group = settled;
@@ -336,10 +347,7 @@ fn settle(group: &mut Group, said: &BTreeMap<NodeId, Bytes>) -> bool {
 
 /// The names of those that have not said that this very membership is durable with them.
 pub(super) fn waiting(group: &Group, said: &BTreeMap<NodeId, Bytes>) -> Vec<String> {
-    let agrees = |id: u32| {
-        let cluster = said.get(&NodeId(id));
-        id == group.me || cluster.is_some_and(|said| !said.is_empty() && *said == group.cluster)
-    };
+    let agrees = |id: u32| id == group.me || said.get(&NodeId(id)) == Some(&group.cluster);
     let absent = group.members.iter().filter(|member| !agrees(member.id));
     absent.map(|member| member.name.clone()).collect()
 }
@@ -355,17 +363,26 @@ mod tests {
     use crate::config::Address;
     use crate::paxos::{Ballot, Epoch, Recovered};
 
-    #[test]
-    fn a_wiped_voter_founds_nothing_of_its_own() {
+    /// Of three voters `a`, `b` and `c`.
+    fn member(name: &str, instance: u8) -> Group {
         let address = Address::from(SocketAddr::from(([127, 0, 0, 1], 1)));
         let voters = ["a", "b", "c"].map(|name| (name.to_owned(), address.clone()));
-        let member = |name, instance| Group::first(name, &voters.clone().into(), [instance; 16]);
-        let cluster = Bytes::from_static(&[9; 16]);
+        Group::first(name, &voters.into(), [instance; 16])
+    }
+
+    fn founder(name: &str, instance: u8) -> (Founding, Arc<Shared>) {
         let recovered = Recovered::empty(Ballot::initial(Epoch(1)));
-        let wiped = Shared::new(member("c", 3), standing(&recovered), Reports::new(None));
-        let wiped = Arc::new(wiped);
+        let group = member(name, instance);
+        let shared = Shared::new(group, standing(&recovered), Reports::new(None));
+        let shared = Arc::new(shared);
         let disk = Memory::new(1).boot().expect("a disk");
-        let founding = Founding::new(disk, wiped.clone());
+        (Founding::new(disk, shared.clone()), shared)
+    }
+
+    #[test]
+    fn a_wiped_voter_founds_nothing_of_its_own() {
+        let cluster = Bytes::from_static(&[9; 16]);
+        let (founding, wiped) = founder("c", 3);
         // Both are heard before either's refusal.
         for (name, instance) in [("a", 1), ("b", 2)] {
             let mut hello = member(name, instance).hello("c");
@@ -381,5 +398,39 @@ mod tests {
         });
         let told = wiped.inbox.take(Some(Instant::now()));
         assert!(matches!(told.front(), Some(Event::Fail(_))));
+    }
+
+    #[test]
+    fn a_hello_that_is_overtaken_unsays_nothing() {
+        let (founding, last) = founder("c", 3);
+        let hears = |name, instance, cluster: &Bytes| {
+            let mut hello = member(name, instance).hello("c");
+            hello.cluster = cluster.clone();
+            founding.meet(&hello).expect("it belongs here");
+        };
+        let nothing = Bytes::new();
+        hears("a", 1, &nothing);
+        hears("b", 2, &nothing);
+        let cluster = last.group().cluster.clone();
+        assert_eq!(cluster.len(), 16, "all are met");
+        hears("a", 1, &cluster);
+        // Written before that, and queued behind it.
+        hears("a", 1, &nothing);
+        hears("b", 2, &cluster);
+        assert!(last.group().complete, "all have said that they know");
+    }
+
+    #[test]
+    fn what_a_directory_said_is_not_held_against_the_one_in_its_place() {
+        let (founding, node) = founder("c", 3);
+        let hears = |name, instance, cluster: &[u8]| {
+            let mut hello = member(name, instance).hello("c");
+            hello.cluster = Bytes::copy_from_slice(cluster);
+            founding.meet(&hello).expect("nobody has promised yet");
+        };
+        hears("a", 1, &[9; 16]);
+        hears("a", 4, &[]);
+        hears("b", 2, &[]);
+        assert_eq!(node.group().cluster.len(), 16, "all are met");
     }
 }
