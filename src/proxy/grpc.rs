@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use super::failure::Failure;
 use crate::wire::field::Known;
+use crate::wire::grpc::is_media_type;
 use crate::wire::head::RequestHead;
 
 /// Whether the client speaks gRPC.
 pub(crate) fn is_spoken(request: &RequestHead) -> bool {
     let media = request.fields().value(Known::ContentType);
-    media.is_some_and(is_grpc)
+    media.is_some_and(is_media_type)
 }
 
 /// As [`is_spoken`], of bytes over HTTP/2 that begin with a head which the parser refused.
@@ -21,14 +22,9 @@ pub(crate) fn is_spoken_in(refused: &[u8]) -> bool {
     let name = b"\r\ncontent-type: ";
     let at = memchr::memmem::find(head, name);
     let media = at.map(|at| &head[at + name.len()..]);
-    media
-        .is_some_and(|behind| is_grpc(behind.split(|byte| *byte == b'\r').next().unwrap_or(behind)))
-}
-
-/// The form for browsers (`application/grpc-web`) is not meant: its clients read statuses of HTTP.
-fn is_grpc(media: &[u8]) -> bool {
-    let behind = media.strip_prefix(b"application/grpc");
-    behind.is_some_and(|behind| matches!(behind.first(), None | Some(b'+' | b';')))
+    media.is_some_and(|behind| {
+        is_media_type(behind.split(|byte| *byte == b'\r').next().unwrap_or(behind))
+    })
 }
 
 /// How long the client waits, if it says so.
@@ -117,7 +113,10 @@ mod tests {
             ("application/grpc", true),
             ("application/grpc+proto", true),
             ("application/grpc;x=y", true),
+            ("application/grpc\t;x=y", true),
+            ("Application/gRPC", true),
             ("application/grpc-web", false),
+            ("application/grp", false),
             ("application/json", false),
         ] {
             let mut head = RequestHead::new();

@@ -9,6 +9,7 @@ use super::request::write_line;
 use crate::wire::body::BodyKind;
 use crate::wire::field::{Known, KnownSet};
 use crate::wire::fields::Fields;
+use crate::wire::grpc;
 use crate::wire::head::ResponseHead;
 use crate::wire::websocket;
 
@@ -79,7 +80,7 @@ fn has_trailers(fields: &HeaderMap) -> bool {
 
 fn is_grpc(fields: &HeaderMap) -> bool {
     let media = fields.get(header::CONTENT_TYPE);
-    media.is_some_and(|media| media.as_bytes().starts_with(b"application/grpc"))
+    media.is_some_and(|media| grpc::is_media_type(media.as_bytes()))
 }
 
 /// Appends the head that came over HTTP/2 as one of HTTP/1.1. `ended` tells that neither body nor trailers follow,

@@ -78,6 +78,53 @@ fn a_head_that_is_refused_is_told_of_in_words_of_grpc() {
     }));
 }
 
+/// Media types are told in any case (RFC 9110, 8.3.1), with white space before a parameter (5.6.6).
+#[test]
+fn grpc_is_spoken_in_any_case() {
+    let backend = Backend::new(|request, mut respond| async move {
+        let media = request.headers()["content-type"].clone();
+        let response = Response::builder().header("content-type", media);
+        let response = response.header("content-length", "2").body(()).unwrap();
+        let mut stream = respond.send_response(response, false).unwrap();
+        stream.send_data("ok".into(), false).unwrap();
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", "7".parse().unwrap());
+        stream.send_trailers(trailers).unwrap();
+    });
+    let pool = json!({"protocol": "http2"});
+    let answered = Harness::with_pool(&[backend.address], pool.clone());
+    let refused = Harness::with_pool(&[nobody()], pool);
+    for media in [
+        "Application/gRPC",
+        "APPLICATION/GRPC+proto",
+        "application/grpc ;a=b",
+    ] {
+        let call = || {
+            let mut call = call(None);
+            let media = media.try_into().unwrap();
+            call.headers_mut().insert("content-type", media);
+            call
+        };
+        refused.runtime.block_on(soon(async {
+            let mut client = Client::connect(&refused).await;
+            assert_eq!(status_only(&mut client, call()).await.0, "14", "{media}");
+            let mut large = call();
+            *large.uri_mut() = format!("http://x/{}", "p".repeat(9_000)).parse().unwrap();
+            assert_eq!(status_only(&mut client, large).await.0, "13", "{media}");
+        }));
+        answered.runtime.block_on(soon(async {
+            let mut client = Client::connect(&answered).await;
+            let (response, _) = client.send(call(), true).await;
+            let (_, body, trailers) = whole(response).await;
+            assert_eq!(
+                (&body[..], trailers.get("grpc-status")),
+                ("ok", Some(&"7".parse().unwrap())),
+                "{media}"
+            );
+        }));
+    }
+}
+
 /// A page is for browsers: a client of gRPC reads no body of the proxy's.
 #[test]
 fn neither_pages_nor_faults_on_purpose_give_a_failure_a_body() {
