@@ -15,7 +15,7 @@ use h2::{Reason, RecvStream};
 use http::Response;
 use tokio::io::ReadBuf;
 
-use super::incoming::{self, Incoming};
+use super::incoming::Incoming;
 use super::outgoing::Outgoing;
 use super::request::interpret_request;
 use super::response::{write_head, write_switch};
@@ -304,9 +304,6 @@ pub enum Fault {
 impl Fault {
     /// Of an error that a request to a backend met; none if the connection ended, or is none of HTTP/2.
     pub fn of(error: &io::Error) -> Option<Self> {
-        if incoming::is_malformed(error) {
-            return Some(Self::Malformed);
-        }
         let error = error.get_ref()?.downcast_ref::<h2::Error>()?;
         if error.is_library() {
             return Some(Self::Malformed);

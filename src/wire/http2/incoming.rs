@@ -7,7 +7,6 @@ use bytes::{Buf, Bytes};
 use h2::RecvStream;
 use tokio::io::ReadBuf;
 
-use super::request::is_trimmed;
 use super::trailers;
 
 /// How the body follows its head.
@@ -34,18 +33,6 @@ pub(super) struct Incoming {
     /// Of one frame.
     data: Bytes,
     ended: bool,
-    /// The trailers break a rule (RFC 9113, 8.2.1): it must not end well for whoever it goes to.
-    malformed: bool,
-}
-
-/// The error of what breaks the rules of HTTP/2 where the h2 crate lets it pass.
-pub(super) fn malformed() -> io::Error {
-    io::ErrorKind::InvalidData.into()
-}
-
-/// Whether an error is [that one](malformed): others of its kind have something inside.
-pub(super) fn is_malformed(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::InvalidData && error.get_ref().is_none()
 }
 
 impl Incoming {
@@ -57,7 +44,6 @@ impl Incoming {
             given: 0,
             data: Bytes::new(),
             ended: shape == Shape::Empty,
-            malformed: false,
         }
     }
 
@@ -117,9 +103,6 @@ impl Incoming {
 
     /// Takes the next frame. Nothing is left of the one before.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.malformed {
-            return Poll::Ready(Err(malformed()));
-        }
         match ready!(self.body.poll_data(cx)) {
             Some(Ok(data)) => {
                 if self.shape == Shape::Chunked && !data.is_empty() {
@@ -135,13 +118,8 @@ impl Incoming {
         }
         if self.shape == Shape::Chunked {
             let read = ready!(self.body.poll_trailers(cx)).map_err(io::Error::other)?;
-            let read = read.unwrap_or_default();
-            if !read.values().all(is_trimmed) {
-                self.malformed = true;
-                return Poll::Ready(Err(malformed()));
-            }
             self.frame(b"");
-            trailers::write(&read, &mut self.framing);
+            trailers::write(&read.unwrap_or_default(), &mut self.framing);
         }
         self.ended = true;
         Poll::Ready(Ok(()))

@@ -15,7 +15,7 @@ use h2::{Reason, RecvStream};
 use http::{Method, Request};
 use tokio::io::ReadBuf;
 
-use super::incoming::{self, Incoming};
+use super::incoming::Incoming;
 use super::outgoing::Outgoing;
 use super::request::write_head;
 use super::response::interpret;
@@ -90,13 +90,7 @@ impl Served {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = self.reading.borrow_mut().poll_read(cx, buffer);
-        if let Poll::Ready(Err(error)) = &read
-            && incoming::is_malformed(error)
-        {
-            self.writing.borrow_mut().refuse();
-        }
-        read
+        self.reading.borrow_mut().poll_read(cx, buffer)
     }
 
     /// Writes the answer's bytes. One that is pending is to be repeated with the same bytes.
@@ -210,16 +204,6 @@ impl Writing {
             }
         };
         Ok(taken)
-    }
-
-    /// The request turned out to be malformed: nothing more is said.
-    fn refuse(&mut self) {
-        match &mut self.state {
-            State::Head(respond, _) => respond.send_reset(Reason::PROTOCOL_ERROR),
-            State::Body(way) | State::Tunnel(way) => way.reset(Reason::PROTOCOL_ERROR),
-            State::Done => {}
-        }
-        self.state = State::Done;
     }
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {

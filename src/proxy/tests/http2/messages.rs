@@ -182,14 +182,17 @@ fn malformed_trailers_leave_the_backends_request_without_an_end() {
     let (sender, received) = std::sync::mpsc::channel();
     let backend = Scripted::new(move |peer, _| {
         peer.head();
+        sender.send(peer.until("milk\r\n")).unwrap();
         sender.send(peer.rest()).unwrap();
     });
     let proxy = Harness::to(&[backend.address]);
     let mut raw = Raw::connect(&proxy);
     let trailers = frame(HEADERS, END_STREAM | END_HEADERS, 1, block(&[("a", " b")]));
-    raw.send(joined(&[post(1), frame(DATA, 0, 1, "milk"), trailers]));
+    raw.send(joined(&[post(1), frame(DATA, 0, 1, "milk")]));
+    assert_eq!(heard(&received), "4\r\nmilk\r\n");
+    raw.send(trailers);
     assert_eq!(raw.outcome(), Reset(PROTOCOL_ERROR));
-    assert_eq!(received.recv().unwrap(), "4\r\nmilk\r\n");
+    assert_eq!(heard(&received), "");
 }
 
 /// A request of these pseudo-header fields and others.

@@ -186,11 +186,13 @@ impl<'a> Block<'a> {
 
     pub(super) fn value(&mut self, of: Kind) -> Result<Value, Undecodable> {
         let start = self.at;
-        let (mut first, mut length, mut fragment, mut allowed) = ([0; STATUS], 0, false, true);
+        let (mut first, mut last, mut length) = ([0; STATUS], 0, 0);
+        let (mut fragment, mut allowed) = (false, true);
         self.string(|byte| {
             if let Some(place) = first.get_mut(length) {
                 *place = byte;
             }
+            last = byte;
             length += 1;
             fragment |= byte == b'#';
             allowed &= of.allows(byte);
@@ -201,6 +203,9 @@ impl<'a> Block<'a> {
             _ => false,
         };
         let ends_all = !allowed || renames || of == Kind::Status && first[0] == b'0';
+        let padded = [first[0], last]
+            .iter()
+            .any(|end| matches!(end, b' ' | b'\t'));
         let malformed = match of {
             Kind::Path => fragment,
             Kind::Scheme => {
@@ -212,7 +217,7 @@ impl<'a> Block<'a> {
         };
         Ok(Value {
             length,
-            malformed: malformed || ends_all,
+            malformed: malformed || padded || ends_all,
             ends_all,
             renames,
             interim: of == Kind::Status && !ends_all && first[0] == b'1',

@@ -2,7 +2,8 @@
 //! more of it than RFC 9113 does.
 //!
 //! That crate decodes a block and drops pseudo-header fields of trailers, those of a request in an answer, and the
-//! fragment of a path, all of which make a message malformed (RFC 9113, 8.1 and 8.3). And it ends the connection for a
+//! fragment of a path, and passes on white space around a value, all of which make a message malformed (RFC 9113, 8.1,
+//! 8.2.1 and 8.3). And it ends the connection for a
 //! name or a value that none may be (8.2.1 and 8.3.2), which is malformed likewise, and concerns its stream alone: that
 //! is told of, and the block is written anew with bytes that are allowed in the place of those that are not. What the
 //! table holds stays as large as it was. What else it finds malformed (8.2.2 and 8.3) it forgets, or ends the
@@ -59,9 +60,9 @@ pub struct Undecodable;
 pub struct Found {
     /// A pseudo-header field.
     pub pseudo: bool,
-    /// What no message of this side has: a name or a value that no field has, a path with a fragment behind it, a
-    /// scheme that is none of HTTP, a field of a connection, a pseudo-header field of the other side, twice or behind
-    /// other fields.
+    /// What no message of this side has: a name or a value that no field has, white space at the start or end of a
+    /// value, a path with a fragment behind it, a scheme that is none of HTTP, a field of a connection, a pseudo-header
+    /// field of the other side, twice or behind other fields.
     pub malformed: bool,
     /// A status that another one is to follow.
     pub interim: bool,

@@ -189,7 +189,7 @@ fn what_no_field_has_is_told_of_and_mended_as_long_as_it_was() {
         (coded(0x40, &[0x82, 0xff, 0xc7]), literal(0x40, "a", "x")),
         (vec![0x00, 0x81, 0xbb, 0x01, b'b'], literal(0, "x", "b")),
     ] {
-        let around = literal(0x40, "before", "\u{e4} \t");
+        let around = literal(0x40, "before", "\u{e4} \tb");
         let all = [&around[..], &block, &[0x82, 0xbe]].concat();
         let mut written = vec![0x3f];
         let found = requests().read(&all, &mut written).unwrap();
@@ -310,6 +310,29 @@ fn a_scheme_is_one_of_http() {
             let found = requests().read(&block, &mut mended);
             assert_eq!((found, mended), (Ok(expected), vec![]), "{value}");
         }
+    }
+}
+
+#[test]
+fn white_space_around_a_value_is_malformed_in_any_guise() {
+    for value in [" a", "a ", "\ta", "a\t", " ", " trailers"] {
+        for name in ["x", "te", "set-cookie", ":path"] {
+            let mut fields = requests();
+            for block in [literal(0x40, name, value), vec![0xbe]] {
+                let mut mended = Vec::new();
+                let found = fields.read(&block, &mut mended).unwrap();
+                assert!(found.malformed && mended.is_empty(), "{name}: {value:?}");
+            }
+        }
+    }
+    // In a code.
+    assert_eq!(
+        read(&mut answers(), &[0, 1, b'x', 0x81, 0x53]),
+        Ok(MALFORMED)
+    );
+    for value in ["", "a b", "a\tb"] {
+        let block = literal(0x40, "x", value);
+        assert_eq!(read(&mut answers(), &block), Ok(NONE), "{value:?}");
     }
 }
 
