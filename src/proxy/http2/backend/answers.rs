@@ -9,6 +9,8 @@
 //! DATA of nothing, which is no fault, is passed over: the crate ends a connection for the hundred and first in all its
 //! life. Of padding alone it takes a part of the window, and has to reach the crate, so it wears the connection.
 //!
+//! An answer with more fields than the crate takes is refused likewise, where its block has an end within reason.
+//!
 //! What ends the connection by right goes on as it is, and so does all behind what cannot be read: the crate finds it,
 //! too, and says goodbye with the code that is due.
 
@@ -19,11 +21,15 @@ use super::super::frame::*;
 use super::super::sieve::Sieve;
 use super::super::wear::Wear;
 use super::streams::{Place, Streams};
+use crate::wire::http1::MAX_HEAD;
 use crate::wire::http2::hpack::{Fields, Side};
 
-/// Bytes of a block beyond which it is left to the h2 crate: all that fits into as many frames as that takes, and more
-/// than [the fields](crate::wire::http1::MAX_HEAD) of an answer may have.
-const BLOCK: usize = 6 * MOST;
+/// Bytes of a block that are waited for. A longer one is left to the h2 crate, which ends the connection.
+const BLOCK: usize = 16 * MOST;
+
+/// Bytes of a block that the crate takes in as few frames as there have to be, more than [the fields](MAX_HEAD) of an
+/// answer may have.
+const TAKEN: usize = 6 * MOST;
 
 /// To pass over what there is behind a frame that cannot be read, which is more than ever comes.
 const LOST: usize = usize::MAX;
@@ -99,7 +105,9 @@ impl Answers {
             Place::Over | Place::Ended => true,
             Place::Closed | Place::Idle => false,
         };
-        if found.malformed || misplaced || block::depends_on_itself(head, frames) {
+        // The crate resets the stream for a large list, and ends the connection for one four times as large.
+        let large = block.len() > TAKEN || self.fields.list() > MAX_HEAD;
+        if found.malformed || misplaced || large || block::depends_on_itself(head, frames) {
             if place == Place::Idle {
                 return self.lose();
             }

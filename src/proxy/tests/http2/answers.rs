@@ -114,6 +114,30 @@ fn cut(flags: u8, stream: u32, block: &[u8], at: usize) -> Vec<u8> {
     .concat()
 }
 
+/// The frames of a whole answer without a body, as few as there have to be.
+fn in_few(stream: u32, block: &[u8]) -> Vec<u8> {
+    let last = block.len().div_ceil(16_384) - 1;
+    let pieces = block.chunks(16_384).enumerate().map(|(n, piece)| {
+        let (kind, ended) = match n {
+            0 => (HEADERS, END_STREAM),
+            _ => (CONTINUATION, 0),
+        };
+        let flags = if n == last {
+            END_HEADERS | ended
+        } else {
+            ended
+        };
+        frame(kind, flags, stream, piece)
+    });
+    pieces.collect::<Vec<_>>().concat()
+}
+
+/// So many fields of a thousand bytes.
+fn thousands(count: usize) -> Vec<u8> {
+    let field = |n| literal(format!("x-{n}"), "v".repeat(1_000));
+    (0..count).flat_map(field).collect()
+}
+
 /// What comes behind interim answers.
 fn final_answer(proxy: &Harness) -> (String, String) {
     let mut client = proxy.client();
@@ -259,6 +283,28 @@ fn what_is_wrong_around_the_head_is_502_for_its_own_client_alone() {
         ],
         &[502],
     );
+    let again = remembered("evil", &"v".repeat(4_000));
+    check(
+        vec![
+            case("10.5.1 a list without bounds", move |stream| {
+                let block = [with("200", &again), vec![0xBE; 300]].concat();
+                frame(HEADERS, ENDS, stream, block)
+            }),
+            case("10.5.1 more fields than there may be", |stream| {
+                in_few(stream, &with("200", &thousands(70)))
+            }),
+            case("10.5.1 many more", |stream| {
+                in_few(stream, &with("200", &thousands(200)))
+            }),
+            case("10.5.1 few that are written as many", |stream| {
+                // A byte of 28 bits in the code, which none has more of that a value may have.
+                let field = [0, 1, b'x', 0xFF, 0x8D, 0x82, 0x06];
+                let value = [0xFF, 0xFF, 0xFF, 0xEF, 0xFF, 0xFF, 0xFE].repeat(14_100);
+                in_few(stream, &with("200", &[&field[..], &value].concat()))
+            }),
+        ],
+        &[502],
+    );
     // Its client may have had the head by then.
     check(
         vec![
@@ -377,28 +423,34 @@ fn malformed_trailers_are_no_end_for_their_own_client_alone() {
 
 #[test]
 fn what_a_malformed_head_had_remembered_is_there_for_the_next_one() {
-    let backend = answering(|peer, _, request, stream| {
-        let malformed = [
-            remembered("x-first", "1"),
-            remembered("evil", "\0"),
-            remembered(":status", "99"),
-            remembered("x-last", "2"),
-        ];
-        let block = match request {
-            0 => with("200", &malformed.concat()),
-            _ => vec![0x88, 0xBE, 0xC1],
-        };
-        peer.send(frame(HEADERS, ENDS, stream, block));
-    });
-    let proxy = Harness::with_pool(&[backend.address], json!({"protocol": "http2"}));
-    assert_eq!(status(&proxy.get("/").0), 502);
-    let (head, _) = proxy.get("/");
-    assert_eq!(status(&head), 200);
-    assert_eq!(
-        (field(&head, "x-first"), field(&head, "x-last")),
-        (Some("1"), Some("2"))
-    );
-    assert_eq!(backend.connections(), 1);
+    for between in [
+        [remembered("evil", "\0"), remembered(":status", "99")].concat(),
+        [
+            thousands(100),
+            remembered("x-second", "1"),
+            thousands(100),
+            remembered("x-third", "1"),
+        ]
+        .concat(),
+    ] {
+        let (first, last) = (remembered("x-first", "1"), remembered("x-last", "2"));
+        let malformed = with("200", &[first, between, last].concat());
+        let backend = answering(move |peer, _, request, stream| {
+            peer.send(match request {
+                0 => in_few(stream, &malformed),
+                _ => frame(HEADERS, ENDS, stream, [0x88, 0xBE, 0xC1]),
+            });
+        });
+        let proxy = Harness::with_pool(&[backend.address], json!({"protocol": "http2"}));
+        assert_eq!(status(&proxy.get("/").0), 502);
+        let (head, _) = proxy.get("/");
+        assert_eq!(status(&head), 200);
+        assert_eq!(
+            (field(&head, "x-first"), field(&head, "x-last")),
+            (Some("1"), Some("2"))
+        );
+        assert_eq!(backend.connections(), 1);
+    }
 }
 
 #[test]

@@ -3,14 +3,14 @@
 //!
 //! That crate decodes a block and drops pseudo-header fields of trailers, those of a request in an answer, and the
 //! fragment of a path, and passes on white space around a value, all of which make a message malformed (RFC 9113, 8.1,
-//! 8.2.1 and 8.3). And it ends the connection for a
-//! name or a value that none may be (8.2.1 and 8.3.2), which is malformed likewise, and concerns its stream alone: that
-//! is told of, and the block is written anew with bytes that are allowed in the place of those that are not. What the
-//! table holds stays as large as it was. What else it finds malformed (8.2.2 and 8.3) it forgets, or ends the
-//! connection for, where a block comes in several frames: so that is found here, too.
+//! 8.2.1 and 8.3). And it ends the connection for a name or a value that none may be (8.2.1 and 8.3.2), which is
+//! malformed likewise, and concerns its stream alone: that is told of, and the block is written anew with bytes that
+//! are allowed in the place of those that are not. What the table holds stays as large as it was. What else it finds
+//! malformed (8.2.2 and 8.3) it forgets, or ends the connection for, where a block comes in several frames: so that is
+//! found here, too.
 //!
-//! Here nothing is kept of the fields but what finds these: the sizes in the table of those that were sent before, and
-//! what kind they are of.
+//! Here nothing is kept of the fields but what finds these, and how large a list of them is: the sizes in the table of
+//! those that were sent before, and what kind they are of.
 
 mod block;
 mod huffman;
@@ -94,6 +94,8 @@ pub struct Fields {
     size: usize,
     /// That the peer says it uses less.
     most: Option<usize>,
+    /// Of what the last block says.
+    list: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -112,7 +114,14 @@ impl Fields {
             table: VecDeque::new(),
             size: 0,
             most: None,
+            list: 0,
         }
+    }
+
+    /// Bytes of the list of fields that the last block stands for (RFC 9113, 6.5.2), without what values are in the
+    /// static table.
+    pub fn list(&self) -> usize {
+        self.list
     }
 
     /// Reads a whole block. Every block of the connection is to be read, in order. If it holds what would end the
@@ -124,6 +133,7 @@ impl Fields {
         let mut block = Block::new(block, mended);
         let mut found = Found::default();
         let (mut begun, mut pseudo, mut other) = (false, 0, false);
+        self.list = 0;
         while let Some(first) = block.first() {
             let entry = match first {
                 0x80.. => self.entry(block.number(7)?)?,
@@ -140,6 +150,7 @@ impl Fields {
                 _ => self.literal(&mut block, NOT_REMEMBERED)?,
             };
             begun = true;
+            self.list += entry.size;
             found.malformed |= entry.malformed || !entry.name.kind.is_of(self.side);
             found.interim |= entry.interim;
             match entry.name.kind.pseudo() {
@@ -178,7 +189,7 @@ impl Fields {
                 length,
                 malformed: false,
             },
-            size: 0,
+            size: length + OVERHEAD,
             malformed: false,
             interim: false,
         })

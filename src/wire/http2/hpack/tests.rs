@@ -314,6 +314,16 @@ fn a_scheme_is_one_of_http() {
 }
 
 #[test]
+fn the_list_is_as_large_as_all_that_the_block_says() {
+    let mut fields = answers();
+    let block = [literal(0x40, "x", "12345"), vec![0xbe, 0xbe]].concat();
+    read(&mut fields, &block).unwrap();
+    assert_eq!(fields.list(), 3 * (6 + OVERHEAD));
+    read(&mut fields, &[0x88, 0xbe]).unwrap();
+    assert_eq!(fields.list(), 7 + 6 + 2 * OVERHEAD, "of this block alone");
+}
+
+#[test]
 fn white_space_around_a_value_is_malformed_in_any_guise() {
     for value in [" a", "a ", "\ta", "a\t", " ", " trailers"] {
         for name in ["x", "te", "set-cookie", ":path"] {
