@@ -209,8 +209,10 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
         if matches!(result, Err(Unanswered { again: true, .. })) {
             let newer = worker.snapshot();
             if !Rc::ptr_eq(&newer, &snapshot) {
+                let rate = route.and_then(|route| route.rate());
+                let meter = rate.map(|(_, meter)| meter.clone());
                 snapshot = newer;
-                ruling.undo(exchange, &mut upload);
+                ruling.undo(exchange, &mut upload, meter);
                 continue;
             }
         }
@@ -352,7 +354,8 @@ async fn forward<'a>(
     route: &'a RouteEntry,
     path: &mut Path,
 ) -> Result<Answered, Unanswered> {
-    let counted = rate::take(route, job.client, &job.exchange.request, job.record.started);
+    let (request, now) = (&job.exchange.request, job.record.started);
+    let counted = rate::take(route, job.client, request, job.ruling, now);
     counted.map_err(Unanswered::unasked)?;
     job.pass = Pass::of(route, &job.exchange.request).map_err(Unanswered::unasked)?;
     if route.policy().is_some_and(Policy::holds_up) {

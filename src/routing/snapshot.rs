@@ -166,9 +166,9 @@ impl RouteEntry {
     }
 
     /// The rate it takes, and its meter.
-    pub fn rate(&self) -> Option<(&RateLimit, &Meter)> {
+    pub fn rate(&self) -> Option<(&RateLimit, &Arc<Meter>)> {
         let limit = self.policy()?.rate_limit.as_ref();
-        limit.zip(self.meter.as_deref())
+        limit.zip(self.meter.as_ref())
     }
 
     /// How long a request may take.

@@ -18,6 +18,7 @@ use super::forward_auth::Verdict;
 use super::rate;
 use super::record::client_of;
 use super::upload::Upload;
+use crate::backend::Meter;
 use crate::config::Policy;
 use crate::config::policy::{ErrorPage, Scheme};
 use crate::routing::RouteEntry;
@@ -36,6 +37,8 @@ pub(crate) struct Ruling {
     pub(crate) verdict: OnceCell<Box<Verdict>>,
     /// What is said in place of the proxy's own words, if the route says anything.
     pub(crate) pages: Option<Arc<[ErrorPage]>>,
+    /// What counted the request on the way that it did not go in the end.
+    pub(crate) counted: Option<Arc<Meter>>,
     target: Option<String>,
     authority: Option<String>,
 }
@@ -64,9 +67,17 @@ impl Ruling {
         }
     }
 
-    /// Takes everything back, for a request that goes another way.
-    pub(crate) fn undo(&mut self, exchange: &mut Exchange, upload: &mut Upload) {
-        *self = Self::default();
+    /// Takes everything back but what `meter` counted, for a request that goes another way.
+    pub(crate) fn undo(
+        &mut self,
+        exchange: &mut Exchange,
+        upload: &mut Upload,
+        meter: Option<Arc<Meter>>,
+    ) {
+        *self = Self {
+            counted: meter,
+            ..Self::default()
+        };
         upload.most = u64::MAX;
         exchange.request.fields_mut().undo_edits();
     }
@@ -135,7 +146,8 @@ fn apply(
         && !basic_auth::admits(auth, &exchange.request)
     {
         // Who guesses is held to the rate, and told no more once it is spent. The others are counted later.
-        if let Err(too_many) = rate::take(route, client, &exchange.request, Instant::now()) {
+        if let Err(too_many) = rate::take(route, client, &exchange.request, ruling, Instant::now())
+        {
             return Some(too_many);
         }
         let challenge = basic_auth::challenge(auth);

@@ -122,6 +122,49 @@ fn a_backend_that_closes_while_a_request_connects_to_it_gets_nothing() {
 }
 
 #[test]
+fn a_request_that_goes_another_way_is_counted_once_by_a_rate() {
+    let held = HeldUp::new();
+    let good = Scripted::named("good");
+    let config = |address| {
+        let mut config = web(&[address], json!({"timeouts": {"connect": "5s"}}));
+        config["routes"][0]["rate_limit"] = json!({"requests": 2, "per": "1h"});
+        config
+    };
+    let harness = Harness::new(options(), &config(held.address));
+    let mut client = harness.client();
+    client.send(GET);
+    harness.wait_for_in_flight("b1");
+    harness.publish(&config(good.address));
+    held.let_in();
+    for expected in [200, 200, 429] {
+        assert_eq!(status(&client.response().0), expected);
+        client.send(GET);
+    }
+}
+
+#[test]
+fn a_request_that_goes_to_another_route_is_counted_there_too() {
+    let held = HeldUp::new();
+    let good = Scripted::named("good");
+    let config = |address, route: &str| {
+        let mut config = web(&[address], json!({"timeouts": {"connect": "5s"}}));
+        config["routes"][0]["name"] = json!(route);
+        config["routes"][0]["rate_limit"] = json!({"requests": 1, "per": "1h"});
+        config
+    };
+    let harness = Harness::new(options(), &config(held.address, "first"));
+    let mut client = harness.client();
+    client.send(GET);
+    harness.wait_for_in_flight("b1");
+    harness.publish(&config(good.address, "second"));
+    held.let_in();
+    for expected in [200, 429] {
+        assert_eq!(status(&client.response().0), expected);
+        client.send(GET);
+    }
+}
+
+#[test]
 fn changes_under_load_fail_no_request() {
     let backends: Vec<_> = (0..3).map(|_| counting().0).collect();
     let addresses: Vec<_> = backends.iter().map(|backend| backend.address).collect();
