@@ -127,7 +127,8 @@ pub struct Timeouts {
 /// What the data plane of this node takes as a whole; without limit unless said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Requests in flight. More are answered 503; from nine tenths on, `/readyz` fails.
+    /// Requests in flight, a tunnel (WebSocket) for as long as it lasts, but no copies for a mirror. More are answered
+    /// 503; from nine tenths on, `/readyz` fails.
     pub requests: Option<u32>,
     /// Connections of clients. More wait until they are accepted.
     pub connections: Option<u32>,

@@ -1,8 +1,9 @@
 //! What the node takes as a whole: requests in flight, and connections.
 //!
 //! Beyond the requests it refuses at once, so that those it has taken are served; it says that it is busy before, for
-//! whoever asks whether it is ready. Beyond the connections it accepts no more: newcomers wait in the kernel's queue. A
-//! node without limits has none of this.
+//! whoever asks whether it is ready. A tunnel is one of them for as long as it lasts. A copy for a mirror is none:
+//! nothing that happens to it matters to a request, and each pool bounds its own. Beyond the connections it accepts no
+//! more: newcomers wait in the kernel's queue. A node without limits has none of this.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};

@@ -150,7 +150,7 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
         mut upload,
         broken,
         mut refused,
-        under_way: _until_its_end,
+        under_way,
     } = prepare(client, exchange);
     if refused.is_none() && exchange.request.fields().has(Known::SynodMinRevision) {
         // Rare enough to have its room elsewhere.
@@ -243,6 +243,7 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
         at,
         ending,
     };
+    let switched = switched.map(|switched| (switched, under_way));
     conclude(client, exchange, &mut record, &outcome, switched, after)
 }
 
@@ -253,7 +254,7 @@ struct Prepared {
     broken: Option<Failure>,
     /// Why it goes nowhere.
     refused: Option<Failure>,
-    /// Counts it until its answer has ended.
+    /// Counts it until its answer has ended, or the tunnel that it has become.
     under_way: Option<UnderWay>,
 }
 
@@ -294,14 +295,15 @@ fn conclude(
     exchange: &mut Exchange,
     record: &mut Record,
     outcome: &Outcome<'_>,
-    switched: Option<Switched>,
+    switched: Option<(Switched, Option<UnderWay>)>,
     after: After,
 ) -> After {
     let (line, traced) = word(client, exchange, record, outcome);
-    if let (Some(switched), Some(route)) = (switched, outcome.route) {
+    if let (Some((switched, under_way)), Some(route)) = (switched, outcome.route) {
         let line = line.map(|line| Box::new(line.into_owned()));
         return After::Tunnel(Box::new(Tunnel {
             switched,
+            under_way,
             ahead: exchange.take_inbound(),
             started: record.started,
             metrics: route.metrics.clone(),

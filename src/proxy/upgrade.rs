@@ -1,8 +1,8 @@
 //! Tunnels: what a connection becomes when its backend answers 101 to a request that asked to switch protocols.
 //!
 //! From then on bytes pass both ways unread, each way at the pace of its slower side, and each side may end its own.
-//! A tunnel counts as in flight at its backend for as long as it lasts, which every change of the config lets it but
-//! the removal of that backend. It holds a buffer only while bytes are in it.
+//! A tunnel counts as in flight here and at its backend for as long as it lasts, which every change of the config lets
+//! it but the removal of that backend. It holds a buffer only while bytes are in it.
 //!
 //! Over HTTP/2 it is a stream that began with an extended CONNECT (RFC 8441), on either side: [`http2`] has it read as
 //! the upgrade of HTTP/1.1 that is meant by it, so there is one kind of tunnel. An orderly end of one way is
@@ -20,6 +20,7 @@ use tokio::io::AsyncWrite;
 
 use super::buffers::{Buffer, FreeList, LargeBuffer};
 use super::connection::Client;
+use super::overload::UnderWay;
 use super::trace;
 use super::transfer::poll_write_two;
 use crate::backend::InFlight;
@@ -46,6 +47,8 @@ pub(crate) struct Switched {
 #[derive(Debug)]
 pub(crate) struct Tunnel {
     pub(crate) switched: Switched,
+    /// Counts it at this node for as long as it lasts, as the backend does.
+    pub(crate) under_way: Option<UnderWay>,
     /// What the client sent behind its request.
     pub(crate) ahead: Buffer,
     pub(crate) started: Instant,
@@ -111,6 +114,7 @@ fn accepts_key(request: &RequestHead, answer: &ResponseHead) -> bool {
 pub(crate) async fn run(mut client: Client, tunnel: Box<Tunnel>) {
     let Tunnel {
         mut switched,
+        under_way: _until_its_end,
         ahead,
         started,
         metrics,

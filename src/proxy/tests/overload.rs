@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::harness::*;
 use super::limits::{asked, gated};
+use super::upgrade::{echo, tunnel};
 use crate::proxy::NodeLimits;
 
 fn harness(backend: std::net::SocketAddr, limits: NodeLimits) -> Harness {
@@ -52,6 +53,25 @@ fn requests_beyond_the_limit_are_refused_and_the_node_says_before_that_it_is_bus
     third.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
     gated.go.send(()).unwrap();
     assert_eq!(third.response().1, "done", "the connection was kept");
+}
+
+#[test]
+fn a_tunnel_is_one_of_the_requests_for_as_long_as_it_lasts() {
+    let backend = echo();
+    let limits = NodeLimits {
+        requests: Some(1),
+        ..NodeLimits::default()
+    };
+    let busy = limits.busy.clone();
+    let harness = harness(backend.address, limits);
+    let client = tunnel(&harness);
+    harness.settle();
+    assert!(busy.load(Ordering::Relaxed));
+    let (head, _) = asked(&harness).response();
+    assert_eq!(status(&head), 503, "{head}");
+    drop(client);
+    wait_until(|| !busy.load(Ordering::Relaxed));
+    tunnel(&harness);
 }
 
 #[test]

@@ -16,7 +16,7 @@ const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\
                       Sec-WebSocket-Accept: b2s=\r\n\r\n";
 
 /// Switches, then sends back what it is sent, until the client's way ends.
-fn echo() -> Scripted {
+pub(super) fn echo() -> Scripted {
     Scripted::new(|peer, _| {
         peer.head();
         peer.send(SWITCH);
@@ -24,7 +24,7 @@ fn echo() -> Scripted {
     })
 }
 
-fn tunnel(harness: &Harness) -> Peer {
+pub(super) fn tunnel(harness: &Harness) -> Peer {
     let mut client = harness.client();
     client.send(ASK);
     assert_eq!(status(&client.head()), 101);
