@@ -171,7 +171,12 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
         let request = &exchange.request;
         let route = snapshot.route(&asked(request, &Believed::of(request, client)));
         let result = match (refused, route) {
-            (Some(refused), _) => Err(Unanswered::unasked(refused)),
+            (Some(refused), route) => {
+                if let Some(policy) = route.and_then(|route| route.policy()) {
+                    ruling.speak_for(policy);
+                }
+                Err(Unanswered::unasked(refused))
+            }
             (None, None) => Err(Unanswered::unasked(Failure::NoRoute)),
             (None, Some(route)) => {
                 let ruled = policy::rule(route, client, exchange, &mut upload, &mut ruling);

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::config::Statuses;
 
 /// A body in place of the proxy's own line of text. Answers of backends are passed on as they are, and clients of gRPC
-/// are told in their own way.
+/// are told in their own way. What no route matches, and a head that is refused, is told in the proxy's own words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ErrorPage {
     /// Of answers with these statuses, 400 to 599. All of them unless said.

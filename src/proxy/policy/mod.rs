@@ -44,6 +44,13 @@ pub(crate) struct Ruling {
 }
 
 impl Ruling {
+    /// Has failures told in the words of the policy, if it has any.
+    pub(crate) fn speak_for(&mut self, policy: &Policy) {
+        if !policy.error_pages.is_empty() {
+            self.pages = Some(policy.error_pages.clone());
+        }
+    }
+
     /// What to ask the backend for.
     pub(crate) fn instead(&self) -> Instead<'_> {
         Instead {
@@ -97,9 +104,7 @@ pub(crate) fn rule(
     ruling: &mut Ruling,
 ) -> Option<Failure> {
     let policy = route.policy()?;
-    if !policy.error_pages.is_empty() {
-        ruling.pages = Some(policy.error_pages.clone());
-    }
+    ruling.speak_for(policy);
     refuse(policy, client, &exchange.request, upload)
         .or_else(|| apply(policy, route, client, exchange, ruling))
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::harness::*;
+use super::limits::{asked, gated};
 
 /// The start of a request line that is fine.
 const G: &str = "GET / HTTP/1.1\r\nHost: x\r\n";
@@ -229,6 +230,37 @@ fn a_route_says_in_its_own_words_what_failed() {
     config["pools"][0]["backends"][0]["address"] = backend.address.to_string().into();
     harness.publish(&config);
     assert_eq!(harness.get("/").1, "no");
+}
+
+#[test]
+fn a_route_says_so_of_what_is_refused_before_its_policy_is_asked() {
+    let gated = gated();
+    let mut config = web(&[gated.backend.address], json!({}));
+    config["routes"][0]["error_pages"] = json!([{"body": "sorry"}]);
+    let limits = crate::proxy::NodeLimits {
+        requests: Some(1),
+        ..crate::proxy::NodeLimits::default()
+    };
+    let options = crate::proxy::ProxyOptions {
+        limits,
+        ..options()
+    };
+    let harness = Harness::new(options, &config);
+    let mut first = asked(&harness);
+    gated.wait_for_request();
+    for (request, expected) in [
+        ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", 503),
+        ("GET /.. HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (
+            "TRACE / HTTP/1.1\r\nHost: x\r\nMax-Forwards: 0\r\n\r\n",
+            405,
+        ),
+    ] {
+        let (head, body) = harness.once(request);
+        assert_eq!((status(&head), &body[..]), (expected, "sorry"), "{request}");
+    }
+    gated.go.send(()).unwrap();
+    assert_eq!(first.response().1, "done");
 }
 
 #[test]
