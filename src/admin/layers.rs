@@ -13,10 +13,10 @@ use http::header::{HOST, HeaderName, HeaderValue, ORIGIN};
 use http::uri::Authority;
 use http::{HeaderMap, Method};
 
-use super::AdminState;
 use super::access::Who;
 use super::problem::{Kind, Problem};
 use super::serve::Caller;
+use super::{AdminState, lengthy};
 use crate::config::Revision;
 
 /// The revision of the config: the one the answer is of, or else this node's when it was sent.
@@ -42,7 +42,10 @@ pub(super) async fn guard(
             if let Some(who) = who {
                 request.extensions_mut().insert(who);
             }
-            without_panic(next.run(request)).await
+            match lengthy::is_short(&request) {
+                true => without_panic(next.run(request)).await,
+                false => without_panic(lengthy::answer(next.run(request))).await,
+            }
         }
         Err(problem) => problem.into_response(),
     };

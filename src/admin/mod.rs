@@ -16,6 +16,7 @@ mod target;
 mod access;
 mod backup;
 mod layers;
+mod lengthy;
 mod serve;
 
 mod read;

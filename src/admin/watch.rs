@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep_until};
 
+use super::lengthy::{SHORT, lengthy};
 use super::options::{Consistency, WatchOptions, Watched};
 use super::problem::{Kind, Problem};
 use super::revisions;
@@ -144,7 +145,12 @@ impl Stream {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(news) = self.ready.pop_front() {
-                return Some(self.send(news.text(&self.watched)));
+                let text = || news.text(&self.watched);
+                let text = match news.is_short() {
+                    true => text(),
+                    false => lengthy(text),
+                };
+                return Some(self.send(text));
             }
             if self.ended || self.shutdown.is_requested() {
                 return None;
@@ -223,6 +229,14 @@ impl News {
         match self {
             Self::Config(entry) => entry.revision.0,
             Self::Locks(happened) => happened.slot,
+        }
+    }
+
+    /// Whether it is told in no time.
+    fn is_short(&self) -> bool {
+        match self {
+            Self::Config(entry) => entry.bytes() <= SHORT,
+            Self::Locks(_) => true,
         }
     }
 

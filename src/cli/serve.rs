@@ -58,8 +58,9 @@ pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
     settings.check(source.as_ref())?;
     crate::telemetry::init_tracing();
     let predecessor = Predecessor::find()?;
+    // A second one would mostly be woken to find that there is nothing left for it.
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(1)
         .thread_name("synod-control")
         .enable_all()
         .build()

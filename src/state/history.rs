@@ -41,6 +41,11 @@ impl Entry {
         serde_json::from_str(&self.changes).unwrap_or_default()
     }
 
+    /// Bytes of its record.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// As an `EntryImage`.
     fn image(&self) -> [Field<'_>; 7] {
         [
