@@ -23,10 +23,6 @@ pub struct Pace {
     pub bytes: u64,
 }
 
-/// A checkpoint is a whole image of the state: of a large one not more is written than so many times the log. A start
-/// then reads at most half as much of the log as it reads of the checkpoint.
-const MOST_TIMES_THE_LOG: u64 = 2;
-
 /// The taking of checkpoints, for the applier alone.
 pub(super) struct Checkpoints {
     pace: Pace,
@@ -70,7 +66,9 @@ impl Checkpoints {
     /// Whether one is to be taken now.
     pub(super) fn due(&mut self) -> bool {
         let enough = self.entries >= self.pace.entries || self.bytes >= self.pace.bytes;
-        if !enough || self.bytes.saturating_mul(MOST_TIMES_THE_LOG) < self.size {
+        // It is a whole image of the state: of a large one no more is written than of the log. A start then reads at
+        // most as much of the log as it reads of the checkpoint.
+        if !enough || self.bytes < self.size {
             return false;
         }
         if let State::Writing(thread) = &self.state
