@@ -64,6 +64,8 @@ struct Written<'a, T> {
 
 impl Changes {
     fn push<T: Serialize>(&mut self, path: &str, before: Option<T>, after: Option<T>) {
+        // What most changes take: room is made once.
+        self.0.reserve(512);
         self.0.push(if self.0.is_empty() { b'[' } else { b',' });
         let change = Written {
             path,
@@ -91,7 +93,7 @@ fn resources<T: PartialEq + Serialize>(
     changes: &mut Changes,
 ) {
     for Difference { key, before, after } in old.differences(new) {
-        let path = format!("{root}/{key}");
+        let path = [root, "/", key.as_str()].concat();
         match (before, after) {
             (Some(old), Some(new)) => fields(&path, &old.spec, &new.spec, changes),
             (old, new) => {
@@ -236,7 +238,7 @@ fn field<T: PartialEq + Serialize>(
     changes: &mut Changes,
 ) {
     if old != new {
-        changes.push(&format!("{path}/{name}"), Some(old), Some(new));
+        changes.push(&[path, "/", name].concat(), Some(old), Some(new));
     }
 }
 
@@ -249,14 +251,14 @@ fn optional<T: PartialEq + Serialize>(
     changes: &mut Changes,
 ) {
     if old != new {
-        changes.push(&format!("{path}/{name}"), old.as_ref(), new.as_ref());
+        changes.push(&[path, "/", name].concat(), old.as_ref(), new.as_ref());
     }
 }
 
 fn backends(path: &str, old: &[Backend], new: &[Backend], changes: &mut Changes) {
     if same_ids(old, new) {
         for (old, new) in old.iter().zip(new).filter(|(old, new)| old != new) {
-            let path = format!("{path}/backends/{}", new.id);
+            let path = [path, "/backends/", new.id.as_str()].concat();
             changes.push(&path, Some(old), Some(new));
         }
         return;
@@ -273,7 +275,8 @@ fn backends(path: &str, old: &[Backend], new: &[Backend], changes: &mut Changes)
         let before = old_places.get(id).map(|i| &old[*i]);
         let after = new_places.get(id).map(|i| &new[*i]);
         if before != after {
-            changes.push(&format!("{path}/backends/{id}"), before, after);
+            let path = [path, "/backends/", id.as_str()].concat();
+            changes.push(&path, before, after);
         }
     }
     if !follows(old, &old_places, new, &new_places) || !follows(new, &new_places, old, &old_places)

@@ -131,12 +131,9 @@ pub(in crate::config) fn read_pool(
 fn read_backends(object: &Object<'_>, at: &Pointer<'_>, faults: &mut Faults) -> Vec<Backend> {
     let list = at.field("backends");
     let mut first_of: BTreeMap<Name, usize> = BTreeMap::new();
-    let mut backends = Vec::new();
-    for (i, value) in object
-        .list("backends", limits::BACKENDS_PER_POOL, faults)
-        .iter()
-        .enumerate()
-    {
+    let values = object.list("backends", limits::BACKENDS_PER_POOL, faults);
+    let mut backends = Vec::with_capacity(values.len());
+    for (i, value) in values.iter().enumerate() {
         let Some(backend) = read_backend(value, &list.index(i), None, faults) else {
             continue;
         };
