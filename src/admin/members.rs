@@ -8,10 +8,11 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use super::body::JsonBody;
+use super::nodes::{self, state};
 use super::options::{MemberOptions, NodeOptions};
 use super::problem::{Kind, Problem};
 use super::wait::reachable;
-use super::{AdminState, nodes, read};
+use super::{AdminState, read};
 use crate::replication::{NodeReport, NodeRole, OrderError};
 
 pub(super) async fn list(
@@ -41,6 +42,7 @@ fn item(node: &NodeReport) -> Value {
         "reachable": reachable(node),
         "lag": node.lag,
         "failed": node.failed,
+        "state": state(node),
     })
 }
 

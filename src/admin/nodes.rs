@@ -9,7 +9,7 @@ use super::options::NodeOptions;
 use super::problem::Problem;
 use super::wait::{RENEWAL, reachable};
 use super::{AdminState, read};
-use crate::replication::{self, NodeReport};
+use crate::replication::NodeReport;
 
 pub(super) async fn list(
     State(state): State<AdminState>,
@@ -23,10 +23,11 @@ pub(super) async fn list(
         "items": nodes.iter().map(item).collect::<Vec<_>>(),
         "next": null,
         "leader": status.leader_name,
+        "no_writes": no_writes(&nodes),
         "cluster": status.cluster,
         "this": {
             "name": status.name,
-            "state": condition(&status.state),
+            "state": status.state.to_string(),
             "decided": status.decided.0,
             "applied": status.applied.0,
             "follows": status.following.as_ref().and_then(|following| following.voter.as_deref()),
@@ -34,6 +35,32 @@ pub(super) async fn list(
         },
     });
     Ok(Json(body).into_response())
+}
+
+/// What keeps it from its full part; `None` where it was never heard.
+pub(super) fn state(node: &NodeReport) -> Option<&str> {
+    let trouble = node.trouble.as_deref();
+    node.heard.map(|_| trouble.unwrap_or("running"))
+}
+
+/// Why nothing that is proposed can be committed, as far as this node was told; `None`: nothing speaks against it.
+fn no_writes(nodes: &[NodeReport]) -> Option<String> {
+    let voters: Vec<_> = nodes.iter().filter(|node| node.votes()).collect();
+    let stores = |node: &NodeReport| reachable(node) && node.stores;
+    let without: Vec<_> = voters.iter().filter(|node| !stores(node)).collect();
+    let left = voters.len() - without.len();
+    if 2 * left > voters.len() {
+        return None;
+    }
+    let why = without.iter().map(|node| match &node.trouble {
+        Some(trouble) if reachable(node) => format!("{}: {trouble}", node.name),
+        _ => format!("{}: not heard of now", node.name),
+    });
+    let why = why.collect::<Vec<_>>().join("; ");
+    let all = voters.len();
+    Some(format!(
+        "{left} of {all} voters can store what is written; {why}"
+    ))
 }
 
 /// Has what this node knows of the others be as new as it can.
@@ -59,26 +86,58 @@ fn item(node: &NodeReport) -> Value {
         "reachable": reachable(node),
         "heard_ms": node.heard.map(|ago| ago.as_millis() as u64),
         "failed": node.failed,
+        "state": state(node),
         "admin": node.admin.map(|admin| admin.to_string()),
         "peer": node.peer.as_ref().map(ToString::to_string),
     })
 }
 
-/// In a few words, for an operator.
-pub(super) fn condition(state: &replication::State) -> String {
-    match state {
-        replication::State::Founding { waiting } => {
-            format!("founding, waits for {}", waiting.join(", "))
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Revision;
+    use crate::replication::NodeRole;
+
+    fn voter(name: &str, heard: Option<u64>, trouble: Option<&str>) -> NodeReport {
+        NodeReport {
+            id: None,
+            instance: String::new(),
+            here: false,
+            name: name.to_owned(),
+            role: NodeRole::Voter,
+            applied: Revision(1),
+            slot: 1,
+            digest: 0,
+            lag: 0,
+            rejected: None,
+            fenced: 0,
+            failed: None,
+            trouble: trouble.map(str::to_owned),
+            stores: trouble.is_none(),
+            heard: heard.map(Duration::from_secs),
+            admin: None,
+            peer: None,
         }
-        replication::State::Joining { why } => format!("joining: {why}"),
-        replication::State::Running => "running".to_owned(),
-        replication::State::Alone { why } => format!("alone, serves on: {why}"),
-        replication::State::Damaged => "damaged: its log must be synced by a leader".to_owned(),
-        replication::State::Full => "disk full: writes are refused".to_owned(),
-        replication::State::Upgrade { level } => format!("needs a newer build, of level {level}"),
-        replication::State::Removed => {
-            "removed: it votes no more, and follows once the voters have a leader".to_owned()
-        }
-        replication::State::Failed { reason } => format!("failed: {reason}"),
+    }
+
+    #[test]
+    fn writes_stand_still_where_most_voters_store_none() {
+        let well = voter("a", Some(0), None);
+        let full = voter("b", Some(1), Some("disk full"));
+        let silent = voter("c", Some(9), None);
+        assert_eq!(no_writes(&[well.clone(), full.clone(), well.clone()]), None);
+        let why = no_writes(&[well.clone(), full.clone(), silent]);
+        let why = why.expect("one of three is no majority");
+        assert!(
+            why.contains("1 of 3") && why.contains("b: disk full") && why.contains("c: not heard"),
+            "{why}"
+        );
+        let follower = NodeReport {
+            role: NodeRole::Follower,
+            ..full
+        };
+        assert_eq!(no_writes(&[well, follower]), None, "it has no vote");
     }
 }

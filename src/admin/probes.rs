@@ -12,7 +12,6 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::AdminState;
-use super::nodes::condition;
 use super::problem::{Kind, Problem};
 use crate::config::Revision;
 use crate::replication;
@@ -35,7 +34,7 @@ pub(super) async fn ready(State(state): State<AdminState>) -> Result<Response, P
     let revision = state.cell.load().revision;
     let group = state.replication.status().state;
     if revision == Revision(0) && group != replication::State::Running {
-        let detail = format!("no config is known here: {}", condition(&group));
+        let detail = format!("no config is known here: {group}");
         return Err(Problem::new(Kind::NotReady, detail));
     }
     Ok(Json(json!({"status": "ready", "revision": revision})).into_response())

@@ -45,9 +45,14 @@ pub(super) async fn after(
         .header(SYNOD_REVISION, revision_value(revision))
     };
     let applied = applied(state, revision, until).await.map_err(|laggards| {
-        let names = laggards
-            .iter()
-            .map(|laggard| format!("{} ({})", laggard.name, laggard.why));
+        let names = laggards.iter().map(
+            |Laggard {
+                 name, why, reason, ..
+             }| match reason {
+                Some(reason) => format!("{name} ({why}: {reason})"),
+                None => format!("{name} ({why})"),
+            },
+        );
         not_in_time(format!(
             "not served by {}",
             names.collect::<Vec<_>>().join(", ")
@@ -110,7 +115,7 @@ impl Laggard {
         } else if node.failed.is_some() {
             ("failed", node.failed.clone())
         } else {
-            ("behind", None)
+            ("behind", node.trouble.clone())
         };
         Some(Self {
             name: node.name.clone(),

@@ -6,6 +6,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::Failure;
+use super::nodes::trouble;
 use super::output::{cell, printable, table};
 use super::progress::Progress;
 use super::remote::Remote;
@@ -120,7 +121,10 @@ fn text(answer: &Value) -> String {
 fn state(item: &Value) -> String {
     match (item["failed"].as_str(), &item["reachable"]) {
         (Some(reason), _) => reason.to_owned(),
-        (None, Value::Bool(true)) => "voting".to_owned(),
+        (None, Value::Bool(true)) => match trouble(item) {
+            Some(trouble) => trouble.to_owned(),
+            None => "voting".to_owned(),
+        },
         (None, _) => "unreachable".to_owned(),
     }
 }

@@ -49,6 +49,11 @@ fn state(item: &Value) -> String {
             None => "never heard".to_owned(),
         },
         (None, _, Some(rejected)) => format!("rejected {rejected}"),
-        _ => "serving".to_owned(),
+        (None, ..) => trouble(item).unwrap_or("serving").to_owned(),
     }
+}
+
+/// What keeps a node's replica from its full part.
+pub(super) fn trouble(item: &Value) -> Option<&str> {
+    item["state"].as_str().filter(|state| *state != "running")
 }

@@ -261,9 +261,9 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// A leader that refuses writes hands over: another may take them.
+    /// A leader that can take no writes hands over: another may.
     fn leaves_if_refusing(&self) -> Option<Input> {
-        let leaves = self.admits().is_err() && self.replica.role() == Role::Leader;
+        let leaves = self.stores().is_err() && self.replica.role() == Role::Leader;
         leaves.then_some(Input::Transfer { to: None })
     }
 
@@ -297,8 +297,18 @@ impl<'a> Driver<'a> {
         self.questions
     }
 
-    /// Whether a command may be proposed, apart from what the core says.
+    /// Whether a command may be proposed, apart from what the core says. What most would not store could only come to
+    /// an unknown end. (`what_most_disks_have_no_room_for_is_not_proposed`)
     fn admits(&self) -> Result<(), &'static str> {
+        self.stores()?;
+        match self.shared.reports.starved() {
+            true => Err("most voters store no writes now; `synod status` tells why"),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether this node takes what it would propose.
+    fn stores(&self) -> Result<(), &'static str> {
         match () {
             () if self.full => Err("the leader's disk is full"),
             () if self.applier.stopped() => Err("the leader must be upgraded"),

@@ -285,6 +285,12 @@ pub(super) struct Report {
     /// The feature level that its build knows.
     #[prost(uint32, tag = "61")]
     pub(super) level: u32,
+    /// What keeps its replica from its full part, for people; empty where nothing does.
+    #[prost(string, tag = "62")]
+    pub(super) trouble: String,
+    /// It stores nothing that is proposed now.
+    #[prost(bool, tag = "63")]
+    pub(super) unable: bool,
 }
 
 /// A revision that the sender's data plane could not build.

@@ -10,6 +10,7 @@ use super::calls::{Attempt, Reply};
 use super::frame::{Body, Forward};
 use super::inbox::Full;
 use super::proposer::Proposer;
+use super::reports::{NodeReport, SILENT};
 use super::shared::{Event, Shared, Standing};
 use super::status::State;
 use crate::config::StickyKey;
@@ -55,16 +56,24 @@ impl Handle {
         if group.follower.is_some() {
             return "no voter can be reached".to_owned();
         }
-        let reached = |id: u32| id == group.me || self.0.links.connected(NodeId(id));
-        let reached = group
-            .members
+        let voters: Vec<NodeReport> = self.nodes().into_iter().filter(NodeReport::votes).collect();
+        let lost = |voter: &&NodeReport| voter.heard.is_none_or(|ago| ago > SILENT);
+        let lost: Vec<&str> = voters
             .iter()
-            .filter(|member| reached(member.id))
-            .count();
-        format!(
-            "there is no leader; {reached} of {} voters can be reached",
-            group.members.len()
-        )
+            .filter(lost)
+            .map(|it| it.name.as_str())
+            .collect();
+        let (all, reached) = (voters.len(), voters.len() - lost.len());
+        let mut why = format!("there is no leader; {reached} of {all} voters can be reached");
+        if !lost.is_empty() {
+            why += &format!(", not {}", lost.join(", "));
+        }
+        for voter in voters.iter().filter(|voter| voter.heard.is_some()) {
+            if let Some(trouble) = &voter.trouble {
+                why += &format!("; {}: {trouble}", voter.name);
+            }
+        }
+        why
     }
 
     /// Sends a command to the leader.

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -93,12 +94,23 @@ pub struct NodeReport {
     pub fenced: u64,
     /// Why its replica takes no part, if it does not.
     pub failed: Option<String>,
+    /// What keeps its replica from its full part, as it last told.
+    pub trouble: Option<String>,
+    /// Whether it stores what is proposed, as it last told.
+    pub stores: bool,
     /// How long ago it was heard; `None`: never. Of this node itself: zero.
     pub heard: Option<Duration>,
     /// Where its admin API listens.
     pub admin: Option<SocketAddr>,
     /// Where it listens for peers, as it told; of a voter, as the group knows it.
     pub peer: Option<Address>,
+}
+
+impl NodeReport {
+    /// Whether it has a vote.
+    pub fn votes(&self) -> bool {
+        self.role != NodeRole::Follower
+    }
 }
 
 /// What is known of all nodes.
@@ -115,6 +127,8 @@ pub(super) struct Reports {
     pub(super) news: Notify,
     /// The local fences are newer than what was told of them.
     fences: Notify,
+    /// The voters that store what is proposed are no majority, by what they told of late.
+    starved: AtomicBool,
 }
 
 #[derive(Default)]
@@ -145,6 +159,7 @@ impl Reports {
             changed: watch::Sender::new(0),
             news: Notify::new(),
             fences: Notify::new(),
+            starved: AtomicBool::new(false),
         }
     }
 
@@ -168,14 +183,27 @@ impl Reports {
         }
     }
 
+    /// Whether a leader here need not propose anything: most voters live and say that they store nothing.
+    pub(super) fn starved(&self) -> bool {
+        self.starved.load(Relaxed)
+    }
+
     /// A peer has told what it serves.
-    pub(super) fn heard(&self, from: NodeId, report: Report, applied: u64) {
+    pub(super) fn heard(&self, from: NodeId, report: Report, shared: &Shared) {
+        let applied = *shared.applied.borrow();
         let heard = Heard {
             lag: applied.saturating_sub(report.slot),
             report: report.clone(),
             at: Instant::now(),
         };
-        let before = self.lock().heard.insert(from, heard);
+        let mut known = self.lock();
+        let before = known.heard.insert(from, heard);
+        let group = shared.group();
+        let voters = group.members.iter().map(|member| NodeId(member.id));
+        let unable = voters.clone().filter(|id| known.is_unable(*id)).count();
+        drop(known);
+        // Those that say nothing are missed soon enough.
+        self.starved.store(2 * unable >= voters.count(), Relaxed);
         if before.is_none_or(|before| served(&before.report) != served(&report)) {
             self.bump();
         }
@@ -236,6 +264,8 @@ impl Reports {
             level,
             leads: standing.role == Role::Leader,
             failed: standing.state.failure().unwrap_or_default(),
+            trouble: standing.state.trouble().unwrap_or_default(),
+            unable: !standing.state.stores(),
             admin: self
                 .admin
                 .map(|admin| admin.to_string())
@@ -267,8 +297,8 @@ impl Reports {
             id: 0,
             instance,
             name: follower.name,
-            report: Some(follower.report),
             lag: follower.lag,
+            report: Some(follower.report),
             heard: Some(millis(follower.at.elapsed())),
             peer: follower.peer,
         }));
@@ -352,6 +382,14 @@ impl Reports {
     }
 }
 
+impl Known {
+    /// Whether this voter has said of late that it stores nothing.
+    fn is_unable(&self, voter: NodeId) -> bool {
+        let heard = self.heard.get(&voter);
+        heard.is_some_and(|heard| heard.report.unable && heard.at.elapsed() <= SILENT)
+    }
+}
+
 fn describe(node: Node, shared: &Shared, leader: Option<NodeId>) -> NodeReport {
     let group = shared.group();
     let id = Some(NodeId(node.id)).filter(|id| id.0 > 0);
@@ -381,6 +419,8 @@ fn describe(node: Node, shared: &Shared, leader: Option<NodeId>) -> NodeReport {
             reason: rejected.reason,
         }),
         failed: Some(report.failed).filter(|reason| !reason.is_empty()),
+        trouble: Some(report.trouble).filter(|trouble| !trouble.is_empty()),
+        stores: !report.unable,
         heard: node.heard.map(Duration::from_millis),
         admin: report.admin.parse().ok(),
         peer: node.peer.parse().ok(),

@@ -100,8 +100,7 @@ impl Server {
             }
             Body::ReadAnswer(answer) => shared.calls.read(peer, answer.request, answer.slot),
             Body::Report(report) => {
-                let applied = *shared.applied.borrow();
-                shared.reports.heard(peer, report, applied);
+                shared.reports.heard(peer, report, shared);
             }
             Body::Followers(told) => {
                 let applied = *shared.applied.borrow();

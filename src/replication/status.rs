@@ -2,6 +2,7 @@
 //!
 //! The threads that do the work write relaxed atomics; the admin API and its metrics read a [`Status`] now and then.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -52,6 +53,37 @@ impl State {
         match self {
             Self::Failed { reason } => Some(reason.clone()),
             _ => None,
+        }
+    }
+
+    /// What keeps the replica from its full part, if anything does.
+    pub fn trouble(&self) -> Option<String> {
+        (*self != Self::Running).then(|| self.to_string())
+    }
+
+    /// Whether a voter in this state stores what is proposed.
+    pub fn stores(&self) -> bool {
+        matches!(self, Self::Running | Self::Upgrade { .. } | Self::Removed)
+    }
+}
+
+impl fmt::Display for State {
+    /// In a few words, for an operator.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Founding { waiting } => {
+                write!(f, "founding, waits for {}", waiting.join(", "))
+            }
+            Self::Joining { why } => write!(f, "joining: {why}"),
+            Self::Running => f.write_str("running"),
+            Self::Alone { why } => write!(f, "alone, serves on: {why}"),
+            Self::Damaged => f.write_str("damaged: its log must be synced by a leader"),
+            Self::Full => f.write_str("disk full: it stores no writes"),
+            Self::Upgrade { level } => write!(f, "needs a newer build, of level {level}"),
+            Self::Removed => {
+                f.write_str("removed: it votes no more, and follows once the voters have a leader")
+            }
+            Self::Failed { reason } => write!(f, "failed: {reason}"),
         }
     }
 }

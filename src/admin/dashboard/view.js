@@ -44,6 +44,7 @@ export function nodeCells(node) {
   const state = node.failed ? [`failed: ${node.failed}`, "bad"]
     : node.rejected ? [`rejected: ${node.rejected}`, "bad"]
     : node.reachable === false ? ["unreachable", "bad"]
+    : node.state && node.state !== "running" ? [node.state, "bad"]
     : node.lag > 0 ? ["behind", "warn"] : ["serving", "good"];
   const heard = node.heard_ms === null || node.heard_ms === undefined ? (node.reachable === false ? "never" : "this node") : `${(node.heard_ms / 1000).toFixed(1)} s ago`;
   return [node.name, [node.role, node.role === "leader" ? "good" : ""], [count(node.applied), "n"], [count(node.lag), "n"],

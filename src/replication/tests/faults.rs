@@ -1,9 +1,10 @@
 //! A disk that fails or is full, and a replica that breaks: the replica ends, the process does not.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::harness::{LONG, failure, not_proposed, pools, put, put_pool, until};
+use super::harness::{LONG, Nodes, failure, not_proposed, pools, put, put_pool, until};
 use crate::config::Revision;
 use crate::paxos::{Ballot, Batch, Epoch, Membership, NodeId, Recovered, Slot};
 use crate::replication::calls::Attempt;
@@ -79,9 +80,7 @@ async fn a_full_disk_refuses_proposals_until_there_is_space() {
     let memory = Memory::new(2);
     let (a, _running) = lone(&memory).await;
     put(&a, "web").await;
-    let files = memory.names().into_iter();
-    let used = files.filter_map(|name| memory.content(&name));
-    memory.limit(Some(used.map(|content| content.len() as u64).sum()));
+    fill(&memory);
     // The segment in use is preallocated: fill it.
     let mut filler = put_pool("filler");
     filler.comment = "x".repeat(1 << 20);
@@ -101,6 +100,64 @@ async fn a_full_disk_refuses_proposals_until_there_is_space() {
     put(&a, "after").await;
 }
 
+/// No byte more than there is fits onto it.
+fn fill(memory: &Memory) {
+    let files = memory.names().into_iter();
+    let used = files.filter_map(|name| memory.content(&name));
+    memory.limit(Some(used.map(|content| content.len() as u64).sum()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_most_disks_have_no_room_for_is_not_proposed() {
+    let names = ["a", "b", "c"];
+    let mut nodes = Nodes::new(&names);
+    let disks: BTreeMap<&str, Memory> = (1..)
+        .zip(names)
+        .map(|(seed, name)| (name, Memory::new(seed)))
+        .collect();
+    for name in names {
+        nodes
+            .start_on(&disks[name], name)
+            .await
+            .expect("a new node starts");
+    }
+    let leading = nodes.leader().await;
+    let leader = nodes.handle(&leading);
+    put(&leader, "web").await;
+    let others: Vec<&str> = names.into_iter().filter(|name| *name != leading).collect();
+    others.iter().for_each(|name| fill(&disks[name]));
+    let full = |name: &str| nodes.handle(name).status().state == State::Full;
+    let mut filler = put_pool("filler");
+    filler.comment = "x".repeat(1 << 20);
+    for filled in 0.. {
+        if others.iter().all(|name| full(name)) {
+            break;
+        }
+        filler.key = crate::state::Key::new(&format!("fill-{filled}")).expect("printable");
+        let _ = leader
+            .propose(filler.clone(), Duration::from_millis(300))
+            .await;
+        assert!(filled < 100, "the segments never ended");
+    }
+    let told = || {
+        let nodes = leader.nodes();
+        let unable = nodes.iter().filter(|node| !node.stores);
+        let named = unable.map(|node| node.trouble.clone().expect("it says why"));
+        let named: Vec<String> = named.collect();
+        named.len() == 2 && named.iter().all(|why| why.starts_with("disk full"))
+    };
+    until("what the others say", told).await;
+    let refused = leader
+        .propose(put_pool("refused"), Duration::from_secs(1))
+        .await;
+    assert!(not_proposed(&refused), "{refused:?}");
+    assert_eq!(nodes.leader().await, leading, "no other could do better");
+
+    others.iter().for_each(|name| disks[name].limit(None));
+    put(&leader, "after").await;
+    assert!(!pools(&leader).contains(&"refused".to_owned()));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_on_a_full_disk_serves_and_takes_no_part() {
     let memory = Memory::new(3);
@@ -109,9 +166,7 @@ async fn a_start_on_a_full_disk_serves_and_takes_no_part() {
     running.stop().await;
     memory.kill();
 
-    let files = memory.names().into_iter();
-    let used = files.filter_map(|name| memory.content(&name));
-    memory.limit(Some(used.map(|content| content.len() as u64).sum()));
+    fill(&memory);
     let (a, running) = lone(&memory).await;
     until("the replica's end", || failure(&a).contains("full")).await;
     assert_eq!(pools(&a), ["web"]);
