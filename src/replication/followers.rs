@@ -35,7 +35,7 @@ pub(super) struct Follower {
     pub(super) report: Report,
     pub(super) at: Instant,
     /// Slots behind this node when it spoke.
-    pub(super) lag: u64,
+    lag: u64,
     /// Its connection to this voter, if it has one: cancelled to end it.
     connection: Option<CancellationToken>,
     /// Heard here since the other voters were last told.
@@ -213,6 +213,14 @@ impl Known {
 }
 
 impl Follower {
+    /// Slots behind this node when it spoke, or by now, where somebody is at `furthest`, if it has fallen silent.
+    pub(super) fn lag(&self, furthest: u64) -> u64 {
+        match self.lives() {
+            true => self.lag,
+            false => furthest.saturating_sub(self.report.slot),
+        }
+    }
+
     fn lives(&self) -> bool {
         self.at.elapsed() <= SILENT
     }
@@ -254,6 +262,22 @@ mod tests {
         assert!(first.is_cancelled() && !again.is_cancelled());
         followers.left(&follow("p1", 1).instance);
         assert!(followers.admit(&follow("p1", 2), 0).is_ok());
+    }
+
+    #[test]
+    fn one_that_is_silent_falls_behind() {
+        let followers = Followers::default();
+        let p1 = follow("p1", 1);
+        followers.admit(&p1, 0).expect("nobody has it");
+        let report = Report {
+            slot: 22,
+            ..Report::default()
+        };
+        followers.told(&p1.instance, report, 22);
+        let (_, mut follower) = followers.all().remove(0);
+        assert_eq!(follower.lag(38), 0, "it was in step when it spoke");
+        follower.at -= SILENT + Duration::from_secs(1);
+        assert_eq!(follower.lag(38), 16);
     }
 
     #[test]

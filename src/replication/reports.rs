@@ -293,11 +293,13 @@ impl Reports {
         }
         let followers = self.followers.all();
         let mut nodes = self.voters(shared, &own);
+        let slots = nodes.iter().filter_map(|node| node.report.as_ref());
+        let furthest = slots.map(|report| report.slot).max().unwrap_or(0);
         nodes.extend(followers.into_iter().map(|(instance, follower)| Node {
             id: 0,
             instance,
+            lag: follower.lag(furthest),
             name: follower.name,
-            lag: follower.lag,
             report: Some(follower.report),
             heard: Some(millis(follower.at.elapsed())),
             peer: follower.peer,
