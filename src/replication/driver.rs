@@ -420,6 +420,22 @@ impl<'a> Driver<'a> {
         }
     }
 
+    /// Logs who leads, where that is news.
+    fn tell_of_leader(&self, role: Role, leader: Option<NodeId>) {
+        if self.shared.standing.borrow().leader == leader {
+            return;
+        }
+        let ballot = self.replica.ballot();
+        let group = self.shared.group();
+        match leader.and_then(|leader| group.member(leader)) {
+            Some(_) if role == Role::Leader => tracing::info!(%ballot, "this node leads"),
+            Some(leader) => tracing::info!(%ballot, leader = %leader.name, "another node leads"),
+            None => {
+                tracing::info!(%ballot, "there is no leader: what was agreed on is served on, and nothing is written")
+            }
+        }
+    }
+
     fn change(&mut self, role: Role, leader: Option<NodeId>) {
         let before = self.shared.standing.borrow().role;
         let counters = &self.shared.counters;
@@ -442,7 +458,7 @@ impl<'a> Driver<'a> {
             });
         }
         let ballot = self.replica.ballot();
-        tracing::debug!(?role, ?leader, %ballot, "the role changed");
+        self.tell_of_leader(role, leader);
         self.shared.stand(|standing| {
             (standing.role, standing.leader, standing.ballot) = (role, leader, ballot);
         });
