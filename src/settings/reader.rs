@@ -11,7 +11,9 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{AccessLog, Fault, Listener, Settings, Source, Timeouts, access, tls, tracing};
+use super::{
+    AccessLog, Consensus, Fault, Limits, Listener, Settings, Source, Timeouts, access, tls, tracing,
+};
 use crate::config::{Address, Network};
 use crate::telemetry::access_log::Format;
 
@@ -41,8 +43,60 @@ pub(super) fn read(name: &str, text: &str) -> (Settings, Source, Vec<Fault>) {
     (settings, source, reader.faults)
 }
 
+/// The keys of the root.
+const KNOWN: &[&str] = &[
+    "node",
+    "data",
+    "threads",
+    "access_log",
+    "access_log_format",
+    "allow_plaintext",
+    "admin",
+    "backend_tls",
+    "peer",
+    "consensus",
+    "timeouts",
+    "limits",
+    "tracing",
+    "voters",
+    "join",
+    "listeners",
+];
+
 fn read_root(reader: &mut Reader, table: DeTable<'_>, settings: &mut Settings) {
     let mut root = Section::new("", table);
+    read_node(reader, &mut root, settings);
+    if let Some(section) = root.section(reader, "admin") {
+        read_admin(reader, section, settings);
+    }
+    if let Some(section) = root.section(reader, "peer") {
+        read_peer(reader, section, settings);
+    }
+    if let Some(section) = root.section(reader, "consensus") {
+        read_consensus(reader, section, &mut settings.consensus);
+    }
+    if let Some(section) = root.section(reader, "timeouts") {
+        read_timeouts(reader, section, &mut settings.timeouts);
+    }
+    if let Some(section) = root.section(reader, "limits") {
+        read_limits(reader, section, &mut settings.limits);
+    }
+    tls::read_backends(reader, &mut root, &mut settings.backend_tls);
+    settings.tracing = tracing::read(reader, &mut root);
+    if let Some(section) = root.section(reader, "voters") {
+        read_voters(reader, section, settings);
+    }
+    if let Some((place, value)) = root.take(reader, "join") {
+        read_join(reader, place, value, &mut settings.join);
+    }
+    if let Some((place, value)) = root.take(reader, "listeners") {
+        read_listeners(reader, place, value, settings);
+    }
+    root.end(reader, KNOWN);
+}
+
+/// What stands ahead of all tables.
+fn read_node(reader: &mut Reader, root: &mut Section<'_>, settings: &mut Settings) {
     root.text(reader, "node", &mut settings.node);
     root.parsed(reader, "data", "a directory", &mut settings.data, |text| {
         Some(text.into())
@@ -67,86 +121,44 @@ fn read_root(reader: &mut Reader, table: DeTable<'_>, settings: &mut Settings) {
         },
     );
     root.flag(reader, "allow_plaintext", &mut settings.allow_plaintext);
-    if let Some(mut section) = root.section(reader, "admin") {
-        section.address(reader, "address", &mut settings.admin);
-        settings.admin_tls = tls::read(reader, &mut section, "tls", &["http/1.1"]);
-        settings.access = access::read(reader, &mut section);
-        section.end(reader, &["address", "clients", "tls", "tokens"]);
-    }
-    if let Some(mut section) = root.section(reader, "peer") {
-        section.address(reader, "address", &mut settings.peer);
-        section.parsed(
-            reader,
-            "advertise",
-            PEER_ADDRESS,
-            &mut settings.advertise,
-            |text| peer_address(text).map(Some),
-        );
-        settings.peer_tls = tls::read_peer(reader, &mut section);
-        section.end(reader, &["address", "advertise", "tls"]);
-    }
-    if let Some(mut section) = root.section(reader, "consensus") {
-        section.duration(reader, "heartbeat", &mut settings.consensus.heartbeat);
-        section.duration(
-            reader,
-            "election_timeout",
-            &mut settings.consensus.election_timeout,
-        );
-        let consensus = &mut settings.consensus;
-        section.count(
-            reader,
-            "checkpoint_commands",
-            &mut consensus.checkpoint_commands,
-        );
-        section.count(reader, "checkpoint_mib", &mut consensus.checkpoint_mib);
-        section.end(
-            reader,
-            &[
-                "heartbeat",
-                "election_timeout",
-                "checkpoint_commands",
-                "checkpoint_mib",
-            ],
-        );
-    }
-    if let Some(section) = root.section(reader, "timeouts") {
-        read_timeouts(reader, section, &mut settings.timeouts);
-    }
-    if let Some(mut section) = root.section(reader, "limits") {
-        section.limit(reader, "requests", &mut settings.limits.requests);
-        section.limit(reader, "connections", &mut settings.limits.connections);
-        section.end(reader, &["requests", "connections"]);
-    }
-    tls::read_backends(reader, &mut root, &mut settings.backend_tls);
-    settings.tracing = tracing::read(reader, &mut root);
-    if let Some(section) = root.section(reader, "voters") {
-        read_voters(reader, section, settings);
-    }
-    if let Some((place, value)) = root.take(reader, "join") {
-        read_join(reader, place, value, &mut settings.join);
-    }
-    if let Some((place, value)) = root.take(reader, "listeners") {
-        read_listeners(reader, place, value, settings);
-    }
-    root.end(
+}
+
+fn read_admin(reader: &mut Reader, mut section: Section<'_>, settings: &mut Settings) {
+    section.address(reader, "address", &mut settings.admin);
+    settings.admin_tls = tls::read(reader, &mut section, "tls", &["http/1.1"]);
+    settings.access = access::read(reader, &mut section);
+    section.end(reader, &["address", "clients", "tls", "tokens"]);
+}
+
+fn read_peer(reader: &mut Reader, mut section: Section<'_>, settings: &mut Settings) {
+    section.address(reader, "address", &mut settings.peer);
+    section.parsed(
+        reader,
+        "advertise",
+        PEER_ADDRESS,
+        &mut settings.advertise,
+        |text| peer_address(text).map(Some),
+    );
+    settings.peer_tls = tls::read_peer(reader, &mut section);
+    section.end(reader, &["address", "advertise", "tls"]);
+}
+
+fn read_consensus(reader: &mut Reader, mut section: Section<'_>, consensus: &mut Consensus) {
+    section.duration(reader, "heartbeat", &mut consensus.heartbeat);
+    section.duration(reader, "election_timeout", &mut consensus.election_timeout);
+    section.count(
+        reader,
+        "checkpoint_commands",
+        &mut consensus.checkpoint_commands,
+    );
+    section.count(reader, "checkpoint_mib", &mut consensus.checkpoint_mib);
+    section.end(
         reader,
         &[
-            "node",
-            "data",
-            "threads",
-            "access_log",
-            "access_log_format",
-            "allow_plaintext",
-            "admin",
-            "backend_tls",
-            "peer",
-            "consensus",
-            "timeouts",
-            "limits",
-            "tracing",
-            "voters",
-            "join",
-            "listeners",
+            "heartbeat",
+            "election_timeout",
+            "checkpoint_commands",
+            "checkpoint_mib",
         ],
     );
 }
@@ -157,6 +169,12 @@ fn read_timeouts(reader: &mut Reader, mut section: Section<'_>, timeouts: &mut T
     section.duration(reader, "grace", &mut timeouts.grace);
     section.duration(reader, "drain", &mut timeouts.drain);
     section.end(reader, &["client_headers", "keep_alive", "grace", "drain"]);
+}
+
+fn read_limits(reader: &mut Reader, mut section: Section<'_>, limits: &mut Limits) {
+    section.limit(reader, "requests", &mut limits.requests);
+    section.limit(reader, "connections", &mut limits.connections);
+    section.end(reader, &["requests", "connections"]);
 }
 
 fn read_voters(reader: &mut Reader, section: Section<'_>, settings: &mut Settings) {
