@@ -22,8 +22,8 @@ use crate::routing::{PoolEntry, RouteEntry};
 /// Backends one request may be given to, whatever the pool says.
 const MOST_TRIES: usize = 16;
 
-const FIRST_BACKOFF: Duration = Duration::from_millis(25);
-const LONGEST_BACKOFF: Duration = Duration::from_millis(250);
+pub(super) const FIRST_BACKOFF: Duration = Duration::from_millis(25);
+pub(super) const LONGEST_BACKOFF: Duration = Duration::from_millis(250);
 
 /// A request that no backend answered whole.
 #[derive(Clone, Copy, Debug)]

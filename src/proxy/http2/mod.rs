@@ -38,7 +38,7 @@ pub(super) use backend::Answering;
 use guard::{Guarded, Offence, Parting, Watch};
 
 /// Requests under way on one connection.
-const STREAMS: u32 = 100;
+pub(super) const STREAMS: u32 = 100;
 
 /// Requests that were reset before they were taken up, beyond which the h2 crate ends the connection: more than there
 /// are before the guard does.

@@ -13,6 +13,7 @@ mod crowds;
 mod desync;
 mod ejection;
 mod faults;
+mod fixed;
 mod harness;
 mod headers;
 mod http2;
