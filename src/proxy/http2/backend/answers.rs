@@ -20,7 +20,7 @@ use super::super::block;
 use super::super::frame::*;
 use super::super::sieve::Sieve;
 use super::super::wear::Wear;
-use super::streams::{Place, Streams};
+use super::streams::{Stage, Streams};
 use crate::wire::http1::MAX_HEAD;
 use crate::wire::http2::hpack::{Fields, Side};
 
@@ -73,9 +73,9 @@ impl Answers {
     }
 
     /// Has the h2 crate reset a stream, and its table be as behind this block.
-    fn refuse(&mut self, stream: u32, place: Place, ends: bool, block: &[u8]) {
+    fn refuse(&mut self, stream: u32, stage: Stage, ends: bool, block: &[u8]) {
         block::write_malformed(&mut self.instead, ends, stream, block);
-        if matches!(place, Place::Ended | Place::Closed) {
+        if matches!(stage, Stage::Ended | Stage::Past) {
             // The crate counts it, and may have nobody to tell.
             self.wear.add();
         }
@@ -98,21 +98,21 @@ impl Answers {
             return self.lose();
         };
         let (stream, ends) = (head.stream, head.has(END_STREAM));
-        let place = self.streams.place(stream);
-        let misplaced = match place {
-            Place::Head => found.interim && ends,
-            Place::Body => found.pseudo,
-            Place::Over | Place::Ended => true,
-            Place::Closed | Place::Idle => false,
+        let stage = self.streams.stage(stream);
+        let misplaced = match stage {
+            Stage::Head => found.interim && ends,
+            Stage::Body => found.pseudo,
+            Stage::Answered | Stage::Ended => true,
+            Stage::Past | Stage::Unasked => false,
         };
         // The crate resets the stream for a large list, and ends the connection for one four times as large.
         let large = block.len() > TAKEN || self.fields.list() > MAX_HEAD;
         if found.malformed || misplaced || large || block::depends_on_itself(head, frames) {
-            if place == Place::Idle {
+            if stage == Stage::Unasked {
                 return self.lose();
             }
             let block = if mended.is_empty() { block } else { &mended };
-            self.refuse(stream, place, ends, block);
+            self.refuse(stream, stage, ends, block);
             return true;
         }
         self.streams.heard(stream);
@@ -153,24 +153,24 @@ impl Sieve for Answers {
             return Ok(self.block(head, bytes));
         }
         self.skip = HEAD + head.length - bytes.len();
-        let place = self.streams.place(stream);
-        match (head.kind, place) {
-            (DATA, Place::Head | Place::Over | Place::Ended) => {
-                self.refuse(stream, place, false, &[]);
+        let stage = self.streams.stage(stream);
+        match (head.kind, stage) {
+            (DATA, Stage::Head | Stage::Answered | Stage::Ended) => {
+                self.refuse(stream, stage, false, &[]);
                 self.instead.extend_from_slice(bytes);
                 return Ok(true);
             }
-            (DATA, Place::Body) if head.has(END_STREAM) => self.streams.end(stream),
-            (DATA, Place::Body) if head.length == 0 && !head.has(PADDED) => hide(bytes),
-            (DATA, Place::Body) if carried(head, bytes) == 0 => self.wear.add_padding(),
+            (DATA, Stage::Body) if head.has(END_STREAM) => self.streams.end(stream),
+            (DATA, Stage::Body) if head.length == 0 && !head.has(PADDED) => hide(bytes),
+            (DATA, Stage::Body) if carried(head, bytes) == 0 => self.wear.add_padding(),
             (RST_STREAM, _) => self.streams.close(stream),
             // Nobody goes by it any more (RFC 9113, 5.3.2), right or wrong.
             (PRIORITY, _) if stream > 0 => hide(bytes),
-            (WINDOW_UPDATE, Place::Idle) => {}
+            (WINDOW_UPDATE, Stage::Unasked) => {}
             // The backend may not have known.
-            (WINDOW_UPDATE, Place::Ended | Place::Closed) if adds_nothing(bytes) => hide(bytes),
+            (WINDOW_UPDATE, Stage::Ended | Stage::Past) if adds_nothing(bytes) => hide(bytes),
             (WINDOW_UPDATE, _) if adds_nothing(bytes) => {
-                self.refuse(stream, place, false, &[]);
+                self.refuse(stream, stage, false, &[]);
                 return Ok(true);
             }
             _ => {}

@@ -7,21 +7,21 @@ use super::super::frame::{DATA, END_STREAM, HEADERS, Head, RST_STREAM};
 /// Streams that are remembered when both sides have ended: as many as may be under way, and some more.
 const ENDED: usize = 128;
 
-/// What a frame of the backend comes upon.
+/// How far the answer on a stream is when a frame of the backend comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Stage {
     /// The head of the answer is to come, or another one.
     Head,
     /// What follows that.
     Body,
     /// The answer has ended, and the request goes on.
-    Over,
+    Answered,
     /// Both have ended.
     Ended,
     /// Either side has reset the stream, or it has ended too long ago.
-    Closed,
+    Past,
     /// Nobody has asked.
-    Idle,
+    Unasked,
 }
 
 /// The streams of one connection.
@@ -38,7 +38,7 @@ pub(super) struct Streams {
 #[derive(Clone, Copy, Debug)]
 struct Open {
     stream: u32,
-    place: Place,
+    stage: Stage,
     /// Whether the request has ended.
     asked: bool,
 }
@@ -48,12 +48,12 @@ impl Streams {
         self.open.binary_search_by_key(&stream, |open| open.stream)
     }
 
-    pub(super) fn place(&self, stream: u32) -> Place {
+    pub(super) fn stage(&self, stream: u32) -> Stage {
         match self.find(stream) {
-            Ok(at) => self.open[at].place,
-            Err(_) if self.ended.contains(&stream) => Place::Ended,
-            Err(_) if stream % 2 == 1 && stream <= self.last => Place::Closed,
-            Err(_) => Place::Idle,
+            Ok(at) => self.open[at].stage,
+            Err(_) if self.ended.contains(&stream) => Stage::Ended,
+            Err(_) if stream % 2 == 1 && stream <= self.last => Stage::Past,
+            Err(_) => Stage::Unasked,
         }
     }
 
@@ -65,7 +65,7 @@ impl Streams {
             DATA | HEADERS if head.has(END_STREAM) => {
                 let Ok(at) = self.find(stream) else { return };
                 self.open[at].asked = true;
-                if self.open[at].place == Place::Over {
+                if self.open[at].stage == Stage::Answered {
                     self.retire(at);
                 }
             }
@@ -77,7 +77,7 @@ impl Streams {
     /// A block has come that is good. It may answer a request of which nobody has told yet that it was sent: a write
     /// over TLS, of which parts have gone, has ended when all of it has.
     pub(super) fn heard(&mut self, stream: u32) {
-        if stream % 2 == 1 && self.place(stream) == Place::Idle {
+        if stream % 2 == 1 && self.stage(stream) == Stage::Unasked {
             self.open(stream, false);
         }
     }
@@ -86,7 +86,7 @@ impl Streams {
         self.last = stream;
         self.open.push(Open {
             stream,
-            place: Place::Head,
+            stage: Stage::Head,
             asked,
         });
     }
@@ -94,7 +94,7 @@ impl Streams {
     /// The head of the answer has come.
     pub(super) fn begin(&mut self, stream: u32) {
         if let Ok(at) = self.find(stream) {
-            self.open[at].place = Place::Body;
+            self.open[at].stage = Stage::Body;
         }
     }
 
@@ -103,7 +103,7 @@ impl Streams {
         if let Ok(at) = self.find(stream) {
             match self.open[at].asked {
                 true => self.retire(at),
-                false => self.open[at].place = Place::Over,
+                false => self.open[at].stage = Stage::Answered,
             }
         }
     }
@@ -141,45 +141,45 @@ mod tests {
     fn a_stream_is_open_until_both_sides_have_ended_or_one_has_reset_it() {
         let mut streams = Streams::default();
         for stream in [1, 3, 5, 7] {
-            assert_eq!(streams.place(stream), Place::Idle);
+            assert_eq!(streams.stage(stream), Stage::Unasked);
             sent(&mut streams, HEADERS, 0, stream);
-            assert_eq!(streams.place(stream), Place::Head);
+            assert_eq!(streams.stage(stream), Stage::Head);
             streams.begin(stream);
-            assert_eq!(streams.place(stream), Place::Body);
+            assert_eq!(streams.stage(stream), Stage::Body);
         }
         streams.end(1);
-        assert_eq!(streams.place(1), Place::Over);
+        assert_eq!(streams.stage(1), Stage::Answered);
         sent(&mut streams, DATA, 0, 1);
-        assert_eq!(streams.place(1), Place::Over);
+        assert_eq!(streams.stage(1), Stage::Answered);
         sent(&mut streams, DATA, END_STREAM, 1);
         // As trailers.
         sent(&mut streams, HEADERS, END_STREAM, 3);
-        assert_eq!(streams.place(3), Place::Body);
+        assert_eq!(streams.stage(3), Stage::Body);
         streams.end(3);
         streams.close(5);
         sent(&mut streams, RST_STREAM, 0, 7);
-        for (stream, place) in [
-            (1, Place::Ended),
-            (3, Place::Ended),
-            (5, Place::Closed),
-            (7, Place::Closed),
+        for (stream, stage) in [
+            (1, Stage::Ended),
+            (3, Stage::Ended),
+            (5, Stage::Past),
+            (7, Stage::Past),
         ] {
-            assert_eq!(streams.place(stream), place, "{stream}");
+            assert_eq!(streams.stage(stream), stage, "{stream}");
         }
         sent(&mut streams, HEADERS, END_STREAM, 11);
-        for (stream, place) in [
-            (9, Place::Closed),
-            (10, Place::Idle),
-            (11, Place::Head),
-            (13, Place::Idle),
-            (0, Place::Idle),
+        for (stream, stage) in [
+            (9, Stage::Past),
+            (10, Stage::Unasked),
+            (11, Stage::Head),
+            (13, Stage::Unasked),
+            (0, Stage::Unasked),
         ] {
-            assert_eq!(streams.place(stream), place, "{stream}");
+            assert_eq!(streams.stage(stream), stage, "{stream}");
         }
         streams.end(11);
-        assert_eq!(streams.place(11), Place::Ended);
+        assert_eq!(streams.stage(11), Stage::Ended);
         streams.close(11);
-        assert_eq!(streams.place(11), Place::Closed);
+        assert_eq!(streams.stage(11), Stage::Past);
         assert!(streams.open.is_empty());
     }
 
@@ -187,17 +187,17 @@ mod tests {
     fn an_answer_may_be_heard_of_before_its_request() {
         let mut streams = Streams::default();
         // Nobody may push: 2 is none of ours.
-        for (stream, place) in [(1, Place::Head), (2, Place::Idle), (3, Place::Head)] {
+        for (stream, stage) in [(1, Stage::Head), (2, Stage::Unasked), (3, Stage::Head)] {
             streams.heard(stream);
-            assert_eq!(streams.place(stream), place, "{stream}");
+            assert_eq!(streams.stage(stream), stage, "{stream}");
             streams.begin(stream);
         }
         sent(&mut streams, HEADERS, END_STREAM, 1);
         sent(&mut streams, HEADERS, 0, 3);
-        for (stream, place) in [(1, Place::Ended), (3, Place::Over)] {
-            assert_eq!(streams.place(stream), Place::Body, "{stream}");
+        for (stream, stage) in [(1, Stage::Ended), (3, Stage::Answered)] {
+            assert_eq!(streams.stage(stream), Stage::Body, "{stream}");
             streams.end(stream);
-            assert_eq!(streams.place(stream), place, "{stream}");
+            assert_eq!(streams.stage(stream), stage, "{stream}");
         }
     }
 
@@ -208,8 +208,8 @@ mod tests {
             sent(&mut streams, HEADERS, END_STREAM, 2 * n + 1);
             streams.end(2 * n + 1);
         }
-        assert_eq!(streams.place(1), Place::Closed);
-        assert_eq!(streams.place(3), Place::Ended);
+        assert_eq!(streams.stage(1), Stage::Past);
+        assert_eq!(streams.stage(3), Stage::Ended);
         assert_eq!((streams.ended.len(), streams.open.len()), (ENDED, 0));
     }
 }

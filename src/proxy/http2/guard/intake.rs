@@ -211,12 +211,12 @@ impl Intake {
             // Even where nothing is wrong with them: the crate ends the connection, once it has forgotten the stream.
             Place::Gone | Place::Over => true,
             // The crate ends the connection, and would not for each of these.
-            Place::Closed | Place::Nowhere
+            Place::Ended | Place::Nowhere
                 if malformed || block::depends_on_itself(head, frames) =>
             {
                 return Err(Offence::Malformed);
             }
-            Place::Closed | Place::Nowhere => false,
+            Place::Ended | Place::Nowhere => false,
         };
         let ends = head.has(END_STREAM);
         if !malformed {
@@ -294,7 +294,7 @@ impl Sieve for Intake {
             DATA | HEADERS | RST_STREAM => self.streams.came(head),
             _ => Place::Nowhere,
         };
-        if place == Place::Closed {
+        if place == Place::Ended {
             return Err(Offence::StreamClosed);
         }
         let carried = Head {

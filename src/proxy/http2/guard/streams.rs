@@ -22,7 +22,7 @@ pub(super) enum Place {
     /// The client has ended the request, or reset it; the answer is still under way, or was.
     Over,
     /// Both sides have ended.
-    Closed,
+    Ended,
     /// It was never there, or too long ago.
     Nowhere,
 }
@@ -77,7 +77,7 @@ impl Streams {
             _ if self.gone.contains(stream) => Place::Gone,
             _ if self.taken_back.contains(stream) => Place::Over,
             _ if !self.ended.contains(stream) => Place::Nowhere,
-            _ if self.answered.contains(stream) => Place::Closed,
+            _ if self.answered.contains(stream) => Place::Ended,
             _ => Place::Over,
         };
         self.follow(head, place);
@@ -195,7 +195,7 @@ mod tests {
         streams.sent(head(HEADERS, END_HEADERS, 1));
         assert_eq!(streams.came(head(DATA, 0, 1)), Place::Over);
         streams.sent(head(DATA, END_STREAM, 1));
-        assert_eq!(streams.came(head(DATA, 0, 1)), Place::Closed);
+        assert_eq!(streams.came(head(DATA, 0, 1)), Place::Ended);
         // What was reset may have been on its way.
         streams.came(head(RST_STREAM, 0, 1));
         assert_eq!(streams.came(head(DATA, 0, 1)), Place::Over);
@@ -267,7 +267,7 @@ mod tests {
         );
         assert_eq!(
             streams.came(head(DATA, 0, 4 * ENDED as u32 + 1)),
-            Place::Closed
+            Place::Ended
         );
         assert_eq!(streams.ended.streams.len(), ENDED);
     }

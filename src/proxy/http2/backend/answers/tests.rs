@@ -86,9 +86,9 @@ fn what_keeps_the_rules_goes_on_where_it_lies() {
     };
     assert_eq!(answers.read(&mut read), Ok(whole));
     assert_eq!(read, bytes);
-    let places = [1, 3, 5, 7, 9].map(|stream| answers.streams.place(stream));
-    let (ended, over) = (Place::Ended, Place::Over);
-    assert_eq!(places, [ended, over, ended, Place::Closed, Place::Head]);
+    let stages = [1, 3, 5, 7, 9].map(|stream| answers.streams.stage(stream));
+    let (ended, answered) = (Stage::Ended, Stage::Answered);
+    assert_eq!(stages, [ended, answered, ended, Stage::Past, Stage::Head]);
     // In any pieces nothing is held back but what is looked at as a whole.
     for size in 1..bytes.len() {
         let (mut answers, mut left, mut passed) = (asked(), Vec::new(), Vec::new());
@@ -128,7 +128,7 @@ fn a_malformed_block_goes_on_as_one_that_resets_its_stream() {
         let refused = refusal(END_HEADERS, 1, remembered);
         let mut answers = asked();
         assert_eq!(all(&mut answers, &bytes), refused, "{bytes:x?}");
-        assert_eq!(answers.streams.place(1), Place::Closed);
+        assert_eq!(answers.streams.stage(1), Stage::Past);
         let data = frame(DATA, END_STREAM, 1, b"late");
         assert_eq!(all(&mut answers, &data), data, "the crate passes it over");
     }
