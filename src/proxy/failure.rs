@@ -49,6 +49,8 @@ pub(crate) enum Failure {
     Injected(u16),
     /// No route matches.
     NoRoute,
+    /// This node has not come to know any config yet.
+    NoConfig,
     /// The route wants the token of a lock, and the request shows none.
     NoToken,
     /// The token is older than a grant of the lock to somebody else.
@@ -196,6 +198,7 @@ impl Failure {
             | Self::AmbiguousPath
             | Self::Injected(_)
             | Self::NoRoute
+            | Self::NoConfig
             | Self::NoToken
             | Self::OldToken
             | Self::UnknownToken
@@ -248,6 +251,7 @@ impl Failure {
             Self::UnknownProtocol => "unknown_protocol",
             Self::ClientGone
             | Self::NoRoute
+            | Self::NoConfig
             | Self::NoBackend
             | Self::Declined(_)
             | Self::ConnectRefused
@@ -289,7 +293,7 @@ impl Failure {
             Self::RewrittenTooLong | Self::AmbiguousPath => "http_request_error",
             Self::Injected(_) => "proxy_internal_response",
             Self::NoRoute => "destination_not_found",
-            Self::NoBackend | Self::Declined(_) => "destination_unavailable",
+            Self::NoConfig | Self::NoBackend | Self::Declined(_) => "destination_unavailable",
             Self::NoToken | Self::OldToken | Self::UnknownToken => "http_request_denied",
             Self::UnsureOfToken | Self::RevisionAhead => "proxy_internal_error",
             Self::NoRevision => "http_request_error",

@@ -29,7 +29,7 @@ use super::sticky;
 use super::trace::{self, Trace};
 use super::upgrade::{self, Switched, Tunnel};
 use super::upload::Upload;
-use crate::config::Policy;
+use crate::config::{Policy, Revision};
 use crate::routing::path::{self, Ambiguous};
 use crate::routing::{RouteEntry, Snapshot};
 use crate::telemetry::access_log::{Access, Format};
@@ -176,6 +176,10 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
                     ruling.speak_for(policy);
                 }
                 Err(Unanswered::unasked(refused))
+            }
+            // A node that waits for its group, or lost what it knew, must not deny that there is anything.
+            (None, None) if snapshot.revision == Revision(0) => {
+                Err(Unanswered::unasked(Failure::NoConfig))
             }
             (None, None) => Err(Unanswered::unasked(Failure::NoRoute)),
             (None, Some(route)) => {

@@ -79,6 +79,7 @@ fn words(failure: Failure) -> Option<(u16, &'static str)> {
         Failure::QueueTimeout => (503, "All backends are busy: try again later.\n"),
         Failure::Injected(status) => (status, "This request fails on purpose.\n"),
         Failure::NoRoute => (404, "No route matches this request.\n"),
+        Failure::NoConfig => (503, "This proxy has no config yet.\n"),
         Failure::NoToken => (
             428,
             "This route takes only requests that show the token of a lock, once.\n",

@@ -199,5 +199,5 @@ fn changed_certificates_are_shown_by_and_by_and_on_sighup_at_once() {
         .unwrap();
     let mut answer = [0; 12];
     kept.read_exact(&mut answer).unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 404");
+    assert_eq!(&answer, b"HTTP/1.1 503", "there is no config");
 }

@@ -399,6 +399,13 @@ impl Harness {
         config: &Value,
         keyring: Arc<Keyring>,
     ) -> Self {
+        let harness = Self::without_config(options, keyring);
+        harness.publish(config);
+        harness
+    }
+
+    /// As a node is before it knows its group.
+    pub(super) fn without_config(options: ProxyOptions, keyring: Arc<Keyring>) -> Self {
         let metrics = MetricsRegistry::new(options.threads);
         let registry = Arc::new(Registry::new(metrics.clone()).with_keyring(keyring));
         let cell = Arc::new(SnapshotCell::new());
@@ -423,7 +430,6 @@ impl Harness {
         harness
             .metrics
             .register(Arc::new(crate::routing::PoolsCollector(cell)));
-        harness.publish(config);
         harness
     }
 

@@ -1,5 +1,6 @@
 //! What is not passed on, and how the client is told.
 
+use std::sync::Arc;
 use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use serde_json::json;
 
 use super::harness::*;
 use super::limits::{asked, gated};
+use crate::tls::Keyring;
 
 /// The start of a request line that is fine.
 const G: &str = "GET / HTTP/1.1\r\nHost: x\r\n";
@@ -108,6 +110,19 @@ fn nothing_behind_a_refused_request_is_read_as_one() {
     client.send(format!("{G}Content-Length: x\r\n\r\n{G}\r\n"));
     assert!(client.rest().starts_with("HTTP/1.1 400 "));
     assert_eq!(heads.try_recv(), Err(TryRecvError::Empty));
+}
+
+#[test]
+fn before_any_config_nothing_is_denied() {
+    let harness = Harness::without_config(options(), Arc::new(Keyring::empty()));
+    let mut client = harness.client();
+    let mut asked = || {
+        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        status(&client.response().0)
+    };
+    assert_eq!(asked(), 503, "it may be there");
+    harness.publish(&json!({}));
+    assert_eq!(asked(), 404, "it is known not to be");
 }
 
 #[test]

@@ -185,6 +185,9 @@ pub fn explain(snapshot: &Snapshot, question: Question) -> Explanation {
             .map(|(_, route)| policy::does(snapshot, route, &asked))
             .unwrap_or_default(),
         verdict: match normal {
+            Ok(_) if snapshot.revision == Revision(0) => {
+                "no config is known yet: the proxy answers that it is not ready".to_owned()
+            }
             Ok(_) => verdict(winner.map(|(_, route)| *route), &pools),
             Err(Ambiguous) => "its path means different things to different readers: the proxy \
                 answers that it is a bad request"
