@@ -28,6 +28,8 @@ pub(super) struct Applier {
     succeeded: bool,
     execute: Execute,
     checkpoints: Checkpoints,
+    /// The ballot that the last entry applied was proposed in.
+    ballot: Option<Ballot>,
 }
 
 /// Runs the command of a slot; it may panic.
@@ -50,6 +52,7 @@ impl Applier {
             succession,
             execute: Machine::apply,
             checkpoints,
+            ballot: None,
         }
     }
 
@@ -92,6 +95,7 @@ impl Applier {
     pub(super) fn apply(&mut self, budget: Duration) -> Vec<(Bytes, Outcome)> {
         let mut outcomes = Vec::new();
         if self.backlog.is_empty() {
+            self.take_checkpoint();
             return outcomes;
         }
         let (shared, began) = (self.shared.clone(), Instant::now());
@@ -100,7 +104,7 @@ impl Applier {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         let (mut glance, mut broke) = (machine.glance(), None);
-        let (mut entries, mut bytes, mut ballot) = (0, 0, None);
+        let (mut entries, mut bytes) = (0, 0);
         while let Some(entry) = self.backlog.pop_front() {
             let (slot, weight) = (self.next, entry.payload.weight());
             if let Some(next) = entry.begins() {
@@ -128,7 +132,8 @@ impl Applier {
             }
             glance = machine.glance();
             self.next = slot.next();
-            (entries, bytes, ballot) = (entries + 1, bytes + weight as u64, Some(entry.ballot));
+            (entries, bytes) = (entries + 1, bytes + weight as u64);
+            self.ballot = Some(entry.ballot);
             if began.elapsed() >= budget {
                 break;
             }
@@ -137,7 +142,7 @@ impl Applier {
         drop(machine);
         self.publish(glance, locked, outcomes.len() as u64);
         self.checkpoints.grow(entries, bytes);
-        self.take_checkpoint(ballot);
+        self.take_checkpoint();
         if let Some(panic) = broke {
             tracing::error!(slot = %self.next, "a command could not be applied");
             resume_unwind(panic);
@@ -145,9 +150,9 @@ impl Applier {
         outcomes
     }
 
-    /// Takes a checkpoint if one is due, of what is applied, the last of it proposed in `ballot`.
-    fn take_checkpoint(&mut self, ballot: Option<Ballot>) {
-        if let Some(ballot) = ballot
+    /// Takes a checkpoint if one is due, of what is applied.
+    fn take_checkpoint(&mut self) {
+        if let Some(ballot) = self.ballot
             && self.checkpoints.due()
         {
             let machine = self.shared.inspect(Machine::clone);
@@ -225,31 +230,62 @@ impl From<Ballot> for Term {
 
 #[cfg(test)]
 mod tests {
+    use super::super::checkpoints::Pace;
     use super::super::group::Group;
+    use super::super::inbox::Inbox;
+    use super::super::log::Work;
     use super::super::reports::Reports;
     use super::super::running::standing;
+    use super::super::storage::Memory;
     use super::super::tests::harness::put_pool;
     use super::*;
     use crate::config::Revision;
     use crate::paxos::{Epoch, Recovered};
 
+    fn applier(checkpoints: Checkpoints) -> Applier {
+        let group = Group::alone("n1", [1; 16], [2; 16]);
+        let recovered = Recovered::empty(Ballot::initial(Epoch(1)));
+        let shared = Shared::new(group, standing(&recovered), Reports::new(None));
+        Applier::new(Arc::new(shared), checkpoints, None)
+    }
+
+    fn entry(name: &str) -> Entry {
+        Entry {
+            ballot: Ballot::initial(Epoch(1)),
+            payload: Payload::Command(put_pool(name).encode()),
+        }
+    }
+
+    #[test]
+    fn what_nothing_follows_comes_into_a_checkpoint() {
+        let disk = Memory::new(1).boot().expect("it is new");
+        let log = Arc::new(Inbox::new(1 << 20));
+        let pace = Pace {
+            entries: 1000,
+            bytes: 1 << 20,
+        };
+        let mut applier = applier(Checkpoints::new(pace, Arc::new(disk), log.clone()));
+        applier.decide(Slot(1), vec![entry("a")]);
+        applier.apply(Duration::from_secs(60));
+        applier.checkpoints.rest(Duration::from_secs(59));
+        applier.apply(Duration::from_secs(60));
+        assert!(!applier.checkpoints.due(), "too soon");
+        applier.checkpoints.rest(Duration::from_secs(1));
+        applier.apply(Duration::from_secs(60));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let handed = log.take(Some(deadline));
+        let Some(Work::Keep(meta)) = handed.front() else {
+            panic!("no checkpoint was taken");
+        };
+        assert_eq!(meta.slot, Slot(1));
+    }
+
     #[test]
     fn what_comes_before_a_command_that_breaks_is_served() {
-        let group = Group::alone("n1", [1; 16], [2; 16]);
-        let initial = Ballot::initial(Epoch(1));
-        let shared = Shared::new(
-            group,
-            standing(&Recovered::empty(initial)),
-            Reports::new(None),
-        );
-        let mut applier = Applier::new(Arc::new(shared), Checkpoints::never(), None);
+        let mut applier = applier(Checkpoints::never());
         applier.execute = |machine, slot, command| {
             assert!(slot < 3, "a bug");
             machine.apply(slot, command)
-        };
-        let entry = |name| Entry {
-            ballot: initial,
-            payload: Payload::Command(put_pool(name).encode()),
         };
         applier.decide(Slot(1), ["a", "b", "c"].map(entry).into());
         let run = AssertUnwindSafe(|| applier.apply(Duration::from_secs(60)));

@@ -1,4 +1,5 @@
-//! Takes checkpoints as the log grows, so that a start has little to replay.
+//! Takes checkpoints as the log grows, so that a start has little to replay; and when all is quiet, so that a log that
+//! rots leaves something to serve.
 //!
 //! The applier tells what it applied. When enough has gathered, the machine is cloned, which is cheap, and a thread of
 //! its own encodes the clone, writes it aside and syncs it; the log's thread then makes it count, in turn with the
@@ -6,6 +7,7 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use super::inbox::Inbox;
 use super::log::{Work, chain};
@@ -23,6 +25,12 @@ pub struct Pace {
     pub bytes: u64,
 }
 
+/// What was applied is in a checkpoint once nothing has followed it for so long, and none was taken for so long: of a
+/// state of so many bytes at most, for whoever was away meanwhile may be sent all of it.
+const QUIET: Duration = Duration::from_secs(10);
+const SELDOM: Duration = Duration::from_secs(60);
+const SMALL: u64 = 4 << 20;
+
 /// The taking of checkpoints, for the applier alone.
 pub(super) struct Checkpoints {
     pace: Pace,
@@ -32,8 +40,11 @@ pub(super) struct Checkpoints {
     /// Applied since the last one was begun.
     entries: u64,
     bytes: u64,
+    /// When the last of them was.
+    grown: Instant,
     /// Of the last one.
     size: u64,
+    begun: Instant,
 }
 
 enum State {
@@ -53,7 +64,9 @@ impl Checkpoints {
             state: State::Idle,
             entries: 0,
             bytes: 0,
+            grown: Instant::now(),
             size: 0,
+            begun: Instant::now(),
         }
     }
 
@@ -61,6 +74,7 @@ impl Checkpoints {
     pub(super) fn grow(&mut self, entries: u64, bytes: u64) {
         self.entries += entries;
         self.bytes += bytes;
+        self.grown = Instant::now();
     }
 
     /// Whether one is to be taken now.
@@ -68,7 +82,8 @@ impl Checkpoints {
         let enough = self.entries >= self.pace.entries || self.bytes >= self.pace.bytes;
         // It is a whole image of the state: of a large one no more is written than of the log. A start then reads at
         // most as much of the log as it reads of the checkpoint.
-        if !enough || self.bytes < self.size {
+        let grown = enough && self.bytes >= self.size;
+        if !grown && !self.is_quiet() {
             return false;
         }
         if let State::Writing(thread) = &self.state
@@ -79,6 +94,11 @@ impl Checkpoints {
         matches!(self.state, State::Idle)
     }
 
+    fn is_quiet(&self) -> bool {
+        let small = self.entries > 0 && self.size <= SMALL;
+        small && self.grown.elapsed() >= QUIET && self.begun.elapsed() >= SELDOM
+    }
+
     /// Takes one of this machine, whose last entry was proposed in `ballot`, and behind which `succession` votes.
     pub(super) fn take(
         &mut self,
@@ -87,6 +107,7 @@ impl Checkpoints {
         succession: Option<Succession>,
     ) {
         (self.entries, self.bytes) = (0, 0);
+        self.begun = Instant::now();
         let (shelf, log) = (self.shelf.clone(), self.log.clone());
         let thread = std::thread::Builder::new().name("synod-checkpoint".to_owned());
         let spawned = thread.spawn(move || {
@@ -136,6 +157,12 @@ impl Drop for Checkpoints {
 
 #[cfg(test)]
 impl Checkpoints {
+    /// As if nothing had come for so long.
+    pub(super) fn rest(&mut self, long: Duration) {
+        self.grown -= long;
+        self.begun -= long;
+    }
+
     /// None is ever taken.
     pub(super) fn never() -> Self {
         let disk = super::storage::Memory::new(1).boot().expect("it is new");
