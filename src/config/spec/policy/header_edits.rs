@@ -36,17 +36,6 @@ const OWN_OF_REQUEST: [&str; 7] = [
     "x-forwarded-proto",
     "x-request-id",
 ];
-/// Those of the service that is asked about a request, of which the proxy makes the request's own.
-const OWN_OF_ANSWERS: [&str; 8] = [
-    "forwarded",
-    "max-forwards",
-    "traceparent",
-    "via",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-request-id",
-];
 const OWN_OF_RESPONSE: [&str; 3] = ["date", "synod-revision", "via"];
 
 pub(super) fn read(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Option<HeaderEdits> {
@@ -100,8 +89,10 @@ pub(super) fn read_answer_headers(
     at: &Pointer<'_>,
     faults: &mut Faults,
 ) -> Vec<String> {
+    // They become fields of the request; and only an edit of the route has a say in where that stands in a trace.
+    let own = [&OWN_OF_REQUEST[..], &["traceparent"]].concat();
     let mut reader = Reader {
-        own: &OWN_OF_ANSWERS,
+        own: &own,
         words: &OF_ANSWERS,
         seen: BTreeSet::new(),
         faults,
