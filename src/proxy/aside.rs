@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::dial;
 use super::exchange::Reply;
-use super::failure::Failure;
+use super::failure::{Failure, Unheard};
 use super::forward::Job;
 use super::proxied::Telling;
 use super::request::is_idempotent;
@@ -95,13 +95,11 @@ impl Aside {
         {
             let mut heard = false;
             let asked = self.exchange(idle, listener, until, &mut heard).await;
-            match asked {
-                // The backend did not act on it.
-                Err(Failure::TurnedAway) => {}
-                Err(Failure::BackendGone) if heard => return self.count(asked),
-                Err(Failure::BackendGone) if !is_idempotent(&self.method) => return asked,
-                Err(Failure::BackendGone) => {}
-                _ => return self.count(asked),
+            let unheard = asked.err().and_then(|failure| failure.unheard(true, heard));
+            match unheard {
+                None => return self.count(asked),
+                Some(Unheard::MaybeSeen) if !is_idempotent(&self.method) => return asked,
+                Some(_) => {}
             }
         }
         let asked = match self.connect(until).await {

@@ -120,6 +120,13 @@ pub(crate) enum Failure {
     Malformed(Refusal),
 }
 
+/// What a backend may have seen of a request into a connection that had ended by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unheard {
+    Unseen,
+    MaybeSeen,
+}
+
 impl Failure {
     /// With what is left of the wait, in whole seconds and at least one.
     pub(crate) fn too_many(wait: Duration) -> Self {
@@ -137,6 +144,20 @@ impl Failure {
                 | Self::TurnedAway
                 | Self::NoTunnels
         )
+    }
+
+    /// Whether a reused connection came to nothing because it had ended by itself, before any byte of an answer was
+    /// `heard`. It is nobody's failure, and what can be repeated is sent once more over a fresh one. `sent` tells
+    /// whether any of the request may have gone.
+    pub(crate) fn unheard(self, sent: bool, heard: bool) -> Option<Unheard> {
+        match self {
+            Self::TurnedAway => Some(Unheard::Unseen),
+            Self::BackendGone if !heard => Some(match sent {
+                true => Unheard::MaybeSeen,
+                false => Unheard::Unseen,
+            }),
+            _ => None,
+        }
     }
 
     /// Whether a backend that is connected to did not do its part in time.

@@ -13,7 +13,7 @@ use super::connection::Client;
 use super::dial;
 use super::download::{self, Answered, Manner, Progress, Sent};
 use super::exchange::Exchange;
-use super::failure::Failure;
+use super::failure::{Failure, Unheard};
 use super::fence::Pass;
 use super::policy::Ruling;
 use super::proxied::Telling;
@@ -139,7 +139,7 @@ pub(crate) async fn attempt(
         if repeatable || connection.is_open_and_empty() {
             let progress = new_progress();
             let result = converse(job, pool, backend, &mut connection, &progress).await;
-            match ended_unheard(&result, &progress) {
+            match unheard(&result, &progress) {
                 None => return settle(result, pool, in_flight, (connection, telling), job),
                 Some(_) if job.upload.spent => return result,
                 Some(Unheard::MaybeSeen) if !job.idempotent => return result,
@@ -161,28 +161,9 @@ pub(crate) async fn attempt(
     settle(result, pool, in_flight, (connection, telling), job)
 }
 
-/// What a backend may have seen of a request into a connection that had ended by itself.
-enum Unheard {
-    Unseen,
-    MaybeSeen,
-}
-
-/// Whether a reused connection came to nothing because it had ended by itself. It is nobody's failure, and what can be
-/// repeated is sent once more over a fresh one.
-fn ended_unheard(result: &Result<Answered, Lost>, progress: &Progress<'_>) -> Option<Unheard> {
-    match *result.as_ref().err()? {
-        Lost::Failed {
-            failure: Failure::TurnedAway,
-            ..
-        } => Some(Unheard::Unseen),
-        Lost::Failed {
-            failure: Failure::BackendGone,
-            sent,
-            ..
-        } if !progress.heard.get() => Some(match sent {
-            true => Unheard::MaybeSeen,
-            false => Unheard::Unseen,
-        }),
+fn unheard(result: &Result<Answered, Lost>, progress: &Progress<'_>) -> Option<Unheard> {
+    match *result {
+        Err(Lost::Failed { failure, sent, .. }) => failure.unheard(sent, progress.heard.get()),
         _ => None,
     }
 }
