@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::remote::{Remote, Write};
+use super::remote::{Remote, Write, with};
 use super::{Failure, changes, file};
-use crate::client::{Answer, Call};
+use crate::client::Call;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -51,7 +51,7 @@ pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
     };
     remote.output.print(&answer.body, |_| {
         let diff = changes::text(&planned["diff"]);
-        format!("{diff}\nrevision {}", revision(&answer))
+        format!("{diff}\nrevision {}", answer.revision)
     })
 }
 
@@ -62,14 +62,7 @@ pub(super) fn dry_run(remote: &Remote, config: &Value, replace: bool) -> Result<
     } else {
         Call::new(Method::POST, "/v1/transactions?dry_run=true").json(operations(config)?)
     };
-    Ok(remote.call(call)?.body)
-}
-
-/// The revision an answer carries, for people.
-pub(super) fn revision(answer: &Answer) -> String {
-    answer
-        .revision
-        .map_or_else(|| "unknown".into(), |revision| revision.to_string())
+    with(remote.call(call.reading())?, &["diff"])
 }
 
 /// A put of every resource the file names. What is not of that shape goes to the node as it is, which tells all faults.

@@ -3,9 +3,9 @@
 use http::Method;
 use serde_json::json;
 
+use super::Failure;
 use super::progress::Progress;
 use super::remote::{Remote, Until, Write};
-use super::{Failure, apply};
 use crate::config::Name;
 
 #[derive(clap::Args)]
@@ -41,9 +41,7 @@ pub(super) fn weight(remote: &Remote, args: Weight) -> Result<(), Failure> {
     remote.output.print(&answer.body, |_| {
         format!(
             "{} has weight {} at revision {}",
-            args.backend,
-            args.weight,
-            apply::revision(&answer)
+            args.backend, args.weight, answer.revision
         )
     })
 }
@@ -85,8 +83,7 @@ pub(super) fn state(remote: &Remote, state: &str, args: State) -> Result<(), Fai
         };
         format!(
             "{} is {state} at revision {}{emptied}",
-            args.backend,
-            apply::revision(&answer)
+            args.backend, answer.revision
         )
     })
 }

@@ -5,13 +5,14 @@ use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::Failure;
 use super::output::say;
 use super::remote::Remote;
+use crate::client::Call;
 
 /// The config, its history, sessions and locks as of one revision, with the secrets in them: keep it as you keep keys.
 #[derive(clap::Args)]
@@ -22,17 +23,16 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
-    let answer = remote.get("/v1/backup")?;
-    let state = answer["state"].as_str().map(|text| STANDARD.decode(text));
-    let Some(Ok(state)) = state else {
-        return Err(anyhow!("a node's answer has no `state`; is it of another version?").into());
-    };
+    let answer = remote.call(Call::get("/v1/backup"))?;
+    let state = answer.field("state")?.as_str();
+    let state = state.and_then(|text| STANDARD.decode(text).ok());
+    let state = state.ok_or_else(|| answer.without("`state` in base64"))?;
+    let revision = answer.number("revision")?;
     write(&args.file, &state)
         .with_context(|| format!("cannot write the backup to {}", args.file.display()))?;
     say(format!(
-        "{}: revision {}, {} bytes; `synod restore {} --data DIR` makes a new group of it",
+        "{}: revision {revision}, {} bytes; `synod restore {} --data DIR` makes a new group of it",
         args.file.display(),
-        answer["revision"],
         state.len(),
         args.file.display()
     ))

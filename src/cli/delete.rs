@@ -3,7 +3,7 @@
 use http::Method;
 
 use super::remote::{Remote, Write};
-use super::{Failure, apply, backend};
+use super::{Failure, backend};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -37,10 +37,6 @@ pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
     };
     let answer = remote.write(Method::DELETE, &path, None, &args.write)?;
     remote.output.print(&answer.body, |_| {
-        format!(
-            "{} deleted at revision {}",
-            args.name,
-            apply::revision(&answer)
-        )
+        format!("{} deleted at revision {}", args.name, answer.revision)
     })
 }

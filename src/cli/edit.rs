@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::remote::{Remote, Write};
-use super::{Failure, apply, backend, changes, file};
+use super::{Failure, backend, changes, file};
 use crate::client::{Answer, Call, Error};
 
 #[derive(clap::Args)]
@@ -75,8 +75,7 @@ fn changed(
 ) -> Result<(), Failure> {
     remote.output.print(&answer.body, |_| {
         let change = json!([{"path": subject.name, "before": subject.spec, "after": spec}]);
-        let revision = apply::revision(answer);
-        format!("{}\nrevision {revision}", changes::text(&change))
+        format!("{}\nrevision {}", changes::text(&change), answer.revision)
     })
 }
 
@@ -110,11 +109,11 @@ impl Subject {
             (_, None) => return Err(Failure::Usage(anyhow!("which one? give its name"))),
         };
         let answer = remote.call(Call::get(&path))?;
-        let strange = || anyhow!("a node's answer has no `ETag`; is it of another version?");
-        let etag = answer.etag.ok_or_else(strange)?;
+        let etag = answer.etag.clone();
+        let etag = etag.ok_or_else(|| answer.without("`ETag`"))?;
         let spec = match args.kind {
             Kind::Config => answer.body,
-            _ => answer.body["spec"].clone(),
+            _ => answer.field("spec")?.clone(),
         };
         Ok(Self {
             name: path.trim_start_matches("/v1").to_owned(),

@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::Failure;
-use super::remote::{Read, Remote};
+use super::remote::{Read, Remote, with};
 use crate::client::Call;
 
 #[derive(clap::Args)]
@@ -29,15 +29,10 @@ pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
     let host = args.url.authority().map(|authority| authority.as_str());
     let path = args.url.path_and_query().map_or("/", |path| path.as_str());
     let body = json!({"method": args.method, "host": host.unwrap_or_default(), "path": path, "headers": headers});
-    let answer = remote
-        .call(Call::new(Method::POST, args.read.path("/v1/explain")).json(body))?
-        .body;
-    remote
-        .output
-        .print(&answer, |answer| match answer["text"].as_str() {
-            Some(text) => text.into(),
-            None => serde_json::to_string_pretty(answer).unwrap_or_default(),
-        })
+    let call = Call::new(Method::POST, args.read.path("/v1/explain")).json(body);
+    let answer = with(remote.call(call.reading())?, &["text"])?;
+    let text = |answer: &Value| answer["text"].as_str().unwrap_or_default().to_owned();
+    remote.output.print(&answer, text)
 }
 
 fn header(text: &str) -> Result<(String, String), String> {

@@ -60,7 +60,15 @@ pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
             format!("{path}{}", limit.unwrap_or_default())
         }
     };
-    let answer = remote.get(&args.read.path(&path))?;
+    let fields = match (args.kind, &args.name) {
+        (Kind::Config, _) => &["pools", "routes"][..],
+        (_, None) => &["items"],
+        (Kind::Pools | Kind::Routes | Kind::Policies, _) => &["spec"],
+        (Kind::Nodes | Kind::Locks, _) => &["name"],
+        (Kind::Sessions, _) => &["session"],
+        (Kind::Revisions, _) => &["revision"],
+    };
+    let answer = remote.get_with(&args.read.path(&path), fields)?;
     remote.output.print(&answer, |answer| {
         let text = text(&args, answer);
         match answer["next"].is_null() {

@@ -21,12 +21,12 @@ pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
     match args.revision {
         None => {
             let path = format!("/v1/revisions?limit={}", args.limit);
-            let answer = remote.get(&args.read.path(&path))?;
+            let answer = remote.get_with(&args.read.path(&path), &["items"])?;
             remote.output.print(&answer, text)
         }
         Some(revision) => {
             let path = format!("/v1/revisions/{revision}/diff");
-            let answer = remote.get(&args.read.path(&path))?;
+            let answer = remote.get_with(&args.read.path(&path), &["items"])?;
             remote
                 .output
                 .print(&answer, |answer| changes::text(&answer["items"]))

@@ -9,7 +9,7 @@ use super::Failure;
 use super::nodes::trouble;
 use super::output::{cell, printable, table};
 use super::progress::Progress;
-use super::remote::Remote;
+use super::remote::{Remote, with};
 use crate::client::Call;
 
 /// How long newcomers may take to catch up unless --timeout says so.
@@ -53,7 +53,7 @@ pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
     match args.order {
         // Local, since a list of voters is wanted most when there is no quorum.
         None => {
-            let answer = remote.get("/v1/members?consistency=local")?;
+            let answer = remote.get_with("/v1/members?consistency=local", &["items"])?;
             remote.output.print(&answer, text)
         }
         Some(Order::Add { names }) => change(remote, &names, &[]),
@@ -61,10 +61,10 @@ pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
         Some(Order::Remove { names }) => change(remote, &[], &names),
         Some(Order::Transfer { name }) => {
             let call = Call::new(Method::POST, "/v1/members/transfer").json(json!({"to": name}));
-            let answer = remote.call(call)?;
-            remote.output.print(&answer.body, |body| {
-                format!("{} leads", cell(&body["leader"]))
-            })
+            let answer = with(remote.call(call.ordering())?, &["leader"])?;
+            remote
+                .output
+                .print(&answer, |body| format!("{} leads", cell(&body["leader"])))
         }
     }
 }
@@ -77,10 +77,10 @@ fn change(remote: &Remote, add: &[String], remove: &[String]) -> Result<(), Fail
     let progress = Progress::show(remote, "/v1/nodes?consistency=local".into(), move |nodes| {
         behind(nodes, &comers)
     })?;
-    let answer = remote.call_within(call, within);
+    let answer = remote.call_within(call.ordering(), within);
     drop(progress);
-    let answer = answer?;
-    remote.output.print(&answer.body, |body| {
+    let answer = with(answer?, &["epoch"])?;
+    remote.output.print(&answer, |body| {
         let come = add.iter().map(|name| format!("{name} votes"));
         let leave = remove.iter().map(|name| format!("{name} votes no more"));
         let all: Vec<String> = come.chain(leave).collect();

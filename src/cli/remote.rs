@@ -174,6 +174,11 @@ impl Remote {
         Ok(self.call(Call::get(path))?.body)
     }
 
+    /// Reads a path; the body, which has these fields.
+    pub(super) fn get_with(&self, path: &str, fields: &[&str]) -> Result<Value, Failure> {
+        with(self.call(Call::get(path))?, fields)
+    }
+
     /// Writes; waits and comments as the flags say.
     pub(super) fn write(
         &self,
@@ -225,6 +230,14 @@ impl Remote {
         }
         self.call(call)
     }
+}
+
+/// The body of an answer that has these fields.
+pub(super) fn with(answer: Answer, fields: &[&str]) -> Result<Value, Failure> {
+    for field in fields {
+        answer.field(field)?;
+    }
+    Ok(answer.body)
 }
 
 /// What a header field can hold.

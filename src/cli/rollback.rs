@@ -3,8 +3,8 @@
 use http::Method;
 use serde_json::json;
 
+use super::Failure;
 use super::remote::{Remote, Write};
-use super::{Failure, apply};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -20,8 +20,7 @@ pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
     remote.output.print(&answer.body, |_| {
         format!(
             "revision {} has the content of {}",
-            apply::revision(&answer),
-            args.revision
+            answer.revision, args.revision
         )
     })
 }

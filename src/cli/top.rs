@@ -77,7 +77,7 @@ async fn watch(client: &Client, first: Look, interval: Duration) -> Result<(), F
 struct Look {
     at: Instant,
     nodes: Value,
-    revision: Option<u64>,
+    revision: u64,
     pools: Value,
 }
 
@@ -324,7 +324,7 @@ mod tests {
         Look {
             at,
             nodes: json!({"this": {"name": node}}),
-            revision: Some(7),
+            revision: 7,
             pools: json!({"items": [{"spec": spec, "status": status}]}),
         }
     }

@@ -4,6 +4,7 @@
 //! on it. A write that may have been carried out is repeated only under the idempotency key it was first sent with.
 
 mod connection;
+mod failures;
 mod problem;
 mod session;
 mod watch;
@@ -14,6 +15,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::Value;
 
@@ -22,8 +26,15 @@ pub use problem::{Fault, Problem};
 use crate::tls::{
     CertificateFiles, ClientOptions, ClientTls, Keyring, KeyringOptions, MinVersion, Trust,
 };
+use failures::{Failures, Missed};
 pub use session::{Claim, GRACE, Held, Lease, LockError, Session};
 pub use watch::{Event, Interest, Watch};
+
+/// A node that has said nothing for so long may stand still: the next is asked as well. Most answers take less, and an
+/// election hardly more.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Every answer of a node names it.
+const SYNOD_NODE: &str = "synod-node";
 
 /// The admin addresses of one cluster, and how long a call may take.
 #[derive(Clone, Debug)]
@@ -63,8 +74,20 @@ pub struct Call {
     path: String,
     body: Option<Value>,
     headers: Vec<(&'static str, String)>,
-    /// After a timeout too the next node is asked: to ask twice does no harm.
-    moves_on: bool,
+    repeat: Repeat,
+}
+
+/// What asking for it twice does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Repeat {
+    /// Nothing: it changes nothing.
+    Read,
+    /// Nothing more than once: its idempotency key is known to all nodes.
+    Write,
+    /// The same; it waits by itself, so that silence says nothing of a node until the time is up.
+    Claim,
+    /// It may be done again, or be refused for having been done: it has no key.
+    Order,
 }
 
 /// What a node answered, when it was a success.
@@ -72,8 +95,10 @@ pub struct Call {
 pub struct Answer {
     /// 200, 201 or 202.
     pub status: StatusCode,
+    /// Who answered, as `host:port`.
+    pub admin: String,
     /// The config revision at that node, from `Synod-Revision`.
-    pub revision: Option<u64>,
+    pub revision: u64,
     /// The resource's revision, from `ETag`.
     pub etag: Option<String>,
     /// The body: JSON, or a string where the answer was text.
@@ -111,24 +136,44 @@ pub enum Error {
     /// A node answered with an error.
     #[error(transparent)]
     Refused(Box<Problem>),
-    /// A node answered with a success that lacks what it must have.
-    #[error("a node's answer has no `{missing}`; is it of another version?")]
+    /// What answered is no node, or one of another version: the answer lacks what every node's has.
+    #[error("the answer of {admin} has no {missing}; is that the admin address of a node?")]
     Strange {
-        /// The field.
+        /// Who was asked.
+        admin: String,
+        /// A header, or a field of the body.
         missing: String,
     },
     /// The connection ended, or the time did, after a write was sent: it may have been carried out.
-    #[error(
-        "{admin} gave no answer ({why}); the write may still be committed, repeat it with Idempotency-Key {key}"
-    )]
+    #[error("{admin} gave no answer ({why}); {}", advice(.key.as_deref()))]
     Unknown {
         /// Which node was asked.
         admin: String,
         /// What happened.
         why: String,
-        /// The key under which it may be repeated safely.
-        key: String,
+        /// The key under which it may be repeated safely; an order to the members has none.
+        key: Option<String>,
     },
+}
+
+impl Error {
+    /// Under which key the write, which may have been carried out, may be repeated safely.
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Self::Unknown { key, .. } => key.as_deref(),
+            Self::Refused(problem) if problem.is_unknown() => problem.body["key"].as_str(),
+            _ => None,
+        }
+    }
+}
+
+fn advice(key: Option<&str>) -> String {
+    match key {
+        Some(key) => format!(
+            "the write may still be committed, repeated with Idempotency-Key {key} it is made once"
+        ),
+        None => "it may still be done".to_owned(),
+    }
 }
 
 impl Client {
@@ -169,67 +214,55 @@ impl Client {
         }
     }
 
-    /// Asks the nodes in turn until one answers; an error answer is an answer, but for 503 from a node that proposed
-    /// nothing, after which the next is asked.
+    /// Asks the nodes in turn until one answers; one that is silent is not waited for before the next is asked as well,
+    /// and the first answer counts. An error answer is an answer, but for 503 to what is safe to ask twice.
     pub async fn call(&self, mut call: Call) -> Result<Answer, Error> {
-        let key = call.ensure_key();
-        let mut tried = Vec::new();
-        let mut refused = None;
+        let mut failures = Failures::of(call.repeat, call.ensure_key());
+        let call = &call;
+        let patience = match call.repeat {
+            Repeat::Read | Repeat::Write => PATIENCE.min(self.timeout),
+            Repeat::Claim | Repeat::Order => self.timeout,
+        };
         // One that stands still costs its time once, not at every call.
         let first = self.answering.load(Relaxed);
-        for at in (first..self.admins.len()).chain(0..first) {
-            let admin = &self.admins[at];
-            match tokio::time::timeout(self.timeout, connection::exchange(self, admin, &call)).await
-            {
-                Ok(Ok(reply)) => match reply.into_answer() {
-                    Err(problem) if problem.not_proposed() => refused = Some(problem),
-                    Err(problem) => return Err(Error::Refused(Box::new(problem))),
-                    Ok(answer) => {
-                        self.answering.store(at, Relaxed);
-                        return Ok(answer);
-                    }
-                },
-                Ok(Err(connection::Broken::Unfit(error))) => {
-                    return Err(call.unfit(&error));
+        let mut next = (first..self.admins.len()).chain(0..first).peekable();
+        let mut asked = FuturesUnordered::new();
+        asked.extend(next.next().map(|at| self.ask(at, call)));
+        loop {
+            // Cancelling either loses nothing: who was asked goes on being asked.
+            let done = tokio::select! {
+                done = asked.next() => done,
+                () = tokio::time::sleep(patience), if next.peek().is_some() => {
+                    asked.extend(next.next().map(|at| self.ask(at, call)));
+                    continue;
                 }
-                Ok(Err(connection::Broken::NotSent(error))) => {
-                    tried.push(format!("{}: {error}", admin.authority))
+            };
+            match done {
+                None => return Err(failures.most_telling()),
+                Some((at, Ok(answer))) => {
+                    self.answering.store(at, Relaxed);
+                    return Ok(answer);
                 }
-                Ok(Err(connection::Broken::Sent(error))) => match &key {
-                    None => tried.push(format!("{}: {error}", admin.authority)),
-                    Some(key) if self.admins.len() == 1 => {
-                        return Err(unknown(admin, error.to_string(), key));
-                    }
-                    // The key makes the repetition at another node safe.
-                    Some(_) => tried.push(format!("{}: {error}", admin.authority)),
-                },
-                Err(_) => match &key {
-                    Some(key) if !call.moves_on => {
-                        return Err(unknown(
-                            admin,
-                            format!("no answer in {:?}", self.timeout),
-                            key,
-                        ));
-                    }
-                    _ => tried.push(format!(
-                        "{}: no answer in {:?}",
-                        admin.authority, self.timeout
-                    )),
-                },
+                Some((at, Err(missed))) => {
+                    let others = next.peek().is_some() || !asked.is_empty();
+                    failures.note(&self.admins[at].authority, missed, others)?;
+                    asked.extend(next.next().map(|at| self.ask(at, call)));
+                }
             }
         }
-        match refused {
-            Some(problem) => Err(Error::Refused(Box::new(problem))),
-            None => Err(Error::Unreachable { tried }),
-        }
     }
-}
 
-fn unknown(admin: &Admin, why: String, key: &str) -> Error {
-    Error::Unknown {
-        admin: admin.authority.clone(),
-        why,
-        key: key.into(),
+    async fn ask(&self, at: usize, call: &Call) -> (usize, Result<Answer, Missed>) {
+        let admin = &self.admins[at];
+        let exchange = connection::exchange(self, admin, call);
+        let answer = match tokio::time::timeout(self.timeout, exchange).await {
+            Ok(Ok(reply)) => reply.into_answer(&admin.authority),
+            Ok(Err(connection::Broken::Unfit(error))) => Err(Missed::Unfit(call.unfit(&error))),
+            Ok(Err(connection::Broken::NotSent(error))) => Err(Missed::Unasked(error.to_string())),
+            Ok(Err(connection::Broken::Sent(error))) => Err(Missed::Silent(error.to_string())),
+            Err(_) => Err(Missed::Silent(format!("no answer in {:?}", self.timeout))),
+        };
+        (at, answer)
     }
 }
 
@@ -303,12 +336,16 @@ impl Admin {
 impl Call {
     /// A call without a body; `path` begins with `/` and holds the query.
     pub fn new(method: Method, path: impl Into<String>) -> Self {
+        let repeat = match method {
+            Method::GET => Repeat::Read,
+            _ => Repeat::Write,
+        };
         Self {
             method,
             path: path.into(),
             body: None,
             headers: Vec::new(),
-            moves_on: false,
+            repeat,
         }
     }
 
@@ -329,9 +366,21 @@ impl Call {
         self
     }
 
-    /// After a timeout the next node is asked too, though the first may yet do it.
-    pub fn moving_on(mut self) -> Self {
-        self.moves_on = true;
+    /// It changes nothing, whatever its method.
+    pub fn reading(mut self) -> Self {
+        self.repeat = Repeat::Read;
+        self
+    }
+
+    /// It waits by itself: another node is asked only when the time is up.
+    pub fn waiting(mut self) -> Self {
+        self.repeat = Repeat::Claim;
+        self
+    }
+
+    /// It has no idempotency key: no other node is asked once it was sent.
+    pub fn ordering(mut self) -> Self {
+        self.repeat = Repeat::Order;
         self
     }
 
@@ -346,7 +395,7 @@ impl Call {
     /// Writes carry an idempotency key, so that repeating them is safe.
     fn ensure_key(&mut self) -> Option<String> {
         const KEY: &str = "idempotency-key";
-        if self.method == Method::GET {
+        if matches!(self.repeat, Repeat::Read | Repeat::Order) {
             return None;
         }
         if let Some((_, key)) = self.headers.iter().find(|(name, _)| *name == KEY) {
@@ -367,30 +416,78 @@ struct Reply {
     body: Vec<u8>,
 }
 
+impl Answer {
+    /// A field of the body, which every node's has.
+    pub fn field(&self, name: &str) -> Result<&Value, Error> {
+        let field = self.body.get(name).filter(|value| !value.is_null());
+        field.ok_or_else(|| self.without(&format!("`{name}`")))
+    }
+
+    /// The same of a number.
+    pub fn number(&self, name: &str) -> Result<u64, Error> {
+        let number = self.field(name)?.as_u64();
+        number.ok_or_else(|| self.without(&format!("number `{name}`")))
+    }
+
+    /// That something is missing in it.
+    pub fn without(&self, missing: &str) -> Error {
+        strange(&self.admin, missing)
+    }
+}
+
+fn strange(admin: &str, missing: &str) -> Error {
+    Error::Strange {
+        admin: admin.to_owned(),
+        missing: missing.to_owned(),
+    }
+}
+
 impl Reply {
-    fn into_answer(self) -> Result<Answer, Problem> {
+    /// The answer, if it is a node's: whoever else says 200 has done nothing.
+    fn into_answer(self, admin: &str) -> Result<Answer, Missed> {
         let text = |name: &str| {
             let value = self.headers.get(name)?.to_str().ok()?;
             Some(value.trim_matches('"').to_owned())
         };
-        let body = serde_json::from_slice(&self.body)
-            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&self.body).into_owned()));
-        if self.status.is_success() {
-            Ok(Answer {
-                status: self.status,
-                revision: text("synod-revision").and_then(|revision| revision.parse().ok()),
-                etag: text("etag"),
-                body,
-            })
-        } else {
-            Err(Problem::from_body(self.status, body))
+        let without = |missing: &str| Missed::Strange {
+            error: strange(admin, missing),
+            // Something on the way may have sent it on and then not heard of it.
+            sent_on: self.status.is_server_error(),
+        };
+        if !is_node(&self.headers) {
+            return Err(without(&format!("`{SYNOD_NODE}`")));
         }
+        let json = serde_json::from_slice(&self.body).ok();
+        let plain = || Value::String(String::from_utf8_lossy(&self.body).into_owned());
+        if !self.status.is_success() {
+            let body = json.unwrap_or_else(plain);
+            return Err(Missed::Refused(Problem::from_body(self.status, body)));
+        }
+        let is_json = text(CONTENT_TYPE.as_str()).is_some_and(|named| named.contains("json"));
+        let body = match json {
+            Some(body) => body,
+            None if is_json => return Err(without("whole JSON")),
+            None => plain(),
+        };
+        let revision = text("synod-revision").and_then(|revision| revision.parse().ok());
+        Ok(Answer {
+            status: self.status,
+            admin: admin.to_owned(),
+            revision: revision.ok_or_else(|| without("`synod-revision`"))?,
+            etag: text("etag"),
+            body,
+        })
     }
+}
+
+fn is_node(headers: &HeaderMap) -> bool {
+    headers.contains_key(SYNOD_NODE)
 }
 
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::sync::mpsc;
 
     use super::*;
 
@@ -422,22 +519,139 @@ mod tests {
         assert_eq!(named.ensure_key().as_deref(), Some("mine"));
     }
 
+    const OK: &str = "HTTP/1.1 200 OK\r\nsynod-node: n1\r\nsynod-revision: 7\r\n\
+                      content-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
+
+    /// An error of this body.
+    fn unavailable(body: &str) -> String {
+        format!(
+            "HTTP/1.1 503 Service Unavailable\r\nsynod-node: n1\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    }
+
+    /// Where each request is answered so; what they were is sent on.
+    async fn answering(answer: impl Into<String>) -> (String, mpsc::UnboundedReceiver<String>) {
+        let answer = answer.into();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (asked, asks) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = [0; 1024];
+                let length = stream.read(&mut request).await.unwrap_or(0);
+                let _ = asked.send(String::from_utf8_lossy(&request[..length]).into_owned());
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        (address, asks)
+    }
+
+    fn post() -> Call {
+        Call::new(Method::POST, "/v1/transactions")
+    }
+
+    fn key_of(request: &str) -> Option<&str> {
+        let line = request
+            .lines()
+            .find_map(|line| line.strip_prefix("idempotency-key: "));
+        line.map(str::trim)
+    }
+
+    #[tokio::test]
+    async fn nothing_but_a_whole_answer_of_a_node_is_one() {
+        for (wrong, missing) in [
+            (OK.replace("synod-node", "x"), "`synod-node`"),
+            (OK.replace("synod-revision", "x"), "`synod-revision`"),
+            (OK.replace(": 7", ": ?"), "`synod-revision`"),
+            (OK.replace("{}", "{\""), "whole JSON"),
+            (
+                "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".into(),
+                "`synod-node`",
+            ),
+        ] {
+            let (address, _asks) = answering(&wrong).await;
+            let client = Client::new([&address], Duration::from_secs(20)).unwrap();
+            for call in [Call::get("/v1/pools"), post()] {
+                let error = client.call(call).await.expect_err(&wrong).to_string();
+                let expected = format!(
+                    "the answer of {address} has no {missing}; is that the admin address of a node?"
+                );
+                assert_eq!(error, expected);
+            }
+        }
+        let (address, _asks) = answering(OK).await;
+        let client = Client::new([&address], Duration::from_secs(20)).unwrap();
+        let answer = client.call(Call::get("/v1/pools")).await.unwrap();
+        assert_eq!(answer.revision, 7);
+        assert!(
+            answer
+                .field("items")
+                .unwrap_err()
+                .to_string()
+                .contains("`items`")
+        );
+    }
+
+    #[tokio::test]
+    async fn without_a_quorum_at_one_node_another_is_asked() {
+        let no_quorum = unavailable("{\"detail\":\"no quorum\"}");
+        let unknown = unavailable("{\"outcome\":\"unknown\",\"key\":\"k\"}");
+        for (first, call) in [
+            (&no_quorum, Call::get("/v1/pools")),
+            (&no_quorum, post().reading()),
+            (&unknown, post()),
+        ] {
+            let (cut_off, mut asks) = answering(first).await;
+            let (healthy, mut asks_there) = answering(OK).await;
+            let client = Client::new([&cut_off, &healthy], Duration::from_secs(20)).unwrap();
+            client.call(call.clone()).await.expect("the second answers");
+            let asked = [asks.recv().await.unwrap(), asks_there.recv().await.unwrap()];
+            assert_eq!(key_of(&asked[0]), key_of(&asked[1]), "{asked:?}");
+            assert_eq!(key_of(&asked[0]).is_some(), call.repeat == Repeat::Write);
+            // Of what all have refused the refusal is told.
+            let client = Client::new([&cut_off, "127.0.0.1:1"], Duration::from_secs(20)).unwrap();
+            let error = client.call(call).await;
+            assert!(matches!(error, Err(Error::Refused(_))), "{error:?}");
+        }
+        let (first, _asks) = answering(&no_quorum).await;
+        let (second, mut asks) = answering(OK).await;
+        let client = Client::new([&first, &second], Duration::from_secs(20)).unwrap();
+        client
+            .call(post().ordering())
+            .await
+            .expect_err("an order is not repeated");
+        assert!(asks.try_recv().is_err(), "it was repeated");
+    }
+
+    #[tokio::test]
+    async fn a_write_that_may_be_made_is_told_so_whoever_refuses_it_then() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let silent = silent
+            .local_addr()
+            .map(|at| (at.to_string(), silent))
+            .unwrap();
+        let (failed, _asks) = answering(unavailable("{\"outcome\":\"not_proposed\"}")).await;
+        let client = Client::new([&silent.0, &failed], Duration::from_millis(300)).unwrap();
+        let error = client
+            .call(post().header("idempotency-key", "mine"))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, Error::Unknown { .. }), "{error:?}");
+        assert_eq!(error.key(), Some("mine"));
+    }
+
     #[tokio::test]
     async fn a_node_that_stands_still_is_asked_once_and_then_the_one_that_answered() {
         let still = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let answers = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addresses = [&still, &answers].map(|it| it.local_addr().unwrap().to_string());
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = answers.accept().await {
-                let _ = stream.read(&mut [0; 1024]).await;
-                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
-                stream.write_all(answer).await.unwrap();
-            }
-        });
-        let client = Client::new(&addresses, Duration::from_millis(300)).unwrap();
+        let (answers, _asks) = answering(OK).await;
+        let addresses = [still.local_addr().unwrap().to_string(), answers];
+        // Longer than anybody waits: it is not the end of the time that has the next be asked.
+        let client = Client::new(&addresses, Duration::from_secs(600)).unwrap();
         for _ in 0..3 {
-            let post = || Call::new(Method::POST, "/v1/sessions").moving_on();
-            client.clone().call(post()).await.unwrap();
+            let client = client.clone();
+            let answered = tokio::time::timeout(Duration::from_secs(60), client.call(post()));
+            answered.await.expect("in time").unwrap();
         }
         still.accept().await.unwrap();
         let again = tokio::time::timeout(Duration::ZERO, still.accept()).await;

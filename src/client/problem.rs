@@ -54,9 +54,20 @@ impl Problem {
         }
     }
 
-    /// Whether the write was surely not carried out, for want of a quorum at that node.
-    pub fn not_proposed(&self) -> bool {
-        self.status == StatusCode::SERVICE_UNAVAILABLE && self.body["outcome"] == "not_proposed"
+    /// Whether it was surely not carried out, for want of a quorum at that node.
+    pub fn is_undone(&self) -> bool {
+        let outcome = self.outcome();
+        outcome == Some("not_proposed") || outcome == Some("not_done")
+    }
+
+    /// Whether it may have been carried out for all that the node knows.
+    pub fn is_unknown(&self) -> bool {
+        self.outcome() == Some("unknown")
+    }
+
+    fn outcome(&self) -> Option<&str> {
+        let no_quorum = self.status == StatusCode::SERVICE_UNAVAILABLE;
+        self.body["outcome"].as_str().filter(|_| no_quorum)
     }
 }
 

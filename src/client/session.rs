@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Answer, Call, Client, Error};
+use super::{Call, Client, Error};
 
 /// How long a session that is in jeopardy is given, unless said.
 pub const GRACE: Duration = Duration::from_secs(45);
@@ -102,8 +102,8 @@ impl Session {
         let body = json!({"lease": format!("{}ms", lease.as_millis())});
         // A node that stands still is passed over: under one key no second session is opened.
         let call = Call::new(Method::POST, "/v1/sessions").json(body);
-        let answer = client.within(ONE_NODE).call(call.moving_on()).await?;
-        let id = number(&answer, "session")?;
+        let answer = client.within(ONE_NODE).call(call).await?;
+        let id = answer.number("session")?;
         let (sender, receiver) = watch::channel(Lease::Safe);
         let keeper = Keeper {
             id,
@@ -162,7 +162,7 @@ impl Session {
             let call = Call::new(Method::POST, &path)
                 .header("idempotency-key", &key)
                 .json(body.clone());
-            let answer = match self.client.call(call.moving_on()).await {
+            let answer = match self.client.call(call.waiting()).await {
                 Ok(answer) => answer,
                 Err(error) if is_passing(&error) => {
                     sleep(AGAIN).await;
@@ -175,7 +175,7 @@ impl Session {
                 continue;
             }
             let lock = lock.to_owned();
-            let token = number(&answer, "token")?;
+            let token = answer.number("token")?;
             return Ok(Held { lock, token });
         }
     }
@@ -202,14 +202,14 @@ impl Session {
         let path = format!("/v1/locks/{}/release", held.lock);
         let call = Call::new(Method::POST, path).json(json!({"session": self.id}));
         let client = self.client.within(ONE_NODE);
-        client.call(call.moving_on()).await.map(drop)
+        client.call(call).await.map(drop)
     }
 
     /// Ends the session: what it holds is free at once.
     pub async fn close(self) -> Result<(), Error> {
         let call = Call::new(Method::DELETE, format!("/v1/sessions/{}", self.id));
         let client = self.client.within(ONE_NODE);
-        client.call(call.moving_on()).await.map(drop)
+        client.call(call).await.map(drop)
     }
 }
 
@@ -223,12 +223,6 @@ fn is_passing(error: &Error) -> bool {
         | Error::Unfit { .. }
         | Error::Strange { .. } => false,
     }
-}
-
-fn number(answer: &Answer, field: &str) -> Result<u64, Error> {
-    answer.body[field].as_u64().ok_or_else(|| Error::Strange {
-        missing: field.to_owned(),
-    })
 }
 
 /// What keeps a session alive.
@@ -288,7 +282,7 @@ impl Keeper {
     async fn keep(&self) -> Kept {
         let sent = Instant::now();
         let call = Call::new(Method::POST, "/v1/sessions/keep-alive");
-        let call = call.json(json!({"sessions": [self.id]})).moving_on();
+        let call = call.json(json!({"sessions": [self.id]}));
         let Ok(answer) = self.client.call(call).await else {
             return Kept::Unknown;
         };

@@ -11,7 +11,8 @@ use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
 use super::connection::{self, Broken, Streamed};
-use super::{Call, Client, Error, Reply};
+use super::failures::Missed;
+use super::{Call, Client, Error, SYNOD_NODE, is_node, strange};
 
 /// A node says at least every 10 s that it lives; one that is silent for so long is left.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -113,15 +114,20 @@ impl Watch {
             let admin = &self.client.admins[self.turn % self.client.admins.len()];
             let opened = connection::open(&self.client, admin, &call);
             let why = match timeout(self.client.timeout, opened).await {
+                Ok(Ok(streamed)) if !is_node(&streamed.head.headers) => {
+                    return Err(strange(&admin.authority, &format!("`{SYNOD_NODE}`")));
+                }
                 Ok(Ok(streamed)) if streamed.head.status.is_success() => {
                     return Ok(Blocks::new(streamed));
                 }
-                Ok(Ok(refused)) => match refused.collect().await.map(Reply::into_answer) {
-                    Ok(Err(problem)) if problem.status.as_u16() != 503 => {
-                        return Err(Error::Refused(Box::new(problem)));
-                    }
-                    Ok(Err(problem)) => problem.to_string(),
-                    Ok(Ok(_)) => "no stream".to_owned(),
+                Ok(Ok(refused)) => match refused.collect().await {
+                    Ok(reply) => match reply.into_answer(&admin.authority) {
+                        Err(Missed::Refused(problem)) if problem.status.as_u16() != 503 => {
+                            return Err(Error::Refused(Box::new(problem)));
+                        }
+                        Err(Missed::Refused(problem)) => problem.to_string(),
+                        _ => "no stream".to_owned(),
+                    },
                     Err(error) => error.to_string(),
                 },
                 Ok(Err(Broken::Unfit(error))) => return Err(call.unfit(&error)),

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Output, Stdio};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::backends::Backends;
@@ -230,6 +231,88 @@ fn no_node_at_the_address_is_said_with_what_to_try() {
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output).contains("--admin"), "{}", text(&output));
+}
+
+#[test]
+fn nobody_but_a_node_is_believed() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let backends = Backends::start(&runtime, &["b1"]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("web.json");
+    std::fs::write(&file, "{\"pools\": [{\"name\": \"web\"}]}").unwrap();
+    let file = file.to_str().unwrap();
+    let backup = folder.path().join("backup");
+    for arguments in [
+        &["status"][..],
+        &["nodes"],
+        &["members"],
+        &["get", "pools"],
+        &["get", "config"],
+        &["history"],
+        &["weight", "web/b1", "3"],
+        &["drain", "web/b1", "--wait"],
+        &["apply", "-f", file, "--until", "applied"],
+        &["diff", "-f", file],
+        &["delete", "pool", "web"],
+        &["rollback", "2"],
+        &["members", "remove", "a"],
+        &["members", "transfer", "b"],
+        &["explain", "GET", "http://x/"],
+        &["backup", backup.to_str().unwrap()],
+        &["top", "--once"],
+        &["lock", "x", "--", "true"],
+        &["edit", "pool", "web"],
+        &["watch"],
+    ] {
+        let output = synod()
+            .arg(format!("--admin=http://{}", backends.addresses["b1"]))
+            .args(arguments)
+            .env("EDITOR", "true")
+            .output()
+            .unwrap();
+        let text = text(&output);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {text}");
+        assert!(
+            text.contains("is that the admin address of a node?"),
+            "{arguments:?}: {text}"
+        );
+    }
+}
+
+#[test]
+fn a_node_that_stands_still_holds_up_no_command() {
+    let cluster = Cluster::start(3);
+    let backends = Backends::start(cluster.runtime(), &["b1"]);
+    cluster.serve_pool("web", &backends.addresses);
+    let follower = (0..3).find(|node| Some(*node) != cluster.leader()).unwrap();
+    let other = (0..3).find(|node| *node != follower).unwrap();
+    cluster.signal(follower, Signal::STOP);
+    let both = [follower, other].map(|node| format!("http://{}", cluster.nodes[node].admin));
+    for arguments in [
+        &["get", "pools"][..],
+        &["weight", "web/b1", "3"],
+        &["explain", "GET", "http://x/"],
+    ] {
+        let mut command = synod();
+        // So long that a wait for its end fails the test.
+        command
+            .args(arguments)
+            .args(["--timeout", "5m"])
+            .env("SYNOD_ADMIN", both.join(","));
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        wait_until("an answer", DEADLINE, || child.try_wait().unwrap());
+        let output = child.wait_with_output().unwrap();
+        assert!(
+            !text(&output).contains("no answer"),
+            "{arguments:?}: {}",
+            text(&output)
+        );
+    }
+    cluster.signal(follower, Signal::CONT);
 }
 
 #[test]

@@ -218,7 +218,7 @@ fn a_dead_voter_is_replaced_in_one_step_under_load() {
         let call = Call::new(Method::PUT, "/v1/pools/last").json(json!({"name": "last"}));
         cluster.try_call(n4, call).ok()
     });
-    cluster.wait_for_revision(leader, after.revision.unwrap());
+    cluster.wait_for_revision(leader, after.revision);
 }
 
 #[test]

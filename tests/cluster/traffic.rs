@@ -262,7 +262,7 @@ fn a_client_comes_back_to_its_backend_on_every_node_and_after_a_restart_without_
     let sticky = Call::new(Method::PATCH, "/v1/pools/web?wait=applied&timeout=10s");
     let sticky = cluster.call(1, sticky.json(json!({"sticky": {}})));
     let follower = cluster.join("p1", &[0]);
-    cluster.wait_for_revision(follower, sticky.revision.unwrap());
+    cluster.wait_for_revision(follower, sticky.revision);
 
     let (cookie, body) = ask_with("", cluster.nodes[0].traffic).unwrap();
     let cookie = cookie.expect("a new client is told");

@@ -294,8 +294,8 @@ impl Client {
         let names = answer.body["waited_for"]["applied"].as_array();
         for name in names.into_iter().flatten() {
             let node = NAMES.iter().position(|it| name == it);
-            if let (Some(node), Some(revision)) = (node, answer.revision) {
-                self.shared.views[node].report(revision);
+            if let Some(node) = node {
+                self.shared.views[node].report(answer.revision);
             }
         }
     }

@@ -325,7 +325,7 @@ impl Run {
         let path = format!("/v1/pools/{REGISTERS}/backends/{id}{wait}");
         let spec = json!({"id": id, "address": "127.0.0.1:9"});
         let call = Call::new(Method::PUT, path).json(spec);
-        self.nodes.call(node, call).ok()?.revision
+        Some(self.nodes.call(node, call).ok()?.revision)
     }
 
     /// Waits until all nodes run and have come to the same slot, where they must have the same state.
