@@ -3,8 +3,6 @@
 //! A body over the limit is not kept but, up to a second bound, still read: an answer sent while the client is writing
 //! is lost when the connection is reset (RFC 9112, 9.6).
 
-mod unambiguous;
-
 use std::time::Duration;
 
 use axum::body::Body;
@@ -15,9 +13,8 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http_body_util::BodyExt;
 use serde_json::Value;
 
-use self::unambiguous::Unambiguous;
 use super::problem::{Kind, Problem};
-use crate::config::limits;
+use crate::config::{Unambiguous, limits};
 
 /// The largest body taken.
 const LIMIT: usize = limits::COMMAND_BYTES;

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::remote::{Remote, Write, with};
 use super::{Failure, changes, file};
-use crate::client::Call;
+use crate::client::{Call, Error};
+use crate::config::{policy, spec};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -25,71 +26,128 @@ pub(super) struct Args {
 pub(super) struct Candidate {
     /// Config file: JSON, YAML or TOML; `-` is standard input
     #[arg(short, long, value_name = "FILE")]
-    pub(super) file: PathBuf,
+    file: PathBuf,
     /// The whole config is to be equal to the file: what it does not name goes
     #[arg(long)]
-    pub(super) replace: bool,
+    replace: bool,
 }
 
 pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
-    let config = file::read(&args.candidate.file)?;
-    let planned = dry_run(remote, &config, args.candidate.replace)?;
+    let config = args.candidate.read()?;
+    let planned = args.candidate.dry_run(remote, &config)?;
     if args.dry_run {
         return remote
             .output
             .print(&planned, |answer| changes::text(&answer["diff"]));
     }
     let answer = if args.candidate.replace {
-        remote.write(Method::PUT, "/v1/config", Some(config), &args.write)?
+        remote.write(Method::PUT, "/v1/config", Some(config), &args.write)
     } else {
-        remote.write(
-            Method::POST,
-            "/v1/transactions",
-            Some(operations(&config)?),
-            &args.write,
-        )?
+        let operations = Some(operations(&config));
+        let answer = remote.write(Method::POST, "/v1/transactions", operations, &args.write);
+        answer.map_err(|failure| in_file(failure, &config))
     };
+    let answer = answer?;
     remote.output.print(&answer.body, |_| {
         let diff = changes::text(&planned["diff"]);
         format!("{diff}\nrevision {}", answer.revision)
     })
 }
 
-/// What applying would change, by the node's own reckoning: an answer with `diff`.
-pub(super) fn dry_run(remote: &Remote, config: &Value, replace: bool) -> Result<Value, Failure> {
-    let call = if replace {
-        Call::new(Method::PUT, "/v1/config?dry_run=true").json(config.clone())
-    } else {
-        Call::new(Method::POST, "/v1/transactions?dry_run=true").json(operations(config)?)
-    };
-    with(remote.call(call.reading())?, &["diff"])
+impl Candidate {
+    /// Reads the file and holds it to what `check` does, but for references to what it does not name: those the node
+    /// looks for.
+    pub(super) fn read(&self) -> Result<Value, Failure> {
+        let config = file::read(&self.file)?;
+        // What an answer has in the place of a secret may be written back.
+        let mut known = config.clone();
+        policy::stand_in(&mut known);
+        let checked = match self.replace {
+            true => spec::parse_config(&known).map(drop),
+            false => spec::check_lists(&known),
+        };
+        checked.map_err(|faults| file::invalid(&self.file, &config, &faults))?;
+        Ok(config)
+    }
+
+    /// What applying would change, by the node's own reckoning: an answer with `diff`.
+    pub(super) fn dry_run(&self, remote: &Remote, config: &Value) -> Result<Value, Failure> {
+        let call = if self.replace {
+            Call::new(Method::PUT, "/v1/config?dry_run=true").json(config.clone())
+        } else {
+            Call::new(Method::POST, "/v1/transactions?dry_run=true").json(operations(config))
+        };
+        let answer = remote.call(call.reading());
+        let answer = match self.replace {
+            true => answer,
+            false => answer.map_err(|failure| in_file(failure, config)),
+        };
+        with(answer?, &["diff"])
+    }
 }
 
-/// A put of every resource the file names. What is not of that shape goes to the node as it is, which tells all faults.
-fn operations(config: &Value) -> Result<Value, Failure> {
-    let Value::Object(fields) = config else {
-        return Err(anyhow::anyhow!(
-            "a config file is {{\"pools\": [...], \"routes\": [...], \"policies\": [...]}}"
-        )
-        .into());
+/// A put of every resource that the file names.
+fn operations(config: &Value) -> Value {
+    let put = |(kind, _, item): (&str, usize, &Value)| {
+        let path = format!("/{kind}/{}", item["name"].as_str().unwrap_or_default());
+        json!({"op": "put", "path": path, "value": item})
     };
-    let mut operations = Vec::new();
-    for (kind, items) in fields {
-        if !matches!(kind.as_str(), "pools" | "routes" | "policies") {
-            return Err(anyhow::anyhow!(
-                "unknown key `{kind}`; a config file has `pools`, `routes` and `policies`"
-            )
-            .into());
+    resources(config).map(put).collect()
+}
+
+/// Every resource that the file names: its kind, its place in the list, and itself.
+fn resources(config: &Value) -> impl Iterator<Item = (&str, usize, &Value)> {
+    let lists = config.as_object().into_iter().flatten();
+    lists.flat_map(|(kind, items)| {
+        let items = items.as_array().into_iter().flatten().enumerate();
+        items.map(move |(index, item)| (kind.as_str(), index, item))
+    })
+}
+
+/// The failure of a transaction, which points to where the file has what is wrong.
+fn in_file(failure: Failure, config: &Value) -> Failure {
+    let Failure::Failed(error) = failure else {
+        return failure;
+    };
+    let refused = error.downcast::<Error>().map(|error| match error {
+        Error::Refused(mut problem) => {
+            for fault in &mut problem.faults {
+                if let Some(pointer) = pointer_in_file(&fault.pointer, config) {
+                    fault.pointer = pointer;
+                }
+            }
+            Error::Refused(problem)
         }
-        let Value::Array(items) = items else {
-            return Err(anyhow::anyhow!("`{kind}` must be a list").into());
-        };
-        for (index, item) in items.iter().enumerate() {
-            let name = item["name"]
-                .as_str()
-                .ok_or_else(|| anyhow::anyhow!("/{kind}/{index} has no `name`"))?;
-            operations.push(json!({"op": "put", "path": format!("/{kind}/{name}"), "value": item}));
+        other => other,
+    });
+    Failure::Failed(refused.map_or_else(|error| error, Into::into))
+}
+
+/// From `/3/value/weight`, which points into a list of puts.
+fn pointer_in_file(pointer: &str, config: &Value) -> Option<String> {
+    let (index, rest) = pointer.strip_prefix('/')?.split_once("/value")?;
+    let (kind, place, _) = resources(config).nth(index.parse().ok()?)?;
+    Some(format!("/{kind}/{place}{rest}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_node_faults_is_pointed_to_in_the_file() {
+        let config = json!({
+            "routes": [{"name": "r"}],
+            "pools": [{"name": "a"}, {"name": "b"}],
+        });
+        let at = |pointer: &str| pointer_in_file(pointer, &config);
+        assert_eq!(
+            at("/0/value/to/0/pool").as_deref(),
+            Some("/routes/0/to/0/pool")
+        );
+        assert_eq!(at("/2/value").as_deref(), Some("/pools/1"));
+        for elsewhere in ["/3/value", "/0/path", "", "/x/value"] {
+            assert_eq!(at(elsewhere), None, "{elsewhere}");
         }
     }
-    Ok(Value::Array(operations))
 }

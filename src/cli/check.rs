@@ -40,14 +40,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
             ))?;
             Ok(())
         }
-        Err(faults) => {
-            let lines: Vec<String> = faults
-                .0
-                .iter()
-                .map(|fault| format!("\n  {fault}"))
-                .collect();
-            Err(anyhow!("{name} is not a valid config:{}", lines.concat()).into())
-        }
+        Err(faults) => Err(file::invalid(&args.file, &value, &faults).into()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::apply::Candidate;
 use super::remote::Remote;
-use super::{Failure, apply, changes, file};
+use super::{Failure, changes};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -11,8 +11,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
-    let config = file::read(&args.candidate.file)?;
-    let planned = apply::dry_run(remote, &config, args.candidate.replace)?;
+    let config = args.candidate.read()?;
+    let planned = args.candidate.dry_run(remote, &config)?;
     remote
         .output
         .print(&planned, |answer| changes::text(&answer["diff"]))?;

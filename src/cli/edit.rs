@@ -156,9 +156,9 @@ fn parse(text: &str) -> Result<Option<Value>, String> {
     if text.lines().all(blank) {
         return Ok(None);
     }
-    let value = serde_saphyr::from_str(text);
+    let value = file::parse_yaml(text);
     value
-        .map_err(|error| format!("this is not YAML: {error}"))
+        .map_err(|why| format!("this is not YAML: {why}"))
         .map(Some)
 }
 

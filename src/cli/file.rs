@@ -5,6 +5,9 @@ use std::path::Path;
 
 use anyhow::{Context as _, anyhow, bail};
 use serde_json::Value;
+use serde_saphyr::UserMessageFormatter;
+
+use crate::config::{Faults, Unambiguous};
 
 /// Largest file read; the group's own bound on a config is 32 MiB.
 const LIMIT: u64 = 64 << 20;
@@ -15,16 +18,41 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Value> {
     let text = read_text(path)?;
     let extension = path.extension().and_then(|extension| extension.to_str());
     match extension.unwrap_or("yaml") {
-        "json" => {
-            serde_json::from_str(&text).map_err(|error| anyhow!("{name} is not JSON: {error}"))
-        }
+        "json" => serde_json::from_str(&text)
+            .map(|Unambiguous(value)| value)
+            .map_err(|error| anyhow!("{name} is not JSON: {error}")),
         // Every JSON text is YAML too, which is what standard input is read as.
-        "yaml" | "yml" => {
-            serde_saphyr::from_str(&text).map_err(|error| anyhow!("{name} is not YAML: {error}"))
-        }
+        "yaml" | "yml" => parse_yaml(&text).map_err(|why| anyhow!("{name} is not YAML: {why}")),
         "toml" => toml::from_str(&text).map_err(|error| anyhow!("{name} is not TOML:\n{error}")),
         other => bail!("{name}: `.{other}` is not known; a config file is .json, .yaml or .toml"),
     }
+}
+
+/// Reads YAML; why it is none, in words for who wrote it.
+pub(super) fn parse_yaml(text: &str) -> Result<Value, String> {
+    serde_saphyr::from_str(text)
+        .map_err(|error: serde_saphyr::Error| error.render_with_formatter(&UserMessageFormatter))
+}
+
+/// Every fault of the config in a file, below a line that names it.
+pub(super) fn invalid(path: &Path, config: &Value, faults: &Faults) -> anyhow::Error {
+    let lines = faults.0.iter().map(|fault| {
+        let value = config.pointer(&fault.pointer);
+        let unquoted = matches!(value, Some(Value::Bool(_) | Value::Number(_)));
+        let texts = ["must be a name", "must be a string"];
+        let texts = texts.iter().any(|text| fault.detail.starts_with(text));
+        match unquoted && texts && is_yaml(path) {
+            true => format!("\n  {fault}, as YAML has it; put it in quotes"),
+            false => format!("\n  {fault}"),
+        }
+    });
+    let lines: String = lines.collect();
+    anyhow!("{} is not a valid config:{lines}", path.display())
+}
+
+fn is_yaml(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    matches!(extension, None | Some("yaml" | "yml"))
 }
 
 /// Reads a file's text within the limit.

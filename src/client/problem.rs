@@ -74,7 +74,8 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.title, self.status.as_u16())?;
-        if let Some(detail) = &self.detail {
+        // Of a single fault it says the same.
+        if let Some(detail) = self.detail.as_ref().filter(|_| self.faults.len() != 1) {
             write!(f, ": {detail}")?;
         }
         for fault in &self.faults {
@@ -90,3 +91,28 @@ impl fmt::Display for Problem {
 }
 
 impl std::error::Error for Problem {}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_single_fault_is_told_once_and_several_are_counted() {
+        let told = |detail: &str, faults: Value| {
+            let body = json!({"title": "Not valid", "detail": detail, "faults": faults});
+            Problem::from_body(StatusCode::UNPROCESSABLE_ENTITY, body).to_string()
+        };
+        let fault = json!({"pointer": "/weight", "detail": "is too much"});
+        assert_eq!(
+            told("/weight: is too much", json!([fault])),
+            "Not valid (422)\n  /weight: is too much"
+        );
+        assert_eq!(
+            told("2 faults", json!([fault, fault])),
+            "Not valid (422): 2 faults\n  /weight: is too much\n  /weight: is too much"
+        );
+        assert_eq!(told("no", json!([])), "Not valid (422): no");
+    }
+}

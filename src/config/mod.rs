@@ -45,6 +45,7 @@ pub mod spec;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod unambiguous;
 mod undo;
 mod whole;
 mod write;
@@ -79,6 +80,7 @@ pub use route::{Match, PathMatch, Route, Target};
 pub use sticky::{SameSite, Sticky, StickyKey};
 pub use tls::{Authority, BackendTls, TlsVersion, Trust};
 pub use transaction::{Action, BadPath, Expected, Operation, ResourcePath, Transaction};
+pub use unambiguous::Unambiguous;
 pub(crate) use undo::Undo;
 
 /// Pools by name.

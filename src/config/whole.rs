@@ -10,9 +10,9 @@ use serde_json::{Map, Value};
 
 use super::apply::Effect;
 use super::draft::Draft;
-use super::spec::{Object, kind, read_policy, read_pool, read_route};
+use super::spec::{Object, WHOLE, kind, read_policy, read_pool, read_route};
 use super::write::{Mode, with_secrets, write_policy, write_pool, write_route};
-use super::{Name, Pointer, limits};
+use super::{Config, Faults, Name, Pointer, Revision, limits};
 
 const CONFIG: &[&str] = &["pools", "routes", "policies"];
 
@@ -71,6 +71,13 @@ pub(super) fn write_config(
     } else {
         Effect::Unchanged
     }
+}
+
+/// What is wrong with a put of the whole config by itself, without what it refers to.
+pub(super) fn faults_of_lists(base: &Config, value: &Value) -> Faults {
+    let mut draft = Draft::new(base, Revision(1));
+    write_config(&mut draft, value, Mode::Put, &WHOLE);
+    draft.faults
 }
 
 /// Patches, makes or removes each resource named.

@@ -11,14 +11,15 @@ use crate::backends::Backends;
 use crate::harness::{Cluster, DEADLINE, free_addresses, synod, wait_until};
 use crate::load::get;
 
-/// Runs `synod` against the cluster's second node, with a dead admin address before it.
+/// Runs `synod` against the cluster's second node, if it has one, with a dead admin address before it.
 fn run(cluster: &Cluster, args: &[&str]) -> Output {
     let dead = free_addresses(1)[0];
+    let node = cluster.nodes.get(1).unwrap_or(&cluster.nodes[0]);
     synod()
         .args(args)
         .env(
             "SYNOD_ADMIN",
-            format!("http://{dead},http://{}", cluster.nodes[1].admin),
+            format!("http://{dead},http://{}", node.admin),
         )
         .output()
         .unwrap()
@@ -399,6 +400,103 @@ fn check_tells_every_fault_of_a_config() {
         text.contains("/pools/0/backends/0/weight") && text.contains("65535"),
         "{text}"
     );
+}
+
+#[test]
+fn apply_and_diff_hold_a_file_to_what_check_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let dead = format!("--admin=http://{}", free_addresses(1)[0]);
+    for (name, content, told) in [
+        (
+            "twice.json",
+            "{\"pools\": [{\"name\": \"keep\"}], \"routes\": [],\n \"pools\": []}",
+            &["`pools` stands twice in one object at line 2 column 8"][..],
+        ),
+        (
+            "same.yaml",
+            "pools:\n  - {name: p1}\n  - {name: p1}\n",
+            &["/pools/1/name: must be unique"],
+        ),
+        (
+            "faults.yaml",
+            "pools:\n  - name: no\n  - {name: web, backends: [{id: b1, address: '127.0.0.1:1', weight: 70000}]}\n",
+            &[
+                "/pools/0/name: must be a name, not false, as YAML has it; put it in quotes",
+                "/pools/1/backends/0/weight",
+            ],
+        ),
+        (
+            "key.yaml",
+            "pools:\n  - name: web\n    name: two\n",
+            &["line 3", "`name` is not allowed"],
+        ),
+        ("kinds.json", "{\"pool\": []}", &["/pool"]),
+    ] {
+        let file = folder.path().join(name);
+        std::fs::write(&file, content).unwrap();
+        let file = file.to_str().unwrap();
+        let run = |arguments: &[&str]| {
+            let output = synod()
+                .arg(&dead)
+                .args(arguments)
+                .arg(file)
+                .output()
+                .unwrap();
+            assert_eq!(
+                output.status.code(),
+                Some(1),
+                "{arguments:?} {name}: {output:?}"
+            );
+            text(&output)
+        };
+        let checked = run(&["check"]);
+        for told in told {
+            assert!(checked.contains(told), "no {told} in {checked}");
+        }
+        assert!(!checked.contains("DuplicateKeyPolicy"), "{checked}");
+        for arguments in [
+            &["apply", "-f"][..],
+            &["apply", "--replace", "-f"],
+            &["apply", "--dry-run", "-f"],
+            &["diff", "-f"],
+        ] {
+            assert_eq!(run(arguments), checked, "{arguments:?} {name}");
+        }
+    }
+}
+
+#[test]
+fn a_fault_that_only_the_cluster_sees_is_pointed_to_in_the_file() {
+    let cluster = Cluster::start(1);
+    let file = cluster.data.path().join("route.yaml");
+    let users = "users: [{name: ann, password_sha256: (redacted)}]";
+    let write = |config: &str| std::fs::write(&file, config).unwrap();
+    let file = file.to_str().unwrap();
+    write("routes:\n  - {name: all, to: [{pool: web}]}\n");
+    for arguments in [&["apply", "-f", file][..], &["diff", "-f", file]] {
+        let refused = fails(&cluster, 1, arguments);
+        assert_eq!(
+            refused
+                .matches("/routes/0/to/0/pool: there is no pool `web`")
+                .count(),
+            1,
+            "{refused}"
+        );
+    }
+    // What an answer showed in the place of a secret is left to the cluster, which knows it.
+    let hash = "ab".repeat(32);
+    let auth = json!({"users": [{"name": "ann", "password_sha256": hash}]});
+    cluster.put(0, "/v1/pools/web", json!({}));
+    cluster.put(
+        0,
+        "/v1/routes/all",
+        json!({"to": [{"pool": "web"}], "basic_auth": auth}),
+    );
+    write(&format!(
+        "pools:\n  - name: web\nroutes:\n  - {{name: all, to: [{{pool: web}}], basic_auth: {{{users}}}}}\n"
+    ));
+    assert!(succeeds(&cluster, &["diff", "-f", file]).contains("no difference"));
+    assert!(succeeds(&cluster, &["diff", "-f", file, "--replace"]).contains("no difference"));
 }
 
 #[test]

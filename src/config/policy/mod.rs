@@ -22,7 +22,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 pub(super) use basic_auth::fill;
-pub use basic_auth::{BasicAuth, Hash, User, redact};
+pub use basic_auth::{BasicAuth, Hash, User, redact, stand_in};
 pub use clients::Clients;
 pub use compress::{Coding, Compress};
 pub use cors::{Cors, Origin};

@@ -29,6 +29,7 @@ pub(in crate::config) use policy::read_policy;
 pub(in crate::config) use pool::{read_backend, read_pool};
 pub(in crate::config) use route::read_route;
 
+use super::whole::faults_of_lists;
 use super::{
     Backend, Config, Faults, Name, Operation, Pointer, Pool, Rejection, ResourcePath, Revision,
     Route, Transaction,
@@ -69,6 +70,13 @@ pub fn parse_config(value: &Value) -> Result<Config, Faults> {
         Err(Rejection::Invalid(faults)) => Err(faults),
         Err(other) => Err(Faults::one("", other.to_string())),
     }
+}
+
+/// Looks for faults in the lists of a config file. What they refer to may be there already, and is not looked for.
+pub fn check_lists(value: &Value) -> Result<(), Faults> {
+    let nothing = Config::default();
+    let faults = faults_of_lists(&nothing, value);
+    faults.or(Some(()))
 }
 
 /// The canonical form of a pool, backend, route or policy.

@@ -1,5 +1,5 @@
 //! JSON in which no object has a name twice. RFC 8259 leaves open which value counts then, and whoever looked at the
-//! body before may have read the other one.
+//! text before may have read the other one.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde_json::{Map, Number, Value};
 
 /// A value without repeated names at any depth.
-pub(super) struct Unambiguous(pub(super) Value);
+pub struct Unambiguous(pub Value);
 
 impl<'de> Deserialize<'de> for Unambiguous {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
