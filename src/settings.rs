@@ -376,6 +376,8 @@ mod tests {
         let both = format!("node = \"a\"\n{join}[voters]\na = \"127.0.0.1:9901\"\n");
         assert_eq!(keys(&both), ["join"]);
         assert_eq!(keys("join = [\"127.0.0.1:9901\"]"), ["join"]);
+        let all = "join = [\"127.0.0.1:9901\", \"127.0.0.1:9911\"]";
+        assert_eq!(keys(all), [""; 0], "one file for all nodes");
         for nowhere in ["here", "127.0.0.1:0", "unix:/run/a.sock"] {
             assert_eq!(
                 keys(&format!("join = [{nowhere:?}]")),

@@ -171,8 +171,9 @@ impl Following {
         let mut addresses: Vec<String> = known.filter(callable).collect();
         addresses.shuffle(&mut rand::rng());
         addresses.sort_by_key(|address| Some(address.as_str()) == lost);
-        let told = self.founding.told_of().into_iter().filter(callable);
-        for told in told.chain(self.join.iter().map(ToString::to_string)) {
+        let told = self.founding.told_of().into_iter();
+        let named = self.join.iter().map(ToString::to_string);
+        for told in told.chain(named).filter(callable) {
             if !addresses.contains(&told) {
                 addresses.push(told);
             }

@@ -140,13 +140,11 @@ impl Settings {
                           leave out `join` (--join) or `voters` (--voter)";
             fault("join", detail.into());
         }
-        for address in &self.join {
-            if *address == self.peer.into() {
-                fault(
-                    "join",
-                    format!("{address} is this node's own peer address; name that of a voter"),
-                );
-            }
+        // Among others it may stand: one file for all nodes names them all.
+        let own = self.peer.into();
+        if self.join.iter().all(|address| *address == own) {
+            let detail = format!("{own} is this node's own peer address; name that of a voter");
+            fault("join", detail);
         }
     }
 
