@@ -130,8 +130,10 @@ function draw() {
   if (!latest) return;
   const { nodes, pools, routes, revisions, locks, sessions } = latest;
   const leader = nodes.items.find((node) => node.role === "leader");
-  $("summary").textContent = `${leader ? `${leader.name} leads` : "no leader: traffic flows, changes wait"}, ${nodes.items.length} ${nodes.items.length === 1 ? "node" : "nodes"}, revision ${count(revisions.revision)}`;
-  $("summary").className = leader ? "" : "bad";
+  const trouble = leader ? nodes.no_writes : "no leader";
+  const standing = trouble ? `no writes, traffic flows: ${trouble}` : `${leader.name} leads`;
+  $("summary").textContent = `${standing}, ${nodes.items.length} ${nodes.items.length === 1 ? "node" : "nodes"}, revision ${count(revisions.revision)}`;
+  $("summary").className = trouble ? "bad" : "";
   keyed($("nodes"), nodes.items, (node) => String(node.id), row(7), (tr, node) => fill(tr, nodeCells(node)));
   const shown = pools.items.filter(({ spec }) => wanted(spec.name, ...(spec.backends ?? []).flatMap((b) => [b.id, b.address])));
   $("more").hidden = !pools.next && !routes.next && !locks.next;
