@@ -3,34 +3,30 @@
 //! Each piece is written before the next is read, so a slow client slows its backend and nothing piles up. A small
 //! answer is one read and one write.
 
+mod body;
+mod way;
+
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::buffers::{Buffer, LargeBuffer, Lease};
+use super::buffers::Buffer;
 use super::compress::{self, Encoder};
-use super::deadlines::Deadline;
 use super::exchange::Reply;
 use super::failure::Failure;
 use super::policy::Ruling;
-use super::record::Record;
 use super::retry::Declining;
-use super::splice::{Broken, Moved, Splice};
-use super::transfer::{write_all, write_telling};
 use super::upgrade;
 use super::worker::Worker;
 use crate::config::Policy;
-use crate::wire::body::{BodyKind, Relay};
+use crate::wire::body::BodyKind;
 use crate::wire::field::Known;
 use crate::wire::head::{RequestHead, ResponseHead, Version};
 use crate::wire::http1::{
-    BodyReader, MAX_HEAD, Parsed, Return, Scan, Step, encode_response, parse_response,
+    BodyReader, MAX_HEAD, Parsed, Return, Scan, encode_response, parse_response,
 };
-use crate::wire::stream::{ReadHalf, WriteHalf};
-
-/// Up to so many bytes of a body are copied behind the head, to go in one plain write.
-const COPIED: usize = 4 * 1024;
+pub(crate) use way::{Sent, Way};
 
 /// Interim answers to one request. Over HTTP/2 they wait for no window, so this bounds what a client that does not read
 /// has waiting for it.
@@ -75,28 +71,6 @@ pub(crate) struct Answered {
     pub(crate) close: bool,
     /// When the last byte was written.
     pub(crate) at: Instant,
-}
-
-/// How far the request is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sent {
-    /// Some of its body is to go. It is the upload that sees the client's end, behind all that it sent.
-    Part,
-    /// All has gone, and the client [may send more](super::connection::Client::stays), or may not.
-    Whole { stays: bool },
-}
-
-/// The two ends and what is noted.
-pub(crate) struct Way<'a, 'b> {
-    pub(crate) backend: &'a mut ReadHalf<'b>,
-    pub(crate) client: &'a mut WriteHalf<'b>,
-    pub(crate) upload: &'a Cell<Sent>,
-    pub(crate) deadline: &'a Deadline,
-    /// How long a body may stand still: whatever is read or written of it, if only a byte, its time begins anew.
-    pub(crate) idle: Duration,
-    pub(crate) record: &'a Record,
-    pub(crate) progress: &'a Progress<'a>,
-    pub(crate) worker: &'a Worker,
 }
 
 /// Reads the answer to `request` and writes it to the client.
@@ -287,11 +261,11 @@ async fn relay(
         way.progress.ambiguous.set(!kind.delimited_for(client));
         let mut reader = BodyReader::response(kind);
         let relay = kind.relay(client);
-        match begin(&mut reader, relay, buffer, out, way).await? {
+        match body::begin(&mut reader, relay, buffer, out, way).await? {
             true => (now, !buffer.is_empty()),
             false => {
                 buffer.give_room(&way.worker.buffers);
-                let extra = stream(&mut reader, relay, out, way).await?;
+                let extra = body::stream(&mut reader, relay, out, way).await?;
                 (Instant::now(), extra)
             }
         }
@@ -339,190 +313,4 @@ fn edit_answer(
         });
     }
     encoder
-}
-
-/// Writes the head, which is in `out`, and what came of the body with it. Tells whether that is all.
-async fn begin(
-    reader: &mut BodyReader,
-    relay: Relay,
-    buffer: &mut Buffer,
-    out: &mut Vec<u8>,
-    way: &mut Way<'_, '_>,
-) -> Result<bool, Failure> {
-    let head = out.len();
-    let step = take(reader, buffer, relay, out)?;
-    let mut behind = match relay {
-        Relay::Pass => step.consumed,
-        Relay::Chunk | Relay::Dechunk => 0,
-    };
-    if behind <= COPIED {
-        out.extend_from_slice(&buffer.filled()[..behind]);
-        behind = 0;
-    }
-    let behind = &buffer.filled()[..behind];
-    way.write_body(head, out, behind).await?;
-    buffer.consume(step.consumed);
-    Ok(step.done)
-}
-
-/// Passes the rest of a body on, which did not come with its head. Tells whether more than the body was read.
-async fn stream(
-    reader: &mut BodyReader,
-    relay: Relay,
-    out: &mut Vec<u8>,
-    way: &mut Way<'_, '_>,
-) -> Result<bool, Failure> {
-    let left = reader.remaining().filter(|_| relay == Relay::Pass);
-    if let Some(splice) = left.and_then(|left| way.splice(left)) {
-        // Rare enough to have its room elsewhere.
-        return Box::pin(pass(splice, way)).await.map(|()| false);
-    }
-    loop {
-        out.clear();
-        let (piece, read) = way.next().await?;
-        let step = match read {
-            0 => {
-                reader.end(relay, out).map_err(|_| Failure::BackendGone)?;
-                Step {
-                    consumed: 0,
-                    done: true,
-                }
-            }
-            _ => take(reader, &piece.0, relay, out)?,
-        };
-        let piece = match relay {
-            Relay::Pass => &piece.0.filled()[..step.consumed],
-            Relay::Chunk | Relay::Dechunk => &[],
-        };
-        way.write_body(0, out, piece).await?;
-        if step.done {
-            return Ok(step.consumed < read);
-        }
-    }
-}
-
-/// Has the kernel pass on what is left of a body.
-async fn pass(mut splice: Splice<'_>, way: &Way<'_, '_>) -> Result<(), Failure> {
-    way.deadline.set(way.idle);
-    while !splice.is_over() {
-        let moved = poll_fn(|cx| match splice.poll_step(cx) {
-            Poll::Ready(moved) => Poll::Ready(moved.map_err(|broken| match broken {
-                Broken::SourceEnded => Failure::BackendGone,
-                Broken::Source(error) => Failure::of_connection(&error),
-                Broken::Sink => Failure::ClientGone,
-            })),
-            Poll::Pending if splice.awaits_source() => way.poll_gone(cx),
-            Poll::Pending => Poll::Pending,
-        });
-        let moved = moved.await?;
-        way.deadline.set(way.idle);
-        if let Moved::Out(sent) = moved {
-            way.sent(sent);
-        }
-    }
-    Ok(())
-}
-
-/// Takes the body's part of what is read; in another form than it came, into `out`.
-fn take(
-    reader: &mut BodyReader,
-    buffer: &Buffer,
-    relay: Relay,
-    out: &mut Vec<u8>,
-) -> Result<Step, Failure> {
-    let step = match relay {
-        Relay::Pass => reader.advance(buffer.filled()),
-        Relay::Chunk | Relay::Dechunk => reader.relay(buffer.filled(), relay, out),
-    };
-    step.map_err(Failure::Malformed)
-}
-
-impl<'a> Way<'a, '_> {
-    fn splice(&self, left: u64) -> Option<Splice<'_>> {
-        Splice::between(self.backend, self.client, left, &self.worker.pipes)
-    }
-
-    /// Reads the next piece of a body, as much as the client has room for; nothing of it is its end. While either side
-    /// is waited for, no buffer is held, nor room that others could use.
-    async fn next(&mut self) -> Result<(Lease<'a, LargeBuffer>, usize), Failure> {
-        poll_fn(|cx| {
-            if self.backend.poll_read_ready(cx).is_pending() {
-                return self.poll_gone(cx);
-            }
-            let Poll::Ready(room) = self.client.poll_room(cx) else {
-                return self.poll_gone(cx);
-            };
-            let mut large = self.worker.large.lease();
-            match large.0.poll_fill_most(room, self.backend, cx) {
-                Poll::Ready(Ok(read)) => Poll::Ready(Ok((large, read))),
-                Poll::Ready(Err(error)) => Poll::Ready(Err(Failure::of_connection(&error))),
-                Poll::Pending => {
-                    self.client.leave_room();
-                    self.poll_gone(cx)
-                }
-            }
-        })
-        .await
-    }
-
-    /// Reads from the backend, unless the client gives up while there is nothing.
-    pub(super) async fn fill(&mut self, buffer: &mut Buffer) -> Result<usize, Failure> {
-        poll_fn(|cx| self.poll_fill(buffer, cx)).await
-    }
-
-    /// As [`fill`](Self::fill), of what is there.
-    pub(super) fn poll_fill(
-        &mut self,
-        buffer: &mut Buffer,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<usize, Failure>> {
-        match buffer.poll_fill(self.backend, cx) {
-            Poll::Ready(read) => Poll::Ready(read.map_err(|error| Failure::of_connection(&error))),
-            Poll::Pending => self.poll_gone(cx),
-        }
-    }
-
-    fn poll_gone<T>(&self, cx: &mut Context<'_>) -> Poll<Result<T, Failure>> {
-        let stays = self.upload.get() == Sent::Whole { stays: true };
-        let gone = self.client.poll_gone(stays, cx);
-        gone.map(|()| Err(Failure::ClientGone))
-    }
-
-    /// Writes an interim answer.
-    async fn write_interim(&mut self, head: &[u8]) -> Result<(), Failure> {
-        self.begin_writing();
-        let written = write_all(self.client, head, &[]).await;
-        written.map_err(|_| Failure::ClientGone)?;
-        self.record.within.set(false);
-        Ok(())
-    }
-
-    fn begin_writing(&self) {
-        self.record.answered.set(true);
-        self.record.within.set(true);
-    }
-
-    /// Writes a piece of a body, behind `head` bytes of its head, and counts what of it goes. It has its time from now
-    /// on, and from each byte that goes.
-    pub(super) async fn write_body(
-        &mut self,
-        head: usize,
-        first: &[u8],
-        second: &[u8],
-    ) -> Result<(), Failure> {
-        self.begin_writing();
-        self.deadline.set(self.idle);
-        let (sent, mut of_head) = (&self.record.sent, head);
-        let wrote = |n: usize| {
-            self.deadline.set(self.idle);
-            sent.set(sent.get() + n.saturating_sub(of_head) as u64);
-            of_head = of_head.saturating_sub(n);
-        };
-        let written = write_telling(self.client, first, second, wrote).await;
-        written.map_err(|_| Failure::ClientGone)
-    }
-
-    fn sent(&self, n: usize) {
-        self.record.sent.set(self.record.sent.get() + n as u64);
-    }
 }
