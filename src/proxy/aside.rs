@@ -38,7 +38,7 @@ pub(super) struct Aside {
 }
 
 /// What is wanted of an answer.
-pub(super) trait Listener {
+pub(super) trait Recipient {
     /// The final head.
     fn head(&mut self, head: &ResponseHead);
     /// Some of the body. False if it is too much, and the answer of no use.
@@ -46,7 +46,7 @@ pub(super) trait Listener {
 }
 
 /// Wants the status alone.
-impl Listener for u16 {
+impl Recipient for u16 {
     fn head(&mut self, head: &ResponseHead) {
         *self = head.status();
     }
@@ -77,13 +77,13 @@ impl Aside {
         }
     }
 
-    /// Sends it, and has `listener` hear the answer, which is to come whole within that time.
+    /// Sends it, and has `recipient` hear the answer, which is to come whole within that time.
     ///
     /// As for any request, a reused connection that ends before any byte of an answer is nobody's failure, and what can
     /// be repeated is sent once more over a fresh one.
     pub(super) async fn ask(
         &self,
-        listener: &mut impl Listener,
+        recipient: &mut impl Recipient,
         within: Duration,
     ) -> Result<(), Failure> {
         let until = Instant::now() + within;
@@ -94,7 +94,7 @@ impl Aside {
             && idle.is_open_and_empty()
         {
             let mut heard = false;
-            let asked = self.exchange(idle, listener, until, &mut heard).await;
+            let asked = self.exchange(idle, recipient, until, &mut heard).await;
             let unheard = asked.err().and_then(|failure| failure.unheard(true, heard));
             match unheard {
                 None => return self.count(asked),
@@ -105,7 +105,8 @@ impl Aside {
         let asked = match self.connect(until).await {
             Ok(connection) => {
                 let mut heard = false;
-                self.exchange(connection, listener, until, &mut heard).await
+                self.exchange(connection, recipient, until, &mut heard)
+                    .await
             }
             Err(failure) => Err(failure),
         };
@@ -129,7 +130,7 @@ impl Aside {
     async fn exchange(
         &self,
         mut connection: Stream,
-        listener: &mut impl Listener,
+        recipient: &mut impl Recipient,
         until: Instant,
         heard: &mut bool,
     ) -> Result<(), Failure> {
@@ -138,7 +139,10 @@ impl Aside {
         if !backend.admits() {
             return Err(Failure::NoBackend);
         }
-        let conversing = timeout(left(until), self.converse(&mut connection, listener, heard));
+        let conversing = timeout(
+            left(until),
+            self.converse(&mut connection, recipient, heard),
+        );
         let reusable = conversing.await.map_err(|_| Failure::AnswerTimeout)??;
         if reusable {
             let (telling, now) = (self.telling, Instant::now());
@@ -151,7 +155,7 @@ impl Aside {
     async fn converse(
         &self,
         connection: &mut Stream,
-        listener: &mut impl Listener,
+        recipient: &mut impl Recipient,
         heard: &mut bool,
     ) -> Result<bool, Failure> {
         let began = Instant::now();
@@ -172,8 +176,8 @@ impl Aside {
             first_byte: now.saturating_duration_since(began),
             retry_after: None,
         });
-        listener.head(&reply.head);
-        read_body(&mut reply, connection, listener).await
+        recipient.head(&reply.head);
+        read_body(&mut reply, connection, recipient).await
     }
 }
 
@@ -216,7 +220,7 @@ async fn read_head(
 async fn read_body(
     reply: &mut Reply,
     connection: &mut Stream,
-    listener: &mut impl Listener,
+    recipient: &mut impl Recipient,
 ) -> Result<bool, Failure> {
     let Reply { inbound, head, .. } = reply;
     let mut reader = BodyReader::response(head.body());
@@ -225,7 +229,7 @@ async fn read_body(
         let mut taken = true;
         let step = reader.advance_parts(inbound.filled(), |part| {
             if let Part::Data(data) = part {
-                taken = taken && listener.body(data);
+                taken = taken && recipient.body(data);
             }
         });
         let step = step.map_err(Failure::Malformed)?;

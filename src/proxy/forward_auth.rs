@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout};
 
-use super::aside::{Aside, Listener, left};
+use super::aside::{Aside, Recipient, left};
 use super::failure::Failure;
 use super::forward::Job;
 use super::policy::cors;
@@ -44,7 +44,7 @@ pub(crate) struct Verdict {
     pub(crate) body: Vec<u8>,
 }
 
-impl Listener for Verdict {
+impl Recipient for Verdict {
     fn head(&mut self, head: &ResponseHead) {
         self.status = head.status();
         for field in head.fields().iter() {
