@@ -49,9 +49,9 @@ pub(crate) struct Record {
     pub(crate) trace: Option<Box<Trace>>,
 }
 
-/// Names for the access log; collected only if there is one.
+/// What the request was given to, by name, for the access log; collected only if there is one.
 #[derive(Debug, Default)]
-pub(crate) struct Path {
+pub(crate) struct Picked {
     pub(crate) pool: Option<Name>,
     pub(crate) backend: Option<Name>,
 }
@@ -135,7 +135,7 @@ impl Record {
         request: &'a RequestHead,
         made_id: &'a str,
         route: Option<&'a RouteEntry>,
-        path: &'a Path,
+        picked: &'a Picked,
         ending: Ending,
     ) -> Access<'a> {
         let total = self.started.elapsed();
@@ -158,8 +158,8 @@ impl Record {
             referer: "".into(),
             user_agent: "".into(),
             route: route.map(|route| route.name.as_str().into()),
-            pool: path.pool.as_ref().map(named),
-            backend: path.backend.as_ref().map(named),
+            pool: picked.pool.as_ref().map(named),
+            backend: picked.backend.as_ref().map(named),
             tries: self.tries.get(),
             queue: self.queue.get(),
             connect: self.connect.get(),
@@ -223,7 +223,7 @@ pub(crate) fn add_agent<'a>(line: &mut Access<'a>, request: &'a RequestHead) {
 /// Logs a request that was not understood: of its head nothing is known.
 pub(crate) fn refused(worker: &Worker, peer: IpAddr, record: &Record, ending: Ending) {
     if let Some(log) = &worker.access_log {
-        let (unknown, nowhere) = (RequestHead::new(), Path::default());
+        let (unknown, nowhere) = (RequestHead::new(), Picked::default());
         log.record(&record.access(peer, &unknown, "", None, &nowhere, ending));
     }
 }

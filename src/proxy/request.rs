@@ -22,7 +22,7 @@ use super::mirror;
 use super::overload::{Overload, UnderWay};
 use super::policy::{self, Ruling};
 use super::rate;
-use super::record::{self, Ending, Path, Record};
+use super::record::{self, Ending, Picked, Record};
 use super::respond::{Addressee, refuse};
 use super::retry::{self, Unanswered};
 use super::sticky;
@@ -144,7 +144,7 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
     }
     let request_id = worker.request_ids.next();
     let request_id = std::str::from_utf8(&request_id).unwrap_or_default();
-    let mut path = Path::default();
+    let mut picked = Picked::default();
 
     let Prepared {
         mut upload,
@@ -208,7 +208,7 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
                     cookie: None,
                 };
                 match ruled {
-                    None => forward(&mut job, &snapshot, route, &mut path).await,
+                    None => forward(&mut job, &snapshot, route, &mut picked).await,
                     Some(failure) => Err(Unanswered::unasked(failure)),
                 }
             }
@@ -247,7 +247,7 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
     };
     let outcome = Outcome {
         route: route.map(|route| &**route),
-        path,
+        picked,
         request_id,
         at,
         ending,
@@ -292,7 +292,7 @@ fn prepare(client: &mut Client, exchange: &mut Exchange) -> Prepared {
 /// What became of a request.
 struct Outcome<'a> {
     route: Option<&'a RouteEntry>,
-    path: Path,
+    picked: Picked,
     request_id: &'a str,
     at: Instant,
     ending: Ending,
@@ -349,7 +349,7 @@ fn word<'a>(
     let request = &exchange.request;
     let line = client.worker.access_log.as_ref().map(|log| {
         let from = record::client_of(request, client.peer, &client.listener);
-        let mut line = record.access(from, request, request_id, route, &outcome.path, ending);
+        let mut line = record.access(from, request, request_id, route, &outcome.picked, ending);
         if log.format() == Format::Combined {
             record::add_agent(&mut line, request);
         }
@@ -363,7 +363,7 @@ async fn forward<'a>(
     job: &mut Job<'a>,
     snapshot: &'a Snapshot,
     route: &'a RouteEntry,
-    path: &mut Path,
+    picked: &mut Picked,
 ) -> Result<Answered, Unanswered> {
     let (request, now) = (&job.exchange.request, job.record.started);
     let counted = rate::take(route, job.client, request, job.ruling, now);
@@ -380,11 +380,11 @@ async fn forward<'a>(
         return Err(Unanswered::unasked(Failure::NoBackend));
     };
     if job.client.worker.access_log.is_some() {
-        path.pool = Some(pool.name.clone());
+        picked.pool = Some(pool.name.clone());
     }
     let mirror = snapshot.mirror_of(route);
     let copies_later = mirror::begin(job, route, mirror);
-    let result = retry::forward(job, route, pool, path).await;
+    let result = retry::forward(job, route, pool, picked).await;
     if copies_later {
         mirror::finish(job, route, mirror);
     }

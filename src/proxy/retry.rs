@@ -13,7 +13,7 @@ use super::download::Answered;
 use super::failure::Failure;
 use super::forward::{Job, Lost, attempt};
 use super::queue;
-use super::record::Path;
+use super::record::Picked;
 use super::sticky;
 use super::trace;
 use crate::backend::{InFlight, Retry};
@@ -76,15 +76,15 @@ pub(crate) async fn forward(
     job: &mut Job<'_>,
     route: &RouteEntry,
     pool: &PoolEntry,
-    path: &mut Path,
+    picked: &mut Picked,
 ) -> Result<Answered, Unanswered> {
     if route.timeouts().is_none() && job.grpc_timeout.is_none() {
-        return tries(job, route, pool, path).await;
+        return tries(job, route, pool, picked).await;
     }
     if let Some(left) = job.left(route) {
         job.client.deadline.bound_request(left);
     }
-    let result = tries(job, route, pool, path).await;
+    let result = tries(job, route, pool, picked).await;
     job.client.deadline.release();
     result
 }
@@ -93,7 +93,7 @@ async fn tries(
     job: &mut Job<'_>,
     route: &RouteEntry,
     pool: &PoolEntry,
-    path: &mut Path,
+    picked: &mut Picked,
 ) -> Result<Answered, Unanswered> {
     let mut tried = Tried::default();
     let most = most_tries(pool);
@@ -110,7 +110,7 @@ async fn tries(
         let backend = &in_flight.backend().clone();
         job.cookie = sticky::cookie_for(job, pool, backend);
         if job.client.worker.access_log.is_some() {
-            path.backend = Some(backend.id.clone());
+            picked.backend = Some(backend.id.clone());
         }
         if let Some(within) = route.timeouts().and_then(|timeouts| timeouts.one_try) {
             job.client.deadline.bound_try(within);
