@@ -47,6 +47,9 @@ pub(super) struct Write {
     /// When to answer: once agreed, or once every live node serves it
     #[arg(long = "until", value_enum, default_value_t = Until::Committed)]
     pub(super) until: Until,
+    /// Of a command whose outcome is unknown, as it told: repeated with the same arguments it is done once
+    #[arg(long, value_name = "KEY", value_parser = one_line)]
+    pub(super) idempotency_key: Option<String>,
 }
 
 /// Flags of the commands that read what is agreed on.
@@ -228,7 +231,10 @@ impl Remote {
         if let Some(etag) = etag {
             call = call.header("if-match", format!("\"{etag}\""));
         }
-        self.call(call)
+        if let Some(key) = &write.idempotency_key {
+            call = call.header("idempotency-key", key);
+        }
+        self.call(call).map_err(repeatable)
     }
 }
 
@@ -240,10 +246,24 @@ pub(super) fn with(answer: Answer, fields: &[&str]) -> Result<Value, Failure> {
     Ok(answer.body)
 }
 
+/// With how to learn what became of a write, where that is unknown.
+fn repeatable(failure: Failure) -> Failure {
+    let Failure::Failed(error) = failure else {
+        return failure;
+    };
+    let key = error.downcast_ref().and_then(Error::key).map(str::to_owned);
+    Failure::Failed(match key {
+        Some(key) => anyhow::anyhow!(
+            "{error:#}\nto learn it, repeat the command with --idempotency-key {key}: it is done once"
+        ),
+        None => error,
+    })
+}
+
 /// What a header field can hold.
 fn one_line(text: &str) -> Result<String, String> {
     match text.contains(char::is_control) {
-        true => Err("a comment is one line without control characters".to_owned()),
+        true => Err("expected one line without control characters".to_owned()),
         false => Ok(text.to_owned()),
     }
 }

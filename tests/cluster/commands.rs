@@ -1,8 +1,9 @@
 //! The command line as a user types it: what it prints, its exit codes, the sample files, the demo.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Output, Stdio};
+use std::process::{Child, Output, Stdio};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -169,6 +170,64 @@ fn an_operators_day_on_the_command_line() {
     assert!(changed.contains("+ /pools/web"), "{changed}");
     succeeds(&cluster, &["rollback", &first]);
     assert!(succeeds(&cluster, &["diff", "-f", file, "--replace"]).contains("no difference"));
+}
+
+#[test]
+fn a_write_whose_outcome_is_unknown_is_repeated_under_its_key() {
+    let node = TcpListener::bind("127.0.0.1:0").unwrap();
+    let admin = format!("--admin=http://{}", node.local_addr().unwrap());
+    let (sender, keys) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in node.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).unwrap();
+            let request = String::from_utf8_lossy(&request[..length]).into_owned();
+            let key = request.split("idempotency-key: ").nth(1).unwrap();
+            let key = key.lines().next().unwrap().to_owned();
+            let body = json!({"title": "No quorum", "outcome": "unknown", "key": key}).to_string();
+            let head = "HTTP/1.1 503 Service Unavailable\r\nsynod-node: n1\r\nsynod-revision: 2";
+            let length = body.len();
+            write!(stream, "{head}\r\ncontent-length: {length}\r\n\r\n{body}").unwrap();
+            sender.send(key).unwrap();
+        }
+    });
+    let unknown = |more: &[&str]| {
+        let weight = ["weight", "web/b1", "3"];
+        let output = synod()
+            .arg(&admin)
+            .args(weight)
+            .args(more)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+        let key = keys.recv_timeout(DEADLINE).unwrap();
+        let advice = format!("repeat the command with --idempotency-key {key}:");
+        assert!(text(&output).contains(&advice), "{}", text(&output));
+        key
+    };
+    let drawn = unknown(&[]);
+    assert_ne!(drawn, unknown(&[]));
+    assert_eq!(unknown(&["--idempotency-key", "mine"]), "mine");
+}
+
+#[test]
+fn under_one_key_a_command_is_done_once() {
+    let cluster = Cluster::start(1);
+    let backends = Backends::start(cluster.runtime(), &["b1"]);
+    cluster.serve_pool("web", &backends.addresses);
+    fn keyed<'a>(command: &[&'a str]) -> Vec<&'a str> {
+        [command, &["--idempotency-key", "mine"]].concat()
+    }
+    let first = succeeds(&cluster, &keyed(&["weight", "web/b1", "3"]));
+    succeeds(&cluster, &["weight", "web/b1", "4"]);
+    assert_eq!(
+        succeeds(&cluster, &keyed(&["weight", "web/b1", "3"])),
+        first
+    );
+    assert!(succeeds(&cluster, &["get", "pool", "web"]).contains("4 "));
+    let reused = fails(&cluster, 1, &keyed(&["weight", "web/b1", "5"]));
+    assert!(reused.contains("was used"), "{reused}");
 }
 
 #[test]
