@@ -97,6 +97,20 @@ fn what_cannot_be_put_is_kept_in_a_file_that_is_named() {
     assert!(fault.contains("65535"), "{fault}");
     assert!(kept(&fault).contains("weight: 70000"));
 
+    // Scripts that never write what is right: always the same, and ever more.
+    for (content, starts) in [("echo '{' > $1", 2), ("echo '{' >> $1", 3)] {
+        let counts = "echo x >> $TMPDIR/starts; [ $(wc -l < $TMPDIR/starts) -lt 20 ]";
+        let wrong = edit(&format!("f() {{ {content}; {counts}; }}; f"));
+        assert!(kept(&wrong).contains('{'));
+        let counted = cluster.data.path().join("starts");
+        let counted = std::fs::read_to_string(&counted).and_then(|text| {
+            std::fs::remove_file(&counted)?;
+            Ok(text.lines().count())
+        });
+        assert_eq!(counted.unwrap(), starts, "{wrong}");
+        assert!(wrong.contains("not YAML"), "{wrong}");
+    }
+
     let broke = edit("f() { sed -i 's/weight: 4/weight: 6/' $1; exit 3; }; f");
     assert!(broke.contains("ended with exit status: 3"), "{broke}");
     assert!(kept(&broke).contains("weight: 6"));
