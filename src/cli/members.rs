@@ -74,9 +74,17 @@ fn change(remote: &Remote, add: &[String], remove: &[String]) -> Result<(), Fail
     let path = format!("/v1/members?timeout={}ms", within.as_millis());
     let call = Call::new(Method::POST, path).json(json!({"add": add, "remove": remove}));
     let comers = add.to_vec();
-    let progress = Progress::show(remote, "/v1/nodes?consistency=local".into(), move |nodes| {
-        behind(nodes, &comers)
-    })?;
+    let whom = match comers.is_empty() {
+        true => "a majority of the voters".to_owned(),
+        false => format!(
+            "{} to catch up and a majority of the voters",
+            comers.join(", ")
+        ),
+    };
+    let what = format!("waiting for {whom}, {within:?} at most (--timeout)");
+    let nodes = "/v1/nodes?consistency=local".to_owned();
+    let line = move |nodes: &Value| behind(nodes, &comers);
+    let progress = Progress::tell(remote, what, nodes, line)?;
     let answer = remote.call_within(call.ordering(), within);
     drop(progress);
     let answer = with(answer?, &["epoch"])?;

@@ -14,6 +14,8 @@ use super::Failure;
 use super::remote::Remote;
 use crate::client::{Call, Client};
 
+/// What takes less needs no word without a terminal.
+const SOON: Duration = Duration::from_secs(1);
 /// Between two looks; what takes less shows no line at all.
 const EVERY: Duration = Duration::from_millis(500);
 /// Begins the line anew, and empties it.
@@ -37,7 +39,35 @@ impl Progress {
             return Ok(None);
         }
         let client = remote.client()?;
-        let (stop, stopped) = oneshot::channel();
+        let looks = async move {
+            look(&client, &path, line).await;
+        };
+        Self::until_dropped(looks, ANEW).map(Some)
+    }
+
+    /// The same, and without a terminal once what is waited for, if it takes a while.
+    pub(super) fn tell(
+        remote: &Remote,
+        what: String,
+        path: String,
+        line: impl Fn(&Value) -> Option<String> + Send + 'static,
+    ) -> Result<Self, Failure> {
+        if let Some(shown) = Self::show(remote, path, line)? {
+            return Ok(shown);
+        }
+        let told = async move {
+            tokio::time::sleep(SOON).await;
+            write(&format!("{what}\n"));
+            std::future::pending().await
+        };
+        Self::until_dropped(told, "")
+    }
+
+    fn until_dropped(
+        shows: impl Future<Output = ()> + Send + 'static,
+        last: &'static str,
+    ) -> Result<Self, Failure> {
+        let (stop, stopped) = oneshot::channel::<()>();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -46,15 +76,15 @@ impl Progress {
                 // Cancelling it loses a look at how it goes.
                 tokio::select! {
                     _ = stopped => {}
-                    () = look(&client, &path, line) => {}
+                    () = shows => {}
                 }
             });
-            write(ANEW);
+            write(last);
         });
-        Ok(Some(Self {
+        Ok(Self {
             stop: Some(stop),
             thread: Some(thread),
-        }))
+        })
     }
 }
 

@@ -50,12 +50,19 @@ impl Details {
 }
 
 impl Group {
+    /// What is wrong with a change for as long as this is the membership: no waiting makes it good.
+    pub(super) fn contradiction(&self, add: &[String], remove: &[String]) -> Option<String> {
+        let votes = |name: &String| self.members.iter().any(|member| member.name == *name);
+        let leaves = remove.iter().find(|name| !votes(name));
+        let leaves = leaves.map(|name| format!("`{name}` is no voter of this cluster"));
+        let comes = add.iter().find(|name| votes(name));
+        leaves.or(comes.map(|name| format!("`{name}` has a vote already")))
+    }
+
     /// The next membership: without those named, and with these. Or why that would not be safe or makes no sense.
     pub(super) fn change(&self, add: &[Newcomer], remove: &[String]) -> Result<Details, String> {
-        for name in remove {
-            if !self.members.iter().any(|member| member.name == *name) {
-                return Err(format!("`{name}` is no voter of this cluster"));
-            }
+        if let Some(why) = self.contradiction(&[], remove) {
+            return Err(why);
         }
         let first = self.next_id();
         // What was met of a member is this node's own matter; a Seal is the same whoever proposes it.

@@ -194,6 +194,9 @@ impl Handle {
         let ready = self.read_slot(deadline).await;
         ready.map_err(|error| OrderError::NotTaken { why: error.why })?;
         let epoch = self.0.standing.borrow().ballot.epoch;
+        if let Some(why) = self.0.group().contradiction(&order.add, &order.remove) {
+            return refused(why);
+        }
         let newcomers = self.caught_up(&order, deadline).await?;
         let details = group.change(&newcomers, &order.remove);
         let details = details.or_else(refused)?;

@@ -231,6 +231,34 @@ fn under_one_key_a_command_is_done_once() {
 }
 
 #[test]
+fn an_order_that_no_waiting_makes_possible_is_refused_at_once() {
+    let cluster = Cluster::start(3);
+    for (order, why) in [
+        (&["replace", "n1", "n2"][..], "`n2` has a vote already"),
+        (&["replace", "nobody", "d"], "`nobody` is no voter"),
+        (&["add", "n3"], "`n3` has a vote already"),
+    ] {
+        // Longer than this test has.
+        let timeout = format!("{}s", 20 * DEADLINE.as_secs());
+        let members = [&["members", "--timeout", &timeout], order].concat();
+        let node = format!("http://{}", cluster.nodes[0].admin);
+        let mut command = synod();
+        command
+            .args(members)
+            .env("SYNOD_ADMIN", node)
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let ended = wait_until("a refusal", DEADLINE, || child.try_wait().unwrap());
+        assert_eq!(ended.code(), Some(1));
+        let output = child.wait_with_output().unwrap();
+        assert!(text(&output).contains(why), "{}", text(&output));
+    }
+    let waits = fails(&cluster, 1, &["members", "add", "ghost", "--timeout", "3s"]);
+    assert!(waits.contains("waiting for ghost to catch up"), "{waits}");
+    assert!(waits.contains("3s at most (--timeout)"), "{waits}");
+}
+
+#[test]
 fn top_shows_one_interval_where_there_is_no_terminal() {
     let cluster = Cluster::start(1);
     let backends = Backends::start(cluster.runtime(), &["b1", "b2"]);
