@@ -28,15 +28,20 @@ pub(super) async fn view(state: &AdminState, consistency: Consistency) -> Result
 pub(super) async fn fresh(state: &AdminState, consistency: Consistency) -> Result<(), Problem> {
     match consistency {
         Consistency::Local => Ok(()),
-        Consistency::Linearizable => state.replication.read_barrier(QUORUM_WITHIN).await.map_err(
-            |unavailable| {
-                let detail = format!(
-                    "{unavailable}; ?consistency=local (of the command line: --local) reads what this node \
-                     knows without a quorum"
-                );
-                Problem::new(Kind::Unavailable, detail).retry_after(1)
-            },
-        ),
+        Consistency::Linearizable => {
+            state
+                .replication
+                .read_barrier(QUORUM_WITHIN)
+                .await
+                .map_err(|unavailable| {
+                    Problem::new(Kind::Unavailable, unavailable.to_string())
+                        .retry_after(1)
+                        .with(
+                            "advice",
+                            "?consistency=local reads what this node knows without a quorum",
+                        )
+                })
+        }
     }
 }
 

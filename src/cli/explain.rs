@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::Failure;
-use super::remote::{Read, Remote, with};
+use super::remote::{Read, Remote};
 use crate::client::Call;
 
 #[derive(clap::Args)]
@@ -30,7 +30,7 @@ pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
     let path = args.url.path_and_query().map_or("/", |path| path.as_str());
     let body = json!({"method": args.method, "host": host.unwrap_or_default(), "path": path, "headers": headers});
     let call = Call::new(Method::POST, args.read.path("/v1/explain")).json(body);
-    let answer = with(remote.call(call.reading())?, &["text"])?;
+    let answer = args.read.call(remote, call, &["text"])?;
     let text = |answer: &Value| answer["text"].as_str().unwrap_or_default().to_owned();
     remote.output.print(&answer, text)
 }

@@ -8,6 +8,7 @@ use super::Failure;
 use super::backend::name_of;
 use super::output::{cell, table};
 use super::remote::{Read, Remote};
+use crate::client::Call;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -68,7 +69,9 @@ pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
         (Kind::Sessions, _) => &["session"],
         (Kind::Revisions, _) => &["revision"],
     };
-    let answer = remote.get_with(&args.read.path(&path), fields)?;
+    let answer = args
+        .read
+        .call(remote, Call::get(args.read.path(&path)), fields)?;
     remote.output.print(&answer, |answer| {
         let text = text(&args, answer);
         match answer["next"].is_null() {

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::output::{cell, table};
 use super::remote::{Read, Remote};
 use super::{Failure, changes};
+use crate::client::Call;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -21,12 +22,14 @@ pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
     match args.revision {
         None => {
             let path = format!("/v1/revisions?limit={}", args.limit);
-            let answer = remote.get_with(&args.read.path(&path), &["items"])?;
+            let call = Call::get(args.read.path(&path));
+            let answer = args.read.call(remote, call, &["items"])?;
             remote.output.print(&answer, text)
         }
         Some(revision) => {
             let path = format!("/v1/revisions/{revision}/diff");
-            let answer = remote.get_with(&args.read.path(&path), &["items"])?;
+            let call = Call::get(args.read.path(&path));
+            let answer = args.read.call(remote, call, &["items"])?;
             remote
                 .output
                 .print(&answer, |answer| changes::text(&answer["items"]))

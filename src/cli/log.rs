@@ -11,7 +11,8 @@ use crate::node::offline::{self, Directory, Line, Log};
 
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
-    /// Show whose it is, what it has promised and holds, what is damaged, and the entries of its log. Changes nothing
+    /// Show whose it is, what it has promised and holds, what is damaged, and the entries of its log. Changes nothing;
+    /// exit code 1 if the log is damaged
     Inspect(Inspect),
 }
 
@@ -39,7 +40,12 @@ pub(super) fn run(remote: &Remote, command: Command) -> Result<(), Failure> {
             log.lines(from).take(args.limit as usize).collect()
         }
     };
-    remote.output.print(&whole(&found, &lines), text)
+    remote.output.print(&whole(&found, &lines), text)?;
+    match &found.log {
+        Ok(log) if log.damage.is_none() => Ok(()),
+        // The answer says what.
+        _ => Err(Failure::Command(1)),
+    }
 }
 
 fn whole(found: &Directory, lines: &[Line]) -> Value {
@@ -129,9 +135,7 @@ fn text(found: &Value) -> String {
         }
     }
     if let Value::String(damage) = &log["damage"] {
-        text += &format!(
-            "DAMAGED: {damage}\nbeside others this node is made whole by their leader when it runs; a lone voter is not: restore a backup, or what is good of it (synod restore)\n"
-        );
+        text += &format!("DAMAGED: {damage}\n");
     }
     let parts = [
         ("voters", &["id", "name", "address"][..]),

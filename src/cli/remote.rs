@@ -61,6 +61,25 @@ pub(super) struct Read {
 }
 
 impl Read {
+    /// Makes a call whose path is as fresh as the flag says; the body, which has these fields.
+    pub(super) fn call(
+        &self,
+        remote: &Remote,
+        call: Call,
+        fields: &[&str],
+    ) -> Result<Value, Failure> {
+        let answer = remote
+            .call(call.reading())
+            .map_err(|failure| match failure {
+                Failure::Failed(error) if !self.local && lacks_quorum(&error) => {
+                    let advice = "--local tells what the node that is asked knows without a quorum";
+                    Failure::Failed(anyhow::anyhow!("{error:#}\n{advice}"))
+                }
+                other => other,
+            });
+        with(answer?, fields)
+    }
+
     /// The path, as fresh as the flag says.
     pub(super) fn path(&self, path: &str) -> String {
         let joint = if path.contains('?') { '&' } else { '?' };
@@ -236,6 +255,13 @@ impl Remote {
         }
         self.call(call).map_err(repeatable)
     }
+}
+
+fn lacks_quorum(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref(),
+        Some(Error::Refused(problem)) if problem.status == StatusCode::SERVICE_UNAVAILABLE
+    )
 }
 
 /// The body of an answer that has these fields.

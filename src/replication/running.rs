@@ -71,7 +71,7 @@ pub enum StartError {
     // What was stored, or the machine.
     /// There is a log without the identity it was written under.
     #[error(
-        "the data directory holds a log but no identity; restore it, or give this node an empty directory"
+        "the data directory holds a log but no identity; give this node an empty directory and replace it under a new identity"
     )]
     IdentityLost,
     /// The data directory.

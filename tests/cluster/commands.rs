@@ -63,8 +63,23 @@ fn without_a_quorum_a_node_tells_what_it_knows_itself() {
     cluster.serve_pool("web", &backends.addresses);
     cluster.kill(0);
     cluster.kill(2);
-    let refused = fails(&cluster, 1, &["get", "pools"]);
-    assert!(refused.contains("--local"), "{refused}");
+    for args in [
+        &["get", "pools"][..],
+        &["history"],
+        &["explain", "GET", "http://x/"],
+    ] {
+        let refused = fails(&cluster, 1, args);
+        assert!(refused.contains("--local"), "{args:?}: {refused}");
+    }
+    // Nobody is told of a flag that the command has not.
+    for told in [
+        succeeds(&cluster, &["status"]),
+        fails(&cluster, 1, &["backup", "/nowhere"]),
+        fails(&cluster, 1, &["rollback", "2"]),
+    ] {
+        assert!(told.contains("no leader could confirm"), "{told}");
+        assert!(!told.contains("--local"), "{told}");
+    }
     for (args, told) in [
         (&["get", "pool", "web", "--local"][..], "b1"),
         (&["get", "pools", "--limit", "1", "--local"], "1/1"),

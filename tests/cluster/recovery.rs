@@ -121,6 +121,53 @@ fn a_backup_is_restored_with_its_history_and_goes_on_above_it() {
 }
 
 #[test]
+fn a_damaged_log_fails_its_inspection_and_says_what_to_do() {
+    let mut cluster = Cluster::start(1);
+    for index in 0..20 {
+        let name = format!("p{index:02}");
+        cluster.put(0, &format!("/v1/pools/{name}"), json!({"name": name}));
+    }
+    cluster.terminate(0);
+    let directory = cluster.data.path().join("n1");
+    let shown_as = directory.display().to_string();
+    ran(&["log", "inspect", &shown_as], true);
+    let segments = walk(&directory);
+    let (segment, at) = segments
+        .iter()
+        .find_map(|path| {
+            let content = std::fs::read(path).unwrap();
+            let at = content.windows(3).position(|window| window == b"p07")?;
+            let last = content.windows(3).any(|window| window == b"p19");
+            last.then_some((path, at))
+        })
+        .expect("a segment with all pools");
+    let mut content = std::fs::read(segment).unwrap();
+    content[at] ^= 1;
+    std::fs::write(segment, content).unwrap();
+    let said = ran(&["log", "inspect", &shown_as], false);
+    assert!(
+        said.contains("DAMAGED") && said.contains("(synod restore)"),
+        "{said}"
+    );
+    assert!(
+        !said.contains("of the data directory"),
+        "a copy of it may promise twice: {said}"
+    );
+}
+
+/// Every file below a directory.
+fn walk(directory: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let below = entries.map(|path| match path.is_dir() {
+        true => walk(&path),
+        false => vec![path],
+    });
+    below.flatten().collect()
+}
+
+#[test]
 fn what_is_no_source_is_refused_and_leaves_nothing() {
     let home = tempfile::TempDir::new().unwrap();
     let (file, data) = (home.path().join("f"), home.path().join("new"));

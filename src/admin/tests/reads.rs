@@ -182,7 +182,7 @@ async fn without_a_quorum_only_local_reads_answer() {
         (503, "1")
     );
     assert!(
-        read.body["detail"]
+        read.body["advice"]
             .as_str()
             .unwrap()
             .contains("?consistency=local")

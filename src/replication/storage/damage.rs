@@ -50,7 +50,7 @@ impl fmt::Display for Damage {
             f,
             "the log is damaged in {file} at byte {offset}: {reason}; entries up to slot {good} are good. Nothing was \
              cut, for what is there may have been acknowledged. This voter takes no part until a leader has brought \
-             it up to date; where it is the only voter, restore a backup of the data directory"
+             it up to date; where it is the only voter, make a new group of a backup or of what is good (synod restore)"
         )
     }
 }

@@ -8,7 +8,7 @@ pub enum Error {
     // The operator has to act.
     /// Another process holds the data directory.
     #[error(
-        "the data directory {directory} is in use by another process{holder}; stop that one, or name another with --data"
+        "the data directory {directory} is in use by another process{holder}; stop that one, or name another directory"
     )]
     Locked {
         /// The directory.
@@ -45,7 +45,7 @@ pub enum Error {
     PromiseRolledBack,
     /// No checkpoint can be read, and the log behind them is all that is left.
     #[error(
-        "the state is lost: {reasons}, and the log no longer holds what came before; restore the data directory, or give this node an empty one and replace it under a new identity"
+        "the state is lost: {reasons}, and the log no longer holds what came before; give this node an empty data directory and replace it under a new identity; where it was the only voter, make a new group of a backup (synod restore)"
     )]
     StateLost {
         /// What is wrong with each checkpoint.
@@ -53,7 +53,7 @@ pub enum Error {
     },
     /// A file that is written whole, and replaced whole, does not read back.
     #[error(
-        "{file} is damaged ({reason}); restore the data directory, or replace this node under a new identity"
+        "{file} is damaged ({reason}); give this node an empty data directory and replace it under a new identity; where it was the only voter, make a new group of a backup (synod restore)"
     )]
     Damaged {
         /// Name within the data directory.
