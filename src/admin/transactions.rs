@@ -74,7 +74,8 @@ pub(super) async fn rollback(
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let revision = wanted(&body)?;
-    read::fresh(&state, Consistency::Linearizable).await?;
+    let fresh = read::fresh(&state, Consistency::Linearizable).await;
+    fresh.map_err(|problem| problem.with("outcome", "not_proposed"))?;
     let history = read::history(&state);
     // A slot that changed nothing has a content too, but whoever names it has mistyped.
     revisions::kept(history.entry(revision), revision)?;

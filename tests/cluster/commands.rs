@@ -183,6 +183,11 @@ fn an_operators_day_on_the_command_line() {
     );
     let changed = succeeds(&cluster, &["history", &first]);
     assert!(changed.contains("+ /pools/web"), "{changed}");
+    let newest = || succeeds(&cluster, &["history", "--limit", "1"]);
+    let before = newest();
+    let planned = succeeds(&cluster, &["rollback", &first, "--dry-run"]);
+    assert!(planned.contains("+ /routes/all"), "{planned}");
+    assert_eq!(newest(), before, "a dry run changes nothing");
     succeeds(&cluster, &["rollback", &first]);
     assert!(succeeds(&cluster, &["diff", "-f", file, "--replace"]).contains("no difference"));
 }
