@@ -3,18 +3,21 @@
 //! The nodes are what `serve` runs, with real sockets and real logs in a temporary directory.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, IsTerminal as _};
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, BufRead as _, IsTerminal as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use http::Method;
 use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::Failure;
 use super::output::say;
+use super::{Failure, lock};
 use crate::client::{Call, Client};
 use crate::config::Address;
 use crate::node::Node;
@@ -47,6 +50,7 @@ async fn show() -> Result<(), Failure> {
     let began = Instant::now();
     let data = temporary_directory()?;
     let mut shutdown = shutdown::on_signals().context("cannot listen for signals")?;
+    let mut hung_up = HungUp::listen().context("cannot listen for signals")?;
     let mut nodes = Vec::new();
     for settings in voters(data.path())? {
         nodes.push(Node::start(settings).await?);
@@ -62,39 +66,97 @@ async fn show() -> Result<(), Failure> {
     loop {
         tokio::select! {
             () = shutdown.requested() => break,
+            () = hung_up.heard() => break,
             Some(wish) = wishes.recv() => match wish {
                 Wish::KillLeader => kill_leader(&mut nodes).await?,
                 Wish::Unknown => say("k and Enter kills the leader; Ctrl-C ends the demo")?,
             },
         }
     }
-    say("\nstopping")?;
+    // The terminal may be gone, the nodes are not.
+    let _ = say("\nstopping");
     for node in nodes {
         node.stop().await;
     }
     Ok(())
 }
 
-/// Removed when dropped.
-struct TemporaryDirectory(std::path::PathBuf);
+/// The end of the terminal that this was started in, unless it was told to outlive it (`nohup`).
+struct HungUp(Option<Signal>);
+
+impl HungUp {
+    fn listen() -> io::Result<Self> {
+        let ignored = lock::ignored()(rustix::process::Signal::HUP);
+        let listen = || signal(SignalKind::hangup());
+        Ok(Self((!ignored).then(listen).transpose()?))
+    }
+
+    /// Returns once it has ended. May be dropped and called again at any time.
+    async fn heard(&mut self) {
+        match &mut self.0 {
+            Some(signal) => drop(signal.recv().await),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// What all directories of demos begin with.
+const PREFIX: &str = "synod-demo-";
+/// In each of them a file that its owner holds locked for as long as it lives.
+const LOCK: &str = "lock";
+
+/// Removed when dropped; by a later demo where that was not to be.
+struct TemporaryDirectory {
+    path: PathBuf,
+    _lock: File,
+}
 
 impl TemporaryDirectory {
     fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 }
 
 impl Drop for TemporaryDirectory {
     fn drop(&mut self) {
         // What is left over lies in the system's temporary directory, which is cleaned by the system.
-        let _ = std::fs::remove_dir_all(&self.0);
+        let _ = fs::remove_dir_all(&self.path);
     }
 }
 
 fn temporary_directory() -> anyhow::Result<TemporaryDirectory> {
-    let path = std::env::temp_dir().join(format!("synod-demo-{}", uuid::Uuid::new_v4()));
-    std::fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
-    Ok(TemporaryDirectory(path))
+    let parent = std::env::temp_dir();
+    remove_ownerless(&parent);
+    let name = format!("{PREFIX}{}", uuid::Uuid::new_v4());
+    let path = parent.join(&name);
+    // Under its name only once it is locked: before that it would look like that of a demo that is gone.
+    let unlocked = parent.join(format!(".{name}"));
+    let make = || {
+        DirBuilder::new().mode(0o700).create(&unlocked)?;
+        let lock = File::create(unlocked.join(LOCK))?;
+        lock.lock()?;
+        fs::rename(&unlocked, &path)?;
+        Ok::<_, io::Error>(lock)
+    };
+    let lock = make().with_context(|| format!("cannot create {}", path.display()))?;
+    Ok(TemporaryDirectory { path, _lock: lock })
+}
+
+/// Removes what demos that were killed have left. What cannot be looked at is not of this user.
+fn remove_ownerless(parent: &Path) {
+    let user = rustix::process::geteuid().as_raw();
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        // Not through a link: that is no demo's.
+        let own = fs::symlink_metadata(&path).is_ok_and(|it| it.is_dir() && it.uid() == user);
+        if !own || !name.to_string_lossy().starts_with(PREFIX) {
+            continue;
+        }
+        let lock = File::options().write(true).open(path.join(LOCK));
+        if lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
+            let _ = fs::remove_dir_all(&path);
+        }
+    }
 }
 
 /// The usual ports where they are free, so that the command line needs no flags, else any.

@@ -173,7 +173,7 @@ impl Signals {
 }
 
 /// Whether this process was told to ignore a signal by who started it; where the system does not tell, it was not.
-fn ignored() -> impl Fn(Signal) -> bool {
+pub(super) fn ignored() -> impl Fn(Signal) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());

@@ -662,6 +662,40 @@ fn the_demo_serves_and_ends_cleanly() {
     drop(lines);
 }
 
+/// A demo whose data lie in `folder`, once it serves.
+fn demo_in(folder: &Path) -> Child {
+    let mut demo = synod();
+    demo.arg("demo").env("TMPDIR", folder).stdin(Stdio::null());
+    let mut child = demo.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
+    let serves = lines.any(|line| line.unwrap().contains("traffic http://"));
+    assert!(serves, "the demo names its addresses");
+    // The reader is gone: what it says at its end goes nowhere, as where its terminal is closed.
+    drop(child.stdout.take());
+    child
+}
+
+#[test]
+fn a_demo_ends_with_its_terminal_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let left = || std::fs::read_dir(folder.path()).unwrap().count();
+    let mut killed = demo_in(folder.path());
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert_eq!(left(), 1, "what a killed demo leaves");
+    let mut first = demo_in(folder.path());
+    assert_eq!(left(), 1, "only that of the demo that runs");
+    let mut second = demo_in(folder.path());
+    assert_eq!(left(), 2, "those of both demos that run");
+    for demo in [&mut first, &mut second] {
+        let pid = rustix::process::Pid::from_child(demo);
+        rustix::process::kill_process(pid, Signal::HUP).unwrap();
+        let status = wait_until("the demo to end", DEADLINE, || demo.try_wait().unwrap());
+        assert!(status.success(), "{status}");
+    }
+    assert_eq!(left(), 0);
+}
+
 #[test]
 fn a_node_nobody_listens_to_serves_and_ends_cleanly() {
     let data = tempfile::TempDir::new().unwrap();
