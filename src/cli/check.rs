@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
+use serde_json::{Value, json};
 
-use super::output::say;
+use super::remote::Remote;
 use super::{Failure, file};
 use crate::config::spec;
 use crate::node;
@@ -16,7 +17,7 @@ pub(super) struct Args {
     file: PathBuf,
 }
 
-pub(super) fn run(args: Args) -> Result<(), Failure> {
+pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
     let name = args.file.display();
     if is_settings(&args.file)? {
         let (settings, source) = Settings::parse(&name.to_string(), &file::read_text(&args.file)?)?;
@@ -26,19 +27,31 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
             let lines: String = wrong.iter().map(|why| format!("\n  {why:#}")).collect();
             return Err(anyhow!("{name} names files that cannot be used:{lines}").into());
         }
-        say(format!("{name}: settings of node {}, valid", settings.node))?;
-        return Ok(());
+        let (file, node) = (name.to_string(), &settings.node);
+        let found = json!({"file": file, "kind": "settings", "node": node});
+        let text = |_: &Value| format!("{name}: settings of node {node}, valid");
+        return remote.output.print(&found, text);
     }
     let value = file::read(&args.file)?;
     match spec::parse_config(&value) {
         Ok(config) => {
-            say(format!(
-                "{name}: config with {} pools, {} routes and {} policies, valid",
+            let [pools, routes, policies] = [
                 config.pools.len(),
                 config.routes.len(),
-                config.policies.len()
-            ))?;
-            Ok(())
+                config.policies.len(),
+            ];
+            let found = json!({
+                "file": name.to_string(),
+                "kind": "config",
+                "pools": pools,
+                "routes": routes,
+                "policies": policies,
+            });
+            remote.output.print(&found, |_| {
+                format!(
+                    "{name}: config with {pools} pools, {routes} routes and {policies} policies, valid"
+                )
+            })
         }
         Err(faults) => Err(file::invalid(&args.file, &value, &faults).into()),
     }

@@ -38,8 +38,12 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use serde_json::{Value, json};
 
+use output::Output;
 use remote::Remote;
+
+use crate::client::Error;
 
 /// A Layer-7 load balancer whose configuration is voted.
 #[derive(Parser)]
@@ -137,12 +141,13 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 /// Runs the command that the process arguments name.
 pub fn run() -> ExitCode {
     let Cli { remote, command } = Cli::parse();
+    let output = remote.output;
     let result = match command {
         Command::Demo(args) => demo::run(args),
         Command::Serve(args) => serve::run(&remote, args),
         Command::Cert(args) => cert::run(args),
-        Command::Token(args) => token::run(args),
-        Command::Check(args) => check::run(args),
+        Command::Token(args) => token::run(&remote, args),
+        Command::Check(args) => check::run(&remote, args),
         Command::Apply(args) => apply::run(&remote, args),
         Command::Diff(args) => diff::run(&remote, args),
         Command::Get(args) => get::run(&remote, args),
@@ -175,6 +180,21 @@ pub fn run() -> ExitCode {
         Err(Failure::TimedOut(error)) => (4, error),
     };
     // Nowhere to say it is no reason to end with another code.
-    let _ = writeln!(io::stderr(), "{error:#}");
+    let _ = writeln!(io::stderr(), "{}", told(&error, output));
     ExitCode::from(code)
+}
+
+/// An error as the answer would have been printed: for programs with the problem document, where a node refused.
+fn told(error: &anyhow::Error, output: Output) -> String {
+    let text = format!("{error:#}");
+    let problem = match error.downcast_ref() {
+        Some(Error::Refused(problem)) => &*problem.body,
+        _ => &Value::Null,
+    };
+    let document = json!({"error": text, "problem": problem});
+    match output {
+        Output::Table => text,
+        Output::Json => document.to_string(),
+        Output::Yaml => serde_saphyr::to_string(&document).unwrap_or(text),
+    }
 }

@@ -1,9 +1,10 @@
 //! `synod token NAME --role ROLE`: a new token for the admin API, and the line of the settings that accepts it.
 
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::Failure;
-use super::output::say;
+use super::remote::Remote;
 
 /// The token is shown once and kept nowhere: the settings of each node hold its hash alone.
 #[derive(clap::Args)]
@@ -23,7 +24,7 @@ enum Role {
     Admin,
 }
 
-pub(super) fn run(args: Args) -> Result<(), Failure> {
+pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
     let token = hex(&rand::random::<[u8; 32]>());
     let hash = hex(&Sha256::digest(&token));
     let role = match args.role {
@@ -32,12 +33,13 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         Role::Admin => "admin",
     };
     let name = args.name;
-    say(format!("SYNOD_TOKEN={token}\n"))?;
-    say("# In the settings of every node, beneath [admin]:")?;
-    say(format!(
-        "tokens = [{{ name = \"{name}\", role = \"{role}\", sha256 = \"{hash}\" }}]"
-    ))?;
-    Ok(())
+    let made = json!({"token": token, "name": name, "role": role, "sha256": hash});
+    remote.output.print(&made, |_| {
+        format!(
+            "SYNOD_TOKEN={token}\n\n# In the settings of every node, beneath [admin]:\n\
+             tokens = [{{ name = \"{name}\", role = \"{role}\", sha256 = \"{hash}\" }}]"
+        )
+    })
 }
 
 fn parse_name(text: &str) -> Result<String, String> {

@@ -279,6 +279,23 @@ fn an_order_that_no_waiting_makes_possible_is_refused_at_once() {
 }
 
 #[test]
+fn programs_are_told_as_they_asked() {
+    let cluster = Cluster::start(1);
+    let output = run(&cluster, &["get", "pool", "nope", "-o", "json"]);
+    let told: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(told["problem"]["status"], 404, "{told}");
+    assert!(told["error"].as_str().unwrap().contains("nope"), "{told}");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/routes.yaml");
+    let file = file.to_str().unwrap();
+    let value = |args: &[&str]| -> Value {
+        serde_json::from_str(&succeeds(&cluster, args)).expect("an answer in JSON")
+    };
+    assert_eq!(value(&["check", file, "-o", "json"])["kind"], "config");
+    let token = value(&["token", "ann", "--role", "viewer", "-o", "json"]);
+    assert_eq!(token["sha256"].as_str().map(str::len), Some(64), "{token}");
+}
+
+#[test]
 fn top_shows_one_interval_where_there_is_no_terminal() {
     let cluster = Cluster::start(1);
     let backends = Backends::start(cluster.runtime(), &["b1", "b2"]);
