@@ -20,10 +20,11 @@ use super::membership::Details;
 use super::orders;
 use super::outbox::Outbox;
 use super::proposals::Proposals;
+use super::proposer::Proposer;
 use super::shared::{Event, Fetched, Image, Shared};
 use super::status::State;
 use crate::paxos::{
-    Base, Batch, Input, Membership, NodeId, Output, PersistId, ProposalId, ReadId, Refusal,
+    Base, Batch, Epoch, Input, Membership, NodeId, Output, PersistId, ProposalId, ReadId, Refusal,
     Replica, Role, Seal, SealRefusal, Time, TransferFailure,
 };
 
@@ -35,6 +36,11 @@ const GATHER: Duration = Duration::from_millis(6);
 /// A crowd is taken to shrink by one part in so many each time the driver looks.
 const FADE: usize = 32;
 
+/// Where it is told that an epoch has ended, or why not.
+type Sealing = oneshot::Sender<Result<(), String>>;
+/// Where it is told who leads after a handing over, or why nobody else does.
+type HandingOver = oneshot::Sender<Result<NodeId, String>>;
+
 /// The replica and all that only this thread touches.
 pub(super) struct Driver<'a> {
     shared: Arc<Shared>,
@@ -45,9 +51,9 @@ pub(super) struct Driver<'a> {
     reads: BTreeMap<ReadId, oneshot::Sender<Option<u64>>>,
     founding: Arc<Founding>,
     /// Who waits for the next epoch.
-    sealing: Option<oneshot::Sender<Result<(), String>>>,
+    sealing: Option<Sealing>,
     /// Who waits for another leader.
-    transfer: Option<oneshot::Sender<Result<NodeId, String>>>,
+    transfer: Option<HandingOver>,
     questions: u64,
     origin: Instant,
     wake: Option<Time>,
@@ -117,8 +123,9 @@ impl<'a> Driver<'a> {
             let mut inputs = Vec::new();
             let mut events = self.wait().into_iter();
             while let Some(event) = events.next() {
-                if let Err(end) = self.take(event, &mut inputs) {
-                    return end.unless_ended_by(events);
+                match self.take(event) {
+                    Ok(input) => inputs.extend(input),
+                    Err(end) => return end.unless_ended_by(events),
                 }
             }
             if self.wake.is_some_and(|wake| wake <= self.now()) {
@@ -179,26 +186,15 @@ impl<'a> Driver<'a> {
     }
 
     /// Makes of one event what the core is to be told, if anything.
-    fn take(&mut self, event: Event, inputs: &mut Vec<Input>) -> Result<(), End> {
-        let input = match event {
+    fn take(&mut self, event: Event) -> Result<Option<Input>, End> {
+        Ok(Some(match event {
             Event::Message { from, message } => Input::Message { from, message },
             Event::Connected(peer) => {
-                inputs.push(Input::Connected(peer));
                 self.aside = false;
-                return Ok(());
+                Input::Connected(peer)
             }
             Event::Disconnected(peer) => Input::Disconnected(peer),
-            Event::Propose { command, proposer } => match self.admits() {
-                Ok(()) => {
-                    let id = ProposalId(self.question());
-                    self.proposals.begin(id, command.clone(), proposer);
-                    Input::Propose { id, command }
-                }
-                Err(why) => {
-                    proposer.tell(Attempt::NotProposed(why.to_owned()));
-                    return Ok(());
-                }
-            },
+            Event::Propose { command, proposer } => return Ok(self.propose(command, proposer)),
             Event::Read { reply } => {
                 let id = ReadId(self.question());
                 self.reads.insert(id, reply);
@@ -221,44 +217,55 @@ impl<'a> Driver<'a> {
             Event::DiskFull(full) => {
                 self.full = full;
                 self.show_state();
-                return Ok(());
+                return Ok(None);
             }
-            Event::Seal { epoch, seal, reply } => {
-                if self.sealing.as_ref().is_some_and(|last| !last.is_closed()) {
-                    let _ = reply.send(Err(orders::refusal(SealRefusal::Busy).to_owned()));
-                    return Ok(());
-                }
-                self.sealing = Some(reply);
-                Input::Seal { epoch, seal }
-            }
-            Event::Transfer { to, reply } => {
-                if self.transfer.as_ref().is_some_and(|last| !last.is_closed()) {
-                    let _ = reply.send(Err("leadership is being handed over already".to_owned()));
-                    return Ok(());
-                }
-                self.transfer = Some(reply);
-                Input::Transfer { to }
-            }
+            Event::Seal { epoch, seal, reply } => return Ok(self.seal(epoch, seal, reply)),
+            Event::Transfer { to, reply } => return Ok(self.hand_over(to, reply)),
             Event::Fetch { after, reply } => {
                 let entries = self.replica.decided_after(after);
                 let compacted = Fetched::Compacted(self.replica.start());
                 let _ = reply.send(entries.map_or(compacted, Fetched::Entries));
-                return Ok(());
+                return Ok(None);
             }
             Event::Demoted => return Err(End::Demoted),
             // What a follower is told; this is a voter.
-            Event::Founded | Event::Entries { .. } | Event::Digest { .. } => {
-                return Ok(());
-            }
+            Event::Founded | Event::Entries { .. } | Event::Digest { .. } => return Ok(None),
             Event::Fail(reason) => {
                 let farewell = self.replica.handle(self.now(), Input::Abdicate);
                 self.perform(farewell);
                 return Err(End::Failed(reason));
             }
             Event::Stop => return Err(End::Stopped),
-        };
-        inputs.push(input);
-        Ok(())
+        }))
+    }
+
+    fn propose(&mut self, command: Bytes, proposer: Proposer) -> Option<Input> {
+        if let Err(why) = self.admits() {
+            proposer.tell(Attempt::NotProposed(why.to_owned()));
+            return None;
+        }
+        let id = ProposalId(self.question());
+        self.proposals.begin(id, command.clone(), proposer);
+        Some(Input::Propose { id, command })
+    }
+
+    /// One epoch ends at a time.
+    fn seal(&mut self, epoch: Epoch, seal: Seal, reply: Sealing) -> Option<Input> {
+        if self.sealing.as_ref().is_some_and(|last| !last.is_closed()) {
+            let _ = reply.send(Err(orders::refusal(SealRefusal::Busy).to_owned()));
+            return None;
+        }
+        self.sealing = Some(reply);
+        Some(Input::Seal { epoch, seal })
+    }
+
+    fn hand_over(&mut self, to: Option<NodeId>, reply: HandingOver) -> Option<Input> {
+        if self.transfer.as_ref().is_some_and(|last| !last.is_closed()) {
+            let _ = reply.send(Err("leadership is being handed over already".to_owned()));
+            return None;
+        }
+        self.transfer = Some(reply);
+        Some(Input::Transfer { to })
     }
 
     /// A leader that can take no writes hands over: another may.
