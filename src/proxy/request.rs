@@ -29,6 +29,7 @@ use super::sticky;
 use super::trace::{self, Trace};
 use super::upgrade::{self, Switched, Tunnel};
 use super::upload::Upload;
+use super::worker::{Loaded, Worker};
 use crate::config::{Policy, Revision};
 use crate::routing::path::{self, Ambiguous};
 use crate::routing::{RouteEntry, Snapshot};
@@ -158,12 +159,6 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
         refused = waiting.await.err();
         record.ask_from_now();
     }
-    if client.listener.forwarded_header {
-        let https = client.stream.is_tls();
-        forwarded::append(&mut exchange.request, &exchange.peer, https);
-    }
-    // What is appended from here on is taken back if the request goes another way.
-    exchange.request.fields_mut().begin_edits();
     let mut switched = None;
     let mut ruling = Ruling::default();
     let mut snapshot = worker.snapshot();
@@ -177,24 +172,15 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
                 }
                 Err(Unanswered::unasked(refused))
             }
-            // A node that waits for its group, or lost what it knew, must not deny that there is anything.
-            (None, None) if snapshot.revision == Revision(0) => {
-                Err(Unanswered::unasked(Failure::NoConfig))
-            }
-            (None, None) => Err(Unanswered::unasked(Failure::NoRoute)),
+            (None, None) => Err(Unanswered::unasked(unmatched(&snapshot))),
             (None, Some(route)) => {
                 let ruled = policy::rule(route, client, exchange, &mut upload, &mut ruling);
                 let mut job = Job {
                     pass: Pass::default(),
                     idempotent: is_idempotent(exchange.request.method())
                         || route.repeats_any_method(),
-                    bounded_try: route
-                        .timeouts()
-                        .is_some_and(|times| times.one_try.is_some()),
-                    revision: client
-                        .listener
-                        .revision_header
-                        .then_some(snapshot.revision.0),
+                    bounded_try: route.bounds_tries(),
+                    revision: client.listener.shown(snapshot.revision.0),
                     grpc_timeout: grpc::timeout(&exchange.request),
                     client,
                     exchange,
@@ -213,19 +199,13 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
                 }
             }
         };
-        // A change may have closed every backend of the snapshot that this request had loaded: then it goes the way
-        // of the newer one, as long as no backend has its answer.
-        if matches!(result, Err(Unanswered { again: true, .. })) {
-            let newer = worker.snapshot();
-            if !Rc::ptr_eq(&newer, &snapshot) {
-                let rate = route.and_then(|route| route.rate());
-                let meter = rate.map(|(_, meter)| meter.clone());
-                snapshot = newer;
-                ruling.undo(exchange, &mut upload, meter);
-                continue;
-            }
-        }
-        break (route, result);
+        let Some(newer) = newer(&result, &worker, &snapshot) else {
+            break (route, result);
+        };
+        let rate = route.and_then(|route| route.rate());
+        let meter = rate.map(|(_, meter)| meter.clone());
+        snapshot = newer;
+        ruling.undo(exchange, &mut upload, meter);
     };
 
     let revision = snapshot.revision.0;
@@ -238,9 +218,8 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
             (ending, after, answered.at)
         }
         Err(lost) => {
-            let shown = client.listener.revision_header.then_some(revision);
             let (status, after) =
-                fail(client, exchange, &record, lost, whole, shown, &ruling).await;
+                fail(client, exchange, &record, lost, whole, revision, &ruling).await;
             let ending = Ending::failed(status, lost.failure, revision);
             (ending, after, Instant::now())
         }
@@ -254,6 +233,29 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
     };
     let switched = switched.map(|switched| (switched, under_way));
     conclude(client, exchange, &mut record, &outcome, switched, after)
+}
+
+/// Why a request that no route matches goes nowhere.
+fn unmatched(snapshot: &Snapshot) -> Failure {
+    match snapshot.revision {
+        // A node that waits for its group, or lost what it knew, must not deny that there is anything.
+        Revision(0) => Failure::NoConfig,
+        _ => Failure::NoRoute,
+    }
+}
+
+/// A change may have closed every backend of the snapshot that the request had loaded: then it goes the way of the
+/// newer one, as long as no backend has its answer.
+fn newer(
+    result: &Result<Answered, Unanswered>,
+    worker: &Worker,
+    loaded: &Rc<Loaded>,
+) -> Option<Rc<Loaded>> {
+    if !matches!(result, Err(Unanswered { again: true, .. })) {
+        return None;
+    }
+    let newer = worker.snapshot();
+    (!Rc::ptr_eq(&newer, loaded)).then_some(newer)
 }
 
 /// What there is of a request before it is routed.
@@ -281,6 +283,12 @@ fn prepare(client: &mut Client, exchange: &mut Exchange) -> Prepared {
     if let Some(None) = under_way {
         refused = refused.or(Some(Failure::Overloaded));
     }
+    if client.listener.forwarded_header {
+        let https = client.stream.is_tls();
+        forwarded::append(&mut exchange.request, &exchange.peer, https);
+    }
+    // What is appended from here on is taken back if the request goes another way.
+    exchange.request.fields_mut().begin_edits();
     Prepared {
         upload,
         broken,
@@ -427,7 +435,7 @@ async fn fail(
     record: &Record,
     lost: Unanswered,
     whole: bool,
-    revision: Option<u64>,
+    revision: u64,
     ruling: &Ruling,
 ) -> (u16, After) {
     if record.within.get() {
@@ -446,7 +454,7 @@ async fn fail(
         version: request.version(),
         head_only: request.method() == "HEAD",
         keep: whole && request.keep_alive() && !matches!(lost.failure, Failure::Refused(_)),
-        revision,
+        revision: client.listener.shown(revision),
         grpc: grpc::is_spoken(request),
         verdict: ruling.verdict.get().map(|verdict| &**verdict),
         pages: ruling.pages.as_deref().unwrap_or_default(),

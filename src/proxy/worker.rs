@@ -86,7 +86,7 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub(crate) struct ListenerState {
     trusted: Vec<Network>,
-    pub(crate) revision_header: bool,
+    revision_header: bool,
     pub(crate) forwarded_header: bool,
     pub(crate) proxy_protocol: bool,
     pub(crate) tls: Option<Arc<ServerTls>>,
@@ -101,6 +101,11 @@ impl ListenerState {
             proxy_protocol: listener.proxy_protocol,
             tls: listener.tls.clone(),
         })
+    }
+
+    /// The revision, if answers are to name it.
+    pub(crate) fn shown(&self, revision: u64) -> Option<u64> {
+        self.revision_header.then_some(revision)
     }
 
     /// Whether the forwarding headers of `peer` are believed.

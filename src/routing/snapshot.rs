@@ -176,6 +176,11 @@ impl RouteEntry {
         self.policy()?.timeouts.as_ref()
     }
 
+    /// Whether it bounds the time of a try.
+    pub fn bounds_tries(&self) -> bool {
+        self.timeouts().is_some_and(|times| times.one_try.is_some())
+    }
+
     /// Whether a request of any method may be done twice.
     pub fn repeats_any_method(&self) -> bool {
         let retries = self.policy().and_then(|policy| policy.retries.as_ref());
