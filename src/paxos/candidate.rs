@@ -188,9 +188,10 @@ impl Candidate {
             // Another checkpoint has come meanwhile: the pull begins again, perhaps behind that one.
             return None;
         }
-        let mut entries = pull.entries;
         // Behind a Seal nothing may be in its epoch: whoever adopts one decides it again, and ends.
-        if !ends_with_seal(&entries, acceptor, self.ballot.epoch) {
+        let ends = pull.ends_with_seal(acceptor.log(), self.ballot.epoch);
+        let mut entries = pull.entries;
+        if !ends {
             entries.push(Entry {
                 ballot: self.ballot,
                 payload: Payload::Barrier,
@@ -268,14 +269,19 @@ impl Candidate {
     }
 }
 
-fn ends_with_seal(entries: &[Entry], acceptor: &Acceptor, epoch: Epoch) -> bool {
-    match entries.last() {
-        Some(last) => last.is_seal_of(epoch),
-        None => acceptor.log().ending(epoch).is_some(),
-    }
-}
-
 impl Pull {
+    /// Whether the log that it makes of the own one ends with the Seal of `epoch`. What of the own one is not kept says
+    /// nothing, nor does a checkpoint: one that ended this epoch would have led into the next.
+    /// (`a_seal_that_is_cut_off_ends_no_log`)
+    fn ends_with_seal(&self, own: &Log, epoch: Epoch) -> bool {
+        let kept = || match self.base {
+            Some(_) => None,
+            None => own.get(self.from.previous()),
+        };
+        let last = self.entries.last().or_else(kept);
+        last.is_some_and(|last| last.is_seal_of(epoch))
+    }
+
     fn next(&self) -> Slot {
         self.from.plus(self.entries.len())
     }

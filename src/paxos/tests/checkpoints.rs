@@ -256,6 +256,62 @@ fn a_checkpoint_leads_past_the_end_of_a_longer_log_into_an_epoch() {
     );
 }
 
+/// It led, and proposed to end the epoch; meanwhile the others went on with another leader.
+fn deposed_with_a_seal() -> Voter {
+    let mut recovered = held(ballot(2, 2), ballot(1, 1), 1, &["|@1.1", "a@1.1"]);
+    let seal = Seal {
+        voters: [1, 2].map(NodeId).into(),
+        details: Bytes::new(),
+    };
+    recovered.entries.push(Entry {
+        ballot: ballot(1, 1),
+        payload: Payload::Seal(seal),
+    });
+    let mut voter = Voter::of(3, recovered);
+    voter.stands();
+    voter.is_told(1);
+    voter
+}
+
+#[test]
+fn a_seal_that_a_checkpoint_leaves_behind_ends_no_log() {
+    let mut voter = deposed_with_a_seal();
+    let log = Summary {
+        start: Slot(5),
+        last: Slot(6),
+        decided: Slot(6),
+        base: ballot(2, 2),
+        runs: vec![Run {
+            ballot: ballot(2, 2),
+            first: Slot(5),
+        }],
+        ..summary(2, &[])
+    };
+    let promise = Message::Promise {
+        ballot: ballot(3, 1),
+        synced: ballot(2, 2),
+        log,
+    };
+    assert_eq!(voter.gets(2, promise), ["fetch from 2 for 5"]);
+    let leads = voter.does(fetched(base(6, ballot(2, 2))));
+    assert_eq!(
+        leads[0],
+        "persist 2: adopt 3.1 behind 6@2.2, 7: |@3.1 decided 6"
+    );
+}
+
+#[test]
+fn a_seal_that_is_cut_off_ends_no_log() {
+    let mut voter = deposed_with_a_seal();
+    let promise = Message::Promise {
+        ballot: ballot(3, 1),
+        synced: ballot(2, 2),
+        log: summary(2, &["|@1.1", "a@1.1"]),
+    };
+    let leads = voter.gets(2, promise);
+    assert_eq!(leads[0], "persist 2: adopt 3.1, 3: |@3.1");
+}
+
 #[test]
 fn a_log_is_forgotten_as_far_as_it_was_handed_on() {
     let mut leader = Voter::leading();
