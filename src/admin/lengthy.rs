@@ -5,19 +5,26 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::task::{Context, Poll};
 
 use axum::extract::Request;
 use axum::response::Response;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Method};
 use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::Semaphore;
 use tokio::task::block_in_place;
 
 /// So many bytes are read, tried and written well within a millisecond.
 pub(super) const SHORT: usize = 16 << 10;
 
-/// Does something while another thread goes on with all other tasks of this one.
-pub(super) fn lengthy<T>(act: impl FnOnce() -> T) -> T {
+/// So much of it is done at a time: more would have the threads that do it keep the one that serves from its turn.
+static SEATS: Semaphore = Semaphore::const_new(2);
+
+/// Does something, when it is its turn, while another thread goes on with all other tasks of this one.
+pub(super) async fn lengthy<T>(act: impl FnOnce() -> T) -> T {
+    // Never closed: there is a seat sooner or later.
+    let _seat = SEATS.acquire().await;
     match Handle::current().runtime_flavor() {
         RuntimeFlavor::MultiThread => block_in_place(act),
         // A runtime of one thread and no other has nobody to go on with.
@@ -53,10 +60,27 @@ fn body(headers: &HeaderMap) -> Option<usize> {
     }
 }
 
-/// Every step of this answer is a lengthy one.
+/// Every step of this answer is a lengthy one. It has no seat while it waits for something.
 pub(super) async fn answer(answer: impl Future<Output = Response>) -> Response {
     let mut answer = pin!(answer);
-    poll_fn(|context| lengthy(|| answer.as_mut().poll(context))).await
+    loop {
+        let waker = poll_fn(|context| Poll::Ready(context.waker().clone())).await;
+        let step = || answer.as_mut().poll(&mut Context::from_waker(&waker));
+        if let Poll::Ready(response) = lengthy(step).await {
+            return response;
+        }
+        woken().await;
+    }
+}
+
+/// Returns when this task is woken, by whatever it has polled last.
+async fn woken() {
+    let mut asleep = false;
+    let wait = |_: &mut Context<'_>| match std::mem::replace(&mut asleep, true) {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    };
+    poll_fn(wait).await;
 }
 
 #[cfg(test)]
@@ -83,6 +107,24 @@ mod tests {
         let other = tokio::spawn(async move { tell.send(StatusCode::OK) });
         other.await.unwrap().expect("somebody waits for it");
         assert_eq!(long.await.unwrap().status(), StatusCode::OK);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn an_answer_that_waits_has_no_seat() {
+        let waiting = |_| {
+            let (tell, told) = tokio::sync::oneshot::channel::<()>();
+            let answer = answer(async move {
+                told.await.expect("it is told");
+                StatusCode::OK.into_response()
+            });
+            (tell, tokio::spawn(answer))
+        };
+        let many: Vec<_> = (0..100).map(waiting).collect();
+        assert_eq!(lengthy(|| 7).await, 7, "there is a seat");
+        for (tell, answer) in many.into_iter().rev() {
+            tell.send(()).expect("it waits");
+            assert_eq!(answer.await.unwrap().status(), StatusCode::OK);
+        }
     }
 
     #[test]

@@ -148,7 +148,7 @@ impl Stream {
                 let text = || news.text(&self.watched);
                 let text = match news.is_short() {
                     true => text(),
-                    false => lengthy(text),
+                    false => lengthy(text).await,
                 };
                 return Some(self.send(text));
             }
