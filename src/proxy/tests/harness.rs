@@ -71,6 +71,8 @@ impl Peer {
                 true
             }
             Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            // A read with a timeout does not go on by itself when the process was stopped meanwhile.
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.fill(),
             Err(error) => panic!(
                 "read: {error}; have {:?}",
                 String::from_utf8_lossy(&self.buffer)
