@@ -155,6 +155,16 @@ impl Memory {
         }
     }
 
+    /// Cuts a file short behind everyone's back.
+    pub fn cut(&self, name: &str, length: usize) {
+        let mut medium = self.medium();
+        let file = medium.names.get(name).copied();
+        if let Some(content) = file.and_then(|file| medium.files.get_mut(&file)) {
+            content.cached.truncate(length);
+            content.durable.truncate(length);
+        }
+    }
+
     /// Takes a file away behind everyone's back.
     pub fn lose(&self, name: &str) {
         let mut medium = self.medium();

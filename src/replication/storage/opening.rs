@@ -150,8 +150,9 @@ fn extend<D: Disk>(
         last: found.replay.last(),
         decided: found.replay.decided,
         synced: found.replay.synced,
+        size,
     };
-    let file = segment::create(disk, header, size, syncs)?;
+    let file = segment::create(disk, header, syncs)?;
     found.path.push((header.index, header.last));
     found.end = Position {
         segment: header.index,

@@ -10,7 +10,7 @@ use super::batch::{self, Replay};
 use super::damage::{Damage, judge, written_end};
 use super::record::{self, Flaw, Position};
 use super::segment::{self, Header};
-use super::window::Pieces;
+use super::window::{Pieces, Window as _};
 use super::{Disk, Error};
 use crate::paxos::{Ballot, Base, Slot};
 
@@ -229,6 +229,11 @@ impl Reader {
                 }
                 Err(flaw) => flaw,
             };
+            let (made, is) = (header.size, window.size());
+            if stop.is_none() && is < made {
+                found.break_at(format!("it has {is} bytes, and was made of {made}"));
+                return Ok(false);
+            }
             if stop.is_none()
                 && flaw == Flaw::Header
                 && written_end(&mut window, found.end.offset)? == found.end.offset

@@ -36,6 +36,8 @@ struct WireHeader {
     decided: u64,
     #[prost(message, optional, tag = "7")]
     synced: Option<WireBallot>,
+    #[prost(uint64, tag = "8")]
+    size: u64,
 }
 
 /// The first sector of a segment.
@@ -51,6 +53,8 @@ pub(super) struct Header {
     pub(super) decided: Slot,
     /// `None`: damage lies behind `previous`.
     pub(super) synced: Option<Ballot>,
+    /// Bytes it was made of, before it got its name: one that has fewer was cut by no crash. 0 where that was not told.
+    pub(super) size: u64,
 }
 
 /// Bytes of a segment before its first record.
@@ -70,22 +74,17 @@ pub(super) fn index(file: &str) -> Option<u64> {
     }
 }
 
-/// Makes a segment of `size` bytes durable under its name. Without space nothing is left of it.
-pub(super) fn create<D: Disk>(
-    disk: &D,
-    header: Header,
-    size: u64,
-    syncs: &mut u64,
-) -> Result<D::File, Error> {
+/// Makes a segment durable under its name. Without space nothing is left of it.
+pub(super) fn create<D: Disk>(disk: &D, header: Header, syncs: &mut u64) -> Result<D::File, Error> {
     let name = name(header.index);
     let temporary = format!("{name}{TEMPORARY}");
-    let file = match allocate(disk, &temporary, header, size) {
+    let file = match allocate(disk, &temporary, header) {
         Ok(file) => file,
         Err(source) if out_of_space(&source) => {
             // What is left is removed at start, too, and emptied by the next try.
             let _ = disk.remove(&temporary);
             return Err(Error::Full {
-                wanted: size,
+                wanted: header.size,
                 source,
             });
         }
@@ -101,14 +100,9 @@ pub(super) fn create<D: Disk>(
     Ok(file)
 }
 
-fn allocate<D: Disk>(
-    disk: &D,
-    temporary: &str,
-    header: Header,
-    size: u64,
-) -> std::io::Result<D::File> {
+fn allocate<D: Disk>(disk: &D, temporary: &str, header: Header) -> std::io::Result<D::File> {
     let mut file = disk.create(temporary)?;
-    zero(&mut file, 0, size)?;
+    zero(&mut file, 0, header.size)?;
     file.write_at(0, &encode(header))?;
     file.sync()?;
     Ok(file)
@@ -135,6 +129,7 @@ fn encode(header: Header) -> Vec<u8> {
         last: header.last.0,
         decided: header.decided.0,
         synced: header.synced.map(WireBallot::from),
+        size: header.size,
     };
     let mut sector = seal(VERSION, &wire.encode_to_vec());
     assert!(
@@ -184,6 +179,7 @@ pub(super) fn read_header<F: File>(
         last: Slot(wire.last),
         decided: Slot(wire.decided),
         synced: wire.synced.map(Ballot::from),
+        size: wire.size,
     }))
 }
 

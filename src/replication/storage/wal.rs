@@ -342,8 +342,9 @@ impl<D: Disk> Wal<D> {
             last: self.last,
             decided: self.decided,
             synced: self.synced,
+            size,
         };
-        self.file = segment::create(&self.disk, header, size, &mut self.syncs)?;
+        self.file = segment::create(&self.disk, header, &mut self.syncs)?;
         self.size = size;
         self.segments.push((header.index, header.last));
         self.end = Position {

@@ -82,6 +82,19 @@ fn damage_is_never_cut() {
 }
 
 #[test]
+fn a_segment_that_was_cut_short_is_damage() {
+    let (memory, whole) = written();
+    let length = memory.content(LAST).expect("it is there").len();
+    // A copy that broke off, mostly between two records; no crash shortens what was allocated before it was named.
+    for sectors in 1..length / 512 {
+        let (_, wal, recovered) = harmed(&memory, |memory| memory.cut(LAST, sectors * 512));
+        assert!(is_prefix(&whole, &recovered));
+        assert!(wal.damage().is_some(), "cut behind sector {sectors}");
+        assert_eq!(recovered.synced, None, "it takes no part as it is");
+    }
+}
+
+#[test]
 fn a_torn_tail_is_cut() {
     let (memory, whole) = written();
     // The last record takes the sectors 7, 8 and 9; some are as they were before it.
