@@ -308,7 +308,7 @@ impl<'a> Driver<'a> {
     /// an unknown end. (`what_most_disks_have_no_room_for_is_not_proposed`)
     fn admits(&self) -> Result<(), &'static str> {
         self.stores()?;
-        match self.shared.reports.starved() {
+        match self.shared.reports.starved(&self.shared) {
             true => Err("most voters store no writes now; `synod status` tells why"),
             false => Ok(()),
         }

@@ -127,8 +127,8 @@ pub(super) struct Reports {
     pub(super) news: Notify,
     /// The local fences are newer than what was told of them.
     fences: Notify,
-    /// The voters that store what is proposed are no majority, by what they told of late.
-    starved: AtomicBool,
+    /// Whether any peer said last that it stores nothing.
+    troubled: AtomicBool,
 }
 
 #[derive(Default)]
@@ -159,7 +159,7 @@ impl Reports {
             changed: watch::Sender::new(0),
             news: Notify::new(),
             fences: Notify::new(),
-            starved: AtomicBool::new(false),
+            troubled: AtomicBool::new(false),
         }
     }
 
@@ -183,14 +183,19 @@ impl Reports {
         }
     }
 
-    /// Whether a leader here need not propose anything: most voters live and say that they store nothing.
-    pub(super) fn starved(&self) -> bool {
-        self.starved.load(Relaxed)
+    /// Whether a leader here need not propose anything: the voters that live and store it are no majority. Where all
+    /// that live do, an election settles it.
+    pub(super) fn starved(&self, shared: &Shared) -> bool {
+        if !self.troubled.load(Relaxed) {
+            return false;
+        }
+        let (group, known) = (shared.group(), self.lock());
+        let stores = |member: &&Member| member.id == group.me || known.stores(NodeId(member.id));
+        2 * group.members.iter().filter(stores).count() <= group.members.len()
     }
 
     /// A peer has told what it serves.
-    pub(super) fn heard(&self, from: NodeId, report: Report, shared: &Shared) {
-        let applied = *shared.applied.borrow();
+    pub(super) fn heard(&self, from: NodeId, report: Report, applied: u64) {
         let heard = Heard {
             lag: applied.saturating_sub(report.slot),
             report: report.clone(),
@@ -198,12 +203,9 @@ impl Reports {
         };
         let mut known = self.lock();
         let before = known.heard.insert(from, heard);
-        let group = shared.group();
-        let voters = group.members.iter().map(|member| NodeId(member.id));
-        let unable = voters.clone().filter(|id| known.is_unable(*id)).count();
+        let troubled = known.heard.values().any(|heard| heard.report.unable);
+        self.troubled.store(troubled, Relaxed);
         drop(known);
-        // Those that say nothing are missed soon enough.
-        self.starved.store(2 * unable >= voters.count(), Relaxed);
         if before.is_none_or(|before| served(&before.report) != served(&report)) {
             self.bump();
         }
@@ -385,10 +387,10 @@ impl Reports {
 }
 
 impl Known {
-    /// Whether this voter has said of late that it stores nothing.
-    fn is_unable(&self, voter: NodeId) -> bool {
+    /// Whether this voter was heard of late, and stores what is proposed.
+    fn stores(&self, voter: NodeId) -> bool {
         let heard = self.heard.get(&voter);
-        heard.is_some_and(|heard| heard.report.unable && heard.at.elapsed() <= SILENT)
+        heard.is_some_and(|heard| !heard.report.unable && heard.at.elapsed() <= SILENT)
     }
 }
 

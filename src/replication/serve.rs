@@ -100,7 +100,8 @@ impl Server {
             }
             Body::ReadAnswer(answer) => shared.calls.read(peer, answer.request, answer.slot),
             Body::Report(report) => {
-                shared.reports.heard(peer, report, shared);
+                let applied = *shared.applied.borrow();
+                shared.reports.heard(peer, report, applied);
             }
             Body::Followers(told) => {
                 let applied = *shared.applied.borrow();

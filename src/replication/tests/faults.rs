@@ -14,7 +14,7 @@ use crate::replication::founding::Founding;
 use crate::replication::group::Group;
 use crate::replication::lifecycle::{self, Changes, Hindrance, Part, Start};
 use crate::replication::log::Log;
-use crate::replication::reports::Reports;
+use crate::replication::reports::{NodeReport, Reports, SILENT};
 use crate::replication::running::{standing, start_on};
 use crate::replication::shared::Shared;
 use crate::replication::storage::{Error, Memory, Storage, checkpoint};
@@ -107,55 +107,92 @@ fn fill(memory: &Memory) {
     memory.limit(Some(used.map(|content| content.len() as u64).sum()));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_most_disks_have_no_room_for_is_not_proposed() {
+/// Three voters, their disks and who leads.
+async fn three() -> (Nodes, BTreeMap<&'static str, Memory>, String) {
     let names = ["a", "b", "c"];
     let mut nodes = Nodes::new(&names);
-    let disks: BTreeMap<&str, Memory> = (1..)
-        .zip(names)
+    let disks = (1..).zip(names);
+    let disks: BTreeMap<&str, Memory> = disks
         .map(|(seed, name)| (name, Memory::new(seed)))
         .collect();
     for name in names {
-        nodes
-            .start_on(&disks[name], name)
-            .await
-            .expect("a new node starts");
+        let started = nodes.start_on(&disks[name], name).await;
+        started.expect("a new node starts");
     }
     let leading = nodes.leader().await;
-    let leader = nodes.handle(&leading);
-    put(&leader, "web").await;
-    let others: Vec<&str> = names.into_iter().filter(|name| *name != leading).collect();
-    others.iter().for_each(|name| fill(&disks[name]));
+    put(&nodes.handle(&leading), "web").await;
+    (nodes, disks, leading)
+}
+
+/// Writes until the segments of these have no room, nor their disks; the leader has been told.
+async fn run_full(nodes: &Nodes, disks: &BTreeMap<&str, Memory>, leader: &Handle, of: &[&str]) {
+    of.iter().for_each(|name| fill(&disks[name]));
     let full = |name: &str| nodes.handle(name).status().state == State::Full;
     let mut filler = put_pool("filler");
     filler.comment = "x".repeat(1 << 20);
-    for filled in 0.. {
-        if others.iter().all(|name| full(name)) {
-            break;
-        }
+    let mut filled = 0;
+    while !of.iter().all(|name| full(name)) {
         filler.key = crate::state::Key::new(&format!("fill-{filled}")).expect("printable");
         let _ = leader
             .propose(filler.clone(), Duration::from_millis(300))
             .await;
+        filled += 1;
         assert!(filled < 100, "the segments never ended");
     }
     let told = || {
         let nodes = leader.nodes();
         let unable = nodes.iter().filter(|node| !node.stores);
-        let named = unable.map(|node| node.trouble.clone().expect("it says why"));
-        let named: Vec<String> = named.collect();
-        named.len() == 2 && named.iter().all(|why| why.starts_with("disk full"))
+        let why = unable.map(|node| node.trouble.as_deref().unwrap_or_default());
+        why.filter(|why| why.starts_with("disk full")).count() == of.len()
     };
-    until("what the others say", told).await;
-    let refused = leader
-        .propose(put_pool("refused"), Duration::from_secs(1))
-        .await;
+    until("what they say", told).await;
+}
+
+async fn is_refused(leader: &Handle) {
+    let second = Duration::from_secs(1);
+    let refused = leader.propose(put_pool("refused"), second).await;
     assert!(not_proposed(&refused), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_most_disks_have_no_room_for_is_not_proposed() {
+    let (nodes, disks, leading) = three().await;
+    let leader = nodes.handle(&leading);
+    let others: Vec<&str> = disks
+        .keys()
+        .copied()
+        .filter(|name| *name != leading)
+        .collect();
+    run_full(&nodes, &disks, &leader, &others).await;
+    is_refused(&leader).await;
     assert_eq!(nodes.leader().await, leading, "no other could do better");
 
     others.iter().for_each(|name| disks[name].limit(None));
     put(&leader, "after").await;
     assert!(!pools(&leader).contains(&"refused".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nor_is_what_one_has_no_room_for_and_another_is_not_there_for() {
+    let (mut nodes, disks, leading) = three().await;
+    let leader = nodes.handle(&leading);
+    let others: Vec<&str> = disks
+        .keys()
+        .copied()
+        .filter(|name| *name != leading)
+        .collect();
+    run_full(&nodes, &disks, &leader, &others[..1]).await;
+    put(&leader, "stored-by-two").await;
+    nodes.stop(others[1]).await;
+    let silent = |node: &NodeReport| node.heard.is_some_and(|ago| ago > SILENT);
+    until("the other to be missed", || {
+        leader.nodes().iter().any(silent)
+    })
+    .await;
+    is_refused(&leader).await;
+
+    disks[others[0]].limit(None);
+    put(&leader, "after").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
