@@ -42,6 +42,10 @@ impl Overload {
         // From nine tenths on; again free below eight.
         if before.map_or(u32::MAX, |before| before + 1) >= part(self.requests, 9) {
             self.tell(true);
+            // All others may have gone before that was said; whoever is let in takes it back when it goes itself.
+            if before.is_err() && self.in_flight.load(Acquire) < part(self.requests, 8) {
+                self.tell(false);
+            }
         }
         before.ok()?;
         Some(UnderWay(self.clone()))
