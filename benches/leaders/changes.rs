@@ -50,12 +50,15 @@ pub(crate) async fn kills(nodes: &mut Nodes, folder: &Path) -> Vec<Figure> {
         let leader = nodes.standing().await.leader;
         let writer = Writer::start(leader);
         writer.wait_for(WRITES, Instant::now()).await;
+        let began = Instant::now();
         let process = &mut nodes.0[leader];
         process.kill().expect("it runs");
-        process.wait().expect("it ends");
-        let began = Instant::now();
-        writer.wait_for(1, began).await;
-        pauses.push(began.elapsed());
+        // Not blocking: what is acknowledged until it is reaped must be seen then.
+        while process.try_wait().expect("it is a child").is_none() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        writer.wait_for(WRITES, Instant::now()).await;
+        pauses.push(writer.longest_pause(began));
         drop(writer);
         nodes.0[leader] = nodes::spawn(folder, leader);
         nodes.wait_for_leader().await;
