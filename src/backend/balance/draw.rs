@@ -130,6 +130,12 @@ pub fn draw() -> u64 {
     mixed(state)
 }
 
+/// What chance gives on this thread from here on.
+#[cfg(test)]
+pub(super) fn seed(seed: u64) {
+    STATE.set(seed);
+}
+
 /// Another number for each, and every bit of it as good as chance.
 pub(super) fn mixed(number: u64) -> u64 {
     let mixed = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
