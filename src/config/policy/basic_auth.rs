@@ -62,31 +62,26 @@ impl Serialize for Hash {
 
 /// Puts a word in the place of every hash in a spec, a config or a list of changes: to be called on all that is shown.
 pub fn redact(value: &mut Value) {
-    match value {
-        Value::Array(elements) => elements.iter_mut().for_each(redact),
-        Value::Object(fields) => {
-            for (name, field) in fields {
-                match field {
-                    Value::String(hash) if name == HASH => REDACTED.clone_into(hash),
-                    field => redact(field),
-                }
-            }
-        }
-        _ => {}
-    }
+    each_hash(value, &|hash| REDACTED.clone_into(hash));
 }
 
 /// Puts a hash of nobody's in the place of that word, for a look at all else.
 pub fn stand_in(value: &mut Value) {
+    each_hash(value, &|hash| {
+        if hash == REDACTED {
+            *hash = "0".repeat(64);
+        }
+    });
+}
+
+fn each_hash(value: &mut Value, change: &impl Fn(&mut String)) {
     match value {
-        Value::Array(elements) => elements.iter_mut().for_each(stand_in),
+        Value::Array(elements) => elements.iter_mut().for_each(|it| each_hash(it, change)),
         Value::Object(fields) => {
             for (name, field) in fields {
                 match field {
-                    Value::String(hash) if name == HASH && hash == REDACTED => {
-                        *hash = "0".repeat(64);
-                    }
-                    field => stand_in(field),
+                    Value::String(hash) if name == HASH => change(hash),
+                    field => each_hash(field, change),
                 }
             }
         }
