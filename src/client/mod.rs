@@ -3,14 +3,14 @@
 //! It knows the conventions (revision header, problem answers) and no resource; the command line and scripts build
 //! on it. A write that may have been carried out is repeated only under the idempotency key it was first sent with.
 
+mod call;
 mod connection;
+mod credentials;
 mod failures;
 mod problem;
 mod session;
 mod watch;
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -18,17 +18,18 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::Value;
 
+pub use call::Call;
+pub use credentials::Credentials;
 pub use problem::{Fault, Problem};
-
-use crate::tls::{
-    CertificateFiles, ClientOptions, ClientTls, Keyring, KeyringOptions, MinVersion, Trust,
-};
-use failures::{Failures, Missed};
 pub use session::{Claim, GRACE, Held, Lease, LockError, Session};
 pub use watch::{Event, Interest, Watch};
+
+use self::call::Repeat;
+use self::failures::{Failures, Missed};
+use crate::tls::ClientTls;
 
 /// A node that has said nothing for so long may stand still: the next is asked as well. Most answers take less, and an
 /// election hardly more.
@@ -49,45 +50,11 @@ pub struct Client {
     authorization: Option<HeaderValue>,
 }
 
-/// What a client expects of nodes and shows to them.
-#[derive(Clone, Default)]
-pub struct Credentials {
-    /// PEM file of the authorities that may vouch for `https://` nodes; what this machine trusts unless said.
-    pub ca: Option<PathBuf>,
-    /// PEM files of a certificate and its key, for nodes that ask for one.
-    pub certificate: Option<(PathBuf, PathBuf)>,
-    /// A token of the admin API.
-    pub token: Option<String>,
-}
-
 /// One node's admin address: `host:port`, and whether TLS is spoken there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Admin {
     authority: String,
     secure: bool,
-}
-
-/// One call of the API.
-#[derive(Clone, Debug)]
-pub struct Call {
-    method: Method,
-    path: String,
-    body: Option<Value>,
-    headers: Vec<(&'static str, String)>,
-    repeat: Repeat,
-}
-
-/// What asking for it twice does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Repeat {
-    /// Nothing: it changes nothing.
-    Read,
-    /// Nothing more than once: its idempotency key is known to all nodes.
-    Write,
-    /// The same; it waits by itself, so that silence says nothing of a node until the time is up.
-    Claim,
-    /// It may be done again, or be refused for having been done: it has no key.
-    Order,
 }
 
 /// What a node answered, when it was a success.
@@ -266,54 +233,6 @@ impl Client {
     }
 }
 
-impl Credentials {
-    fn tls(&self) -> Result<Arc<ClientTls>, Error> {
-        const OWN: &str = "own";
-        let files =
-            |(cert, key): (PathBuf, PathBuf)| (OWN.to_owned(), CertificateFiles { cert, key });
-        let keyring = Keyring::load(KeyringOptions {
-            authorities: self
-                .ca
-                .clone()
-                .map(|ca| (OWN.to_owned(), ca))
-                .into_iter()
-                .collect(),
-            certificates: self
-                .certificate
-                .clone()
-                .map(files)
-                .into_iter()
-                .collect::<BTreeMap<_, _>>(),
-        });
-        let keyring = keyring.map_err(|fault| {
-            let why = std::error::Error::source(&fault).map_or(String::new(), ToString::to_string);
-            Error::Credentials(format!("{fault} {why}"))
-        })?;
-        let made = keyring.client(&ClientOptions {
-            trust: self
-                .ca
-                .as_ref()
-                .map_or(Trust::System, |_| Trust::Named(OWN.to_owned())),
-            server_name: None,
-            names: Vec::new(),
-            certificate: self.certificate.as_ref().map(|_| OWN.to_owned()),
-            min_version: MinVersion::default(),
-            alpn: vec![b"http/1.1".to_vec()],
-        });
-        made.map_err(|error| Error::Credentials(format!("a node over https {error}")))
-    }
-
-    fn authorization(&self) -> Result<Option<HeaderValue>, Error> {
-        let Some(token) = &self.token else {
-            return Ok(None);
-        };
-        let mut value = HeaderValue::try_from(format!("Bearer {token}"))
-            .map_err(|_| Error::Credentials("the token holds what no token does".to_owned()))?;
-        value.set_sensitive(true);
-        Ok(Some(value))
-    }
-}
-
 impl Admin {
     fn parse(url: &str) -> Result<Self, Error> {
         let wrong = || Error::Address { url: url.into() };
@@ -330,81 +249,6 @@ impl Admin {
             None => format!("{authority}:9900"),
         };
         Ok(Self { authority, secure })
-    }
-}
-
-impl Call {
-    /// A call without a body; `path` begins with `/` and holds the query.
-    pub fn new(method: Method, path: impl Into<String>) -> Self {
-        let repeat = match method {
-            Method::GET => Repeat::Read,
-            _ => Repeat::Write,
-        };
-        Self {
-            method,
-            path: path.into(),
-            body: None,
-            headers: Vec::new(),
-            repeat,
-        }
-    }
-
-    /// Reads `path`.
-    pub fn get(path: impl Into<String>) -> Self {
-        Self::new(Method::GET, path)
-    }
-
-    /// With a JSON body.
-    pub fn json(mut self, body: Value) -> Self {
-        self.body = Some(body);
-        self
-    }
-
-    /// With one more header.
-    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
-        self
-    }
-
-    /// It changes nothing, whatever its method.
-    pub fn reading(mut self) -> Self {
-        self.repeat = Repeat::Read;
-        self
-    }
-
-    /// It waits by itself: another node is asked only when the time is up.
-    pub fn waiting(mut self) -> Self {
-        self.repeat = Repeat::Claim;
-        self
-    }
-
-    /// It has no idempotency key: no other node is asked once it was sent.
-    pub fn ordering(mut self) -> Self {
-        self.repeat = Repeat::Order;
-        self
-    }
-
-    /// Why this cannot be asked.
-    fn unfit(&self, error: &http::Error) -> Error {
-        Error::Unfit {
-            path: self.path.clone(),
-            why: error.to_string(),
-        }
-    }
-
-    /// Writes carry an idempotency key, so that repeating them is safe.
-    fn ensure_key(&mut self) -> Option<String> {
-        const KEY: &str = "idempotency-key";
-        if matches!(self.repeat, Repeat::Read | Repeat::Order) {
-            return None;
-        }
-        if let Some((_, key)) = self.headers.iter().find(|(name, _)| *name == KEY) {
-            return Some(key.clone());
-        }
-        // Not one that tells its time: the cluster's may be ahead of this machine's, and would take it for expired.
-        let key = uuid::Uuid::new_v4().to_string();
-        self.headers.push((KEY, key.clone()));
-        Some(key)
     }
 }
 
@@ -486,6 +330,7 @@ fn is_node(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::Method;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::sync::mpsc;
 
