@@ -70,12 +70,13 @@ fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::new(Kind::UnsupportedMediaType, detail))
 }
 
+/// Bytes of the body, where a head tells.
+pub(super) fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
-    let announced = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|v| v.to_str().ok())
-        .and_then(|v| v.parse::<u64>().ok());
-    let oversize = announced.is_some_and(|length| length > LIMIT as u64);
+    let oversize = announced(headers).is_some_and(|length| length > LIMIT as u64);
     if oversize && headers.contains_key(EXPECT) {
         return Err(too_large()); // The client waits to be asked for the body, so there is nothing to drain.
     }

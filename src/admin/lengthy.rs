@@ -15,6 +15,8 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Semaphore;
 use tokio::task::block_in_place;
 
+use super::body::announced;
+
 /// So many bytes are read, tried and written well within a millisecond.
 pub(super) const SHORT: usize = 16 << 10;
 
@@ -47,16 +49,16 @@ pub(super) fn is_short(request: &Request) -> bool {
                 "/v1/locks/",
                 "/v1/sessions",
             ];
-            within(&one) && body(request.headers()).is_some_and(|length| length <= SHORT)
+            within(&one) && has_short_body(request.headers())
         }
     }
 }
 
-/// Bytes of the body, where the head tells.
-fn body(headers: &HeaderMap) -> Option<usize> {
-    match headers.get(CONTENT_LENGTH) {
-        Some(length) => length.to_str().ok()?.parse().ok(),
-        None => (!headers.contains_key(TRANSFER_ENCODING)).then_some(0),
+/// A body that comes in chunks may be of any length.
+fn has_short_body(headers: &HeaderMap) -> bool {
+    match announced(headers) {
+        Some(length) => length <= SHORT as u64,
+        None => !headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(TRANSFER_ENCODING),
     }
 }
 
