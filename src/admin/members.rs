@@ -11,7 +11,6 @@ use super::body::JsonBody;
 use super::nodes::{self, state};
 use super::options::{MemberOptions, NodeOptions};
 use super::problem::{Kind, Problem};
-use super::wait::reachable;
 use super::{AdminState, read};
 use crate::replication::{NodeReport, NodeRole, OrderError};
 
@@ -39,7 +38,7 @@ fn item(node: &NodeReport) -> Value {
         "name": node.name,
         "role": node.role.to_string(),
         "peer": node.peer.as_ref().map(ToString::to_string),
-        "reachable": reachable(node),
+        "reachable": node.is_reachable(),
         "lag": node.lag,
         "failed": node.failed,
         "state": state(node),

@@ -17,7 +17,6 @@ use prometheus_client::registry::Unit;
 
 use self::locks::LockFigures;
 use super::AdminState;
-use super::wait::reachable;
 use crate::replication::{self, Handle, LATENCY_BOUNDS, NodeReport, NodeRole, Status};
 use crate::routing::SnapshotCell;
 use crate::state::Machine;
@@ -197,7 +196,7 @@ impl GroupCollector {
             (
                 "node_reachable",
                 "Whether each node was heard of lately",
-                |node| u64::from(reachable(node)),
+                |node| u64::from(node.is_reachable()),
             ),
         ];
         for (name, help, value) in of_each {

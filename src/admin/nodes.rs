@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::options::NodeOptions;
 use super::problem::Problem;
-use super::wait::{RENEWAL, reachable};
+use super::wait::RENEWAL;
 use super::{AdminState, read};
 use crate::replication::NodeReport;
 
@@ -46,14 +46,14 @@ pub(super) fn state(node: &NodeReport) -> Option<&str> {
 /// Why nothing that is proposed can be committed, as far as this node was told; `None`: nothing speaks against it.
 fn no_writes(nodes: &[NodeReport]) -> Option<String> {
     let voters: Vec<_> = nodes.iter().filter(|node| node.votes()).collect();
-    let stores = |node: &NodeReport| reachable(node) && node.stores;
+    let stores = |node: &NodeReport| node.is_reachable() && node.stores;
     let without: Vec<_> = voters.iter().filter(|node| !stores(node)).collect();
     let left = voters.len() - without.len();
     if 2 * left > voters.len() {
         return None;
     }
     let why = without.iter().map(|node| match &node.trouble {
-        Some(trouble) if reachable(node) => format!("{}: {trouble}", node.name),
+        Some(trouble) if node.is_reachable() => format!("{}: {trouble}", node.name),
         _ => format!("{}: not heard of now", node.name),
     });
     let why = why.collect::<Vec<_>>().join("; ");
@@ -83,7 +83,7 @@ fn item(node: &NodeReport) -> Value {
         "lag": node.lag,
         "rejected": node.rejected.as_ref().map(|rejected| format!("revision {}: {}", rejected.revision, rejected.reason)),
         "slot": node.slot,
-        "reachable": reachable(node),
+        "reachable": node.is_reachable(),
         "heard_ms": node.heard.map(|ago| ago.as_millis() as u64),
         "failed": node.failed,
         "state": state(node),

@@ -14,7 +14,7 @@ use super::options::{Wait, WriteOptions};
 use super::problem::{Kind, Problem};
 use super::{AdminState, peers, status};
 use crate::config::{Name, ResourcePath, Revision};
-use crate::replication::{NodeReport, SILENT};
+use crate::replication::NodeReport;
 
 /// Between two looks at requests in flight, which tell nobody when they end.
 const LOOK: Duration = Duration::from_millis(20);
@@ -110,7 +110,7 @@ impl Laggard {
             .filter(|rejected| rejected.revision >= revision);
         let (why, reason) = if let Some(rejected) = rejected {
             ("rejected", Some(rejected.reason.clone()))
-        } else if !reachable(node) {
+        } else if !node.is_reachable() {
             ("unreachable", None)
         } else if node.failed.is_some() {
             ("failed", node.failed.clone())
@@ -124,11 +124,6 @@ impl Laggard {
             reason,
         })
     }
-}
-
-/// Whether the node was heard lately.
-pub(super) fn reachable(node: &NodeReport) -> bool {
-    node.heard.is_some_and(|ago| ago <= SILENT)
 }
 
 /// The names of all nodes, once each serves `revision`; those that do not when the time is up, or as soon as nothing

@@ -10,7 +10,7 @@ use super::calls::{Attempt, Reply};
 use super::frame::{Body, Forward};
 use super::inbox::Full;
 use super::proposer::Proposer;
-use super::reports::{NodeReport, SILENT};
+use super::reports::NodeReport;
 use super::shared::{Event, Shared, Standing};
 use super::status::State;
 use crate::config::StickyKey;
@@ -57,7 +57,7 @@ impl Handle {
             return "no voter can be reached".to_owned();
         }
         let voters: Vec<NodeReport> = self.nodes().into_iter().filter(NodeReport::votes).collect();
-        let lost = |voter: &&NodeReport| voter.heard.is_none_or(|ago| ago > SILENT);
+        let lost = |voter: &&NodeReport| !voter.is_reachable();
         let lost: Vec<&str> = voters
             .iter()
             .filter(lost)

@@ -111,6 +111,11 @@ impl NodeReport {
     pub fn votes(&self) -> bool {
         self.role != NodeRole::Follower
     }
+
+    /// Whether it was heard lately.
+    pub fn is_reachable(&self) -> bool {
+        self.heard.is_some_and(|ago| ago <= SILENT)
+    }
 }
 
 /// What is known of all nodes.
