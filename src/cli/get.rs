@@ -211,9 +211,10 @@ fn routes(items: &[Value]) -> String {
                     hosts.join(" ")
                 },
                 path,
-                match to.is_empty() {
-                    true => "redirected".into(),
-                    false => to.join(" "),
+                match (spec.pointer("/respond/status"), to.is_empty()) {
+                    (Some(status), _) => format!("answers {status}"),
+                    (None, true) => "redirected".into(),
+                    (None, false) => to.join(" "),
                 },
                 cell(&item["revision"]),
             ]

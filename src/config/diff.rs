@@ -182,6 +182,7 @@ fn policy(path: &str, before: &Policy, after: &Policy, changes: &mut Changes) {
         basic_auth,
         clients,
         redirect,
+        respond,
         rewrite,
         cors,
         max_body_bytes,
@@ -205,6 +206,7 @@ fn policy(path: &str, before: &Policy, after: &Policy, changes: &mut Changes) {
     );
     optional(path, "clients", clients, &after.clients, changes);
     optional(path, "redirect", redirect, &after.redirect, changes);
+    optional(path, "respond", respond, &after.respond, changes);
     optional(path, "rewrite", rewrite, &after.rewrite, changes);
     optional(path, "cors", cors, &after.cors, changes);
     optional(

@@ -11,29 +11,39 @@ pub const FIRST_LEVEL: u32 = 1;
 /// Policies that routes share; checks by a method and with headers.
 pub const POLICIES: u32 = 2;
 
+/// Routes that answer by themselves; when a pool without checks panics.
+pub const RESPOND: u32 = 3;
+
 impl Transaction {
     /// The feature level it needs.
     pub fn level(&self) -> u32 {
-        match self.operations.iter().any(speaks_of_policies) {
-            true => POLICIES,
-            false => FIRST_LEVEL,
-        }
+        let levels = self.operations.iter().map(of_operation);
+        levels.max().unwrap_or(FIRST_LEVEL)
     }
 }
 
-fn speaks_of_policies(operation: &Operation) -> bool {
+fn of_operation(operation: &Operation) -> u32 {
     let (Action::Put(value) | Action::Patch(value)) = &operation.action else {
-        return matches!(operation.path, ResourcePath::Policy(_));
+        return match operation.path {
+            ResourcePath::Policy(_) => POLICIES,
+            _ => FIRST_LEVEL,
+        };
     };
     match operation.path {
-        ResourcePath::Policy(_) => true,
+        ResourcePath::Policy(_) => of_policy(value),
         ResourcePath::Route(_) => of_route(value),
         ResourcePath::Pool(_) => of_pool(value),
-        ResourcePath::Backend(..) => false,
+        ResourcePath::Backend(..) => FIRST_LEVEL,
         ResourcePath::Config => {
-            value.get("policies").is_some()
-                || each(value.get("routes")).any(of_route)
-                || each(value.get("pools")).any(of_pool)
+            let policies = each(value.get("policies")).map(of_policy);
+            let routes = each(value.get("routes")).map(of_route);
+            let pools = each(value.get("pools")).map(of_pool);
+            let own = if value.get("policies").is_some() {
+                POLICIES
+            } else {
+                FIRST_LEVEL
+            };
+            policies.chain(routes).chain(pools).fold(own, u32::max)
         }
     }
 }
@@ -47,13 +57,29 @@ fn each(specs: Option<&Value>) -> Box<dyn Iterator<Item = &Value> + '_> {
     }
 }
 
-fn of_route(spec: &Value) -> bool {
-    spec.get("policies").is_some()
+fn of_policy(spec: &Value) -> u32 {
+    of_route(spec).max(POLICIES)
 }
 
-fn of_pool(spec: &Value) -> bool {
-    let check = spec.pointer("/health/http");
-    check.is_some_and(|check| check.get("method").or(check.get("headers")).is_some())
+fn of_route(spec: &Value) -> u32 {
+    needs(spec, &[("/respond", RESPOND), ("/policies", POLICIES)])
+}
+
+fn of_pool(spec: &Value) -> u32 {
+    let fields = [
+        ("/outlier/panic_percent", RESPOND),
+        ("/health/http/method", POLICIES),
+        ("/health/http/headers", POLICIES),
+    ];
+    needs(spec, &fields)
+}
+
+/// The level of the first of `fields` that is there.
+fn needs(spec: &Value, fields: &[(&str, u32)]) -> u32 {
+    let mut there = fields
+        .iter()
+        .filter(|(field, _)| spec.pointer(field).is_some());
+    there.next().map_or(FIRST_LEVEL, |(_, level)| *level)
 }
 
 #[cfg(test)]
@@ -72,6 +98,16 @@ mod tests {
             (put("/routes/r", json!({"to": []})), 1),
             (put("/routes/r", json!({"policies": []})), 2),
             (put("/policies/x", json!({})), 2),
+            (put("/policies/x", json!({"respond": {}})), 3),
+            (put("/routes/r", json!({"policies": [], "respond": {}})), 3),
+            (put("/pools/p", json!({"outlier": {"panic_percent": 0}})), 3),
+            (
+                put(
+                    "/config",
+                    json!({"policies": [], "routes": [{"respond": {}}]}),
+                ),
+                3,
+            ),
             (json!([{"op": "delete", "path": "/policies/x"}]), 2),
             (put("/config", json!({"pools": [], "routes": []})), 1),
             (put("/config", json!({"policies": []})), 2),

@@ -53,8 +53,8 @@ pub const LEAST_COMPRESSED: u64 = 1 << 30;
 pub const USERS: usize = 64;
 /// Error pages of a route.
 pub const ERROR_PAGES: usize = 16;
-/// Longest error page.
-pub const ERROR_PAGE_BYTES: usize = 16 << 10;
+/// Longest error page, and body that a route answers by itself.
+pub const PAGE_BYTES: usize = 16 << 10;
 /// Groups that a replacement refers to.
 pub const GROUPS: usize = 16;
 /// Header fields that a route removes, sets or adds, each.

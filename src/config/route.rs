@@ -16,7 +16,7 @@ pub struct Route {
     /// What a request must look like.
     #[serde(rename = "match")]
     pub matches: Match,
-    /// Where it goes: at least one pool, each once, by weight; none only for a redirect.
+    /// Where it goes: at least one pool, each once, by weight; none only where it redirects or responds.
     pub to: Vec<Target>,
     /// The policies that it shares with other routes; each is there, in every config that was applied.
     #[serde(skip_serializing_if = "Vec::is_empty")]

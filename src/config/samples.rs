@@ -156,6 +156,7 @@ fn route() -> impl Strategy<Value = Value> {
                     json!({"users": [{"name": "ann", "password_sha256": "0a".repeat(32)}]});
                 route["compress"] = json!({"codings": ["gzip"], "types": ["text/*"]});
                 route["error_pages"] = json!([{"status": ["502-504"], "body": "sorry"}]);
+                route["respond"] = json!({"status": 503, "body": "closed"});
                 route["fence"] = json!({"lock": "deploy", "header": "x-token"});
             }
             route

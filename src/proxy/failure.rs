@@ -29,6 +29,8 @@ pub(crate) enum Failure {
     Redirected(u16),
     /// No failure: the question of a browser is answered.
     Preflight,
+    /// No failure: the route answers by itself, with this status.
+    Responded(u16),
     /// The route is not for clients at this address.
     ClientDenied,
     /// The route is not for scripts of this origin.
@@ -209,6 +211,7 @@ impl Failure {
             | Self::TraceEndsHere
             | Self::Redirected(_)
             | Self::Preflight
+            | Self::Responded(_)
             | Self::ClientDenied
             | Self::OriginDenied
             | Self::Unauthorized
@@ -264,6 +267,7 @@ impl Failure {
             Self::QueueFull => "queue_full",
             Self::QueueTimeout => "queue_timeout",
             Self::Injected(_) => "fault_injection",
+            Self::Responded(_) => "respond",
             Self::NoToken | Self::OldToken | Self::UnknownToken | Self::UnsureOfToken => "fence",
             Self::TurnedAway => "refused_stream",
             Self::DeadlinePassed => "client_deadline",
@@ -312,7 +316,7 @@ impl Failure {
             Self::AuthUnavailable => "destination_unavailable",
             Self::BodyTooLarge => "http_request_error",
             Self::RewrittenTooLong | Self::AmbiguousPath => "http_request_error",
-            Self::Injected(_) => "proxy_internal_response",
+            Self::Injected(_) | Self::Responded(_) => "proxy_internal_response",
             Self::NoRoute => "destination_not_found",
             Self::NoConfig | Self::NoBackend | Self::Declined(_) => "destination_unavailable",
             Self::NoToken | Self::OldToken | Self::UnknownToken => "http_request_denied",

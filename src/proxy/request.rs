@@ -166,12 +166,7 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
         let request = &exchange.request;
         let route = snapshot.route(&asked(request, &Believed::of(request, client)));
         let result = match (refused, route) {
-            (Some(refused), route) => {
-                if let Some(policy) = route.and_then(|route| route.policy()) {
-                    ruling.speak_for(policy);
-                }
-                Err(Unanswered::unasked(refused))
-            }
+            (Some(refused), _) => Err(Unanswered::unasked(refused)),
             (None, None) => Err(Unanswered::unasked(unmatched(&snapshot))),
             (None, Some(route)) => {
                 let ruled = policy::rule(route, client, exchange, &mut upload, &mut ruling);
@@ -218,8 +213,13 @@ async fn answer(client: &mut Client, exchange: &mut Exchange) -> After {
             (ending, after, answered.at)
         }
         Err(lost) => {
-            let (status, after) =
-                fail(client, exchange, &record, lost, whole, revision, &ruling).await;
+            let to = Addressee {
+                keep: whole && keeps(&exchange.request, lost.failure),
+                revision: client.listener.shown(revision),
+                policy: route.and_then(|route| route.policy()),
+                ..Addressee::of(&exchange.request, &ruling)
+            };
+            let (status, after) = fail(client, &record, lost, to).await;
             let ending = Ending::failed(status, lost.failure, revision);
             (ending, after, Instant::now())
         }
@@ -383,6 +383,9 @@ async fn forward<'a>(
         held.map_err(Unanswered::unasked)?;
         job.record.ask_from_now();
     }
+    if let Some(respond) = route.policy().and_then(|policy| policy.respond.as_ref()) {
+        return Err(Unanswered::unasked(Failure::Responded(respond.status)));
+    }
     let stuck = sticky::pool(snapshot, route, &job.exchange.request);
     let Some(pool) = stuck.or_else(|| snapshot.pool_of(route)) else {
         return Err(Unanswered::unasked(Failure::NoBackend));
@@ -431,12 +434,9 @@ fn after(answered: &Answered, request: &RequestHead, whole: bool) -> After {
 /// Answers in the backend's place, behind interim answers too; within an answer, breaks the connection off.
 async fn fail(
     client: &mut Client,
-    exchange: &mut Exchange,
     record: &Record,
     lost: Unanswered,
-    whole: bool,
-    revision: u64,
-    ruling: &Ruling,
+    to: Addressee<'_>,
 ) -> (u16, After) {
     if record.within.get() {
         let status = record.status.get();
@@ -449,20 +449,14 @@ async fn fail(
             },
         );
     }
-    let request = &exchange.request;
-    let to = Addressee {
-        version: request.version(),
-        head_only: request.method() == "HEAD",
-        keep: whole && request.keep_alive() && !matches!(lost.failure, Failure::Refused(_)),
-        revision: client.listener.shown(revision),
-        grpc: grpc::is_spoken(request),
-        verdict: ruling.verdict.get().map(|verdict| &**verdict),
-        pages: ruling.pages.as_deref().unwrap_or_default(),
-        fields: &ruling.fields,
-    };
     let (status, sent, after) = refuse(client, lost.failure, to).await;
     record.sent.set(sent);
     (status, after)
+}
+
+/// Whether both sides want the connection kept behind the answer to such a failure.
+fn keeps(request: &RequestHead, failure: Failure) -> bool {
+    request.keep_alive() && !matches!(failure, Failure::Refused(_))
 }
 
 /// Why it goes to no route, whichever there are.

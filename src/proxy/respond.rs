@@ -7,9 +7,11 @@ use super::connection::{After, Client};
 use super::failure::Failure;
 use super::forward_auth::Verdict;
 use super::grpc;
+use super::policy::Ruling;
 use super::transfer::write_all;
-use crate::config::policy::ErrorPage;
-use crate::wire::head::Version;
+use crate::config::Policy;
+use crate::config::policy::{Edits, ErrorPage, Respond};
+use crate::wire::head::{RequestHead, Version};
 use crate::wire::http1::{Answer, encode_answer};
 
 /// What the proxy's own words are.
@@ -25,8 +27,8 @@ pub(crate) struct Addressee<'a> {
     pub(crate) revision: Option<u64>,
     /// Whether it speaks gRPC.
     pub(crate) grpc: bool,
-    /// What the route says in place of the proxy's words.
-    pub(crate) pages: &'a [ErrorPage],
+    /// What the route says in place of the proxy's words, and of answers as such.
+    pub(crate) policy: Option<&'a Policy>,
     /// What a service that was asked about the request answered instead.
     pub(crate) verdict: Option<&'a Verdict>,
     /// What the route adds.
@@ -42,11 +44,66 @@ impl Addressee<'_> {
             keep: false,
             revision: None,
             grpc: false,
-            pages: &[],
+            policy: None,
             verdict: None,
             fields: &[],
         }
     }
+}
+
+impl<'a> Addressee<'a> {
+    /// Of a request that was ruled on, over a connection that ends.
+    pub(crate) fn of(request: &RequestHead, ruling: &'a Ruling) -> Self {
+        Self {
+            version: request.version(),
+            head_only: request.method() == "HEAD",
+            grpc: grpc::is_spoken(request),
+            verdict: ruling.verdict.get().map(|verdict| &**verdict),
+            fields: &ruling.fields,
+            ..Self::unknown()
+        }
+    }
+
+    /// What it is answered, if that is the route's own.
+    fn responds(&self, failure: Failure) -> Option<&'a Respond> {
+        let own = matches!(failure, Failure::Responded(_)) && !self.grpc;
+        self.policy?.respond.as_deref().filter(|_| own)
+    }
+
+    /// What becomes of the fields of an answer that stands in a backend's place.
+    fn edits(&self, failure: Failure) -> Option<&'a Edits> {
+        let own = matches!(failure, Failure::Responded(_) | Failure::Redirected(_)) && !self.grpc;
+        let headers = self.policy?.headers.as_deref().filter(|_| own)?;
+        Some(&headers.response)
+    }
+
+    fn page(&self, status: u16) -> Option<&'a ErrorPage> {
+        let mut pages = self.policy?.error_pages.iter();
+        pages.find(|page| page.is_for(status))
+    }
+}
+
+/// The fields of a route's own answer.
+fn fields_of(respond: &Respond) -> impl Iterator<Item = (&str, &str)> {
+    let headers = respond.headers.iter();
+    let headers = headers.map(|(name, value)| (&name[..], &value[..]));
+    let content_type = ("Content-Type", &respond.content_type[..]);
+    let typed = (!respond.body.is_empty()).then_some(content_type);
+    headers.chain(typed)
+}
+
+/// Does to the fields of the proxy's answer what the route does to those of a backend.
+fn edit<'a>(fields: &mut Vec<(&'a str, &'a str)>, edits: &'a Edits) {
+    let edited = edits.remove.iter().chain(edits.set.keys());
+    fields.retain(|(name, _)| {
+        !edited
+            .clone()
+            .any(|edited| edited.eq_ignore_ascii_case(name))
+    });
+    let new = edits.set.iter().chain(&edits.add);
+    // That one is written with every answer of the proxy's own.
+    let new = new.filter(|(name, _)| !name.eq_ignore_ascii_case("proxy-status"));
+    fields.extend(new.map(|(name, value)| (&name[..], &value[..])));
 }
 
 /// Status, and a line for people.
@@ -78,6 +135,7 @@ fn words(failure: Failure) -> Option<(u16, &'static str)> {
         Failure::QueueFull => (503, "All backends are busy: try again later.\n"),
         Failure::QueueTimeout => (503, "All backends are busy: try again later.\n"),
         Failure::Injected(status) => (status, "This request fails on purpose.\n"),
+        Failure::Responded(status) => (status, "No backend is asked about this.\n"),
         Failure::NoRoute => (404, "No route matches this request.\n"),
         Failure::NoConfig => (503, "This proxy has no config yet.\n"),
         Failure::NoToken => (
@@ -147,6 +205,13 @@ pub(crate) async fn refuse(
     let revision = to.revision.map(|revision| revision.to_string());
     let retry_after = retry_after(failure).map(|seconds| seconds.to_string());
     let mut fields: Vec<(&str, &str)> = Vec::with_capacity(3 + to.fields.len());
+    let responds = to.responds(failure);
+    if let Some(respond) = responds {
+        fields.extend(fields_of(respond));
+    }
+    if let Some(edits) = to.edits(failure) {
+        edit(&mut fields, edits);
+    }
     fields.extend(to.fields.iter().map(|(name, value)| (*name, &value[..])));
     if let Some(revision) = &revision {
         fields.push(("Synod-Revision", revision));
@@ -154,7 +219,7 @@ pub(crate) async fn refuse(
     if let Some(seconds) = &retry_after {
         fields.push(("Retry-After", seconds));
     }
-    let page = to.pages.iter().find(|page| page.is_for(status));
+    let page = to.page(status);
     let verdict = to.verdict.filter(|_| !to.grpc);
     let allows = verdict.is_some_and(|verdict| verdict.names("allow"));
     if (status == 405 && !allows) || failure == Failure::OptionsEndHere {
@@ -165,12 +230,13 @@ pub(crate) async fn refuse(
         fields.push(("Grpc-Status", grpc::code(failure, status)));
         fields.push(("Grpc-Message", body.trim_end()));
     }
-    let (body, content_type) = match (verdict, page) {
+    // Where its type is left out here, its fields tell it, or nothing does.
+    let (body, content_type) = match (responds, verdict, page) {
         _ if to.grpc => (&b""[..], PLAIN),
-        // Its fields tell the type, or nothing does.
-        (Some(verdict), _) => (&verdict.body[..], ""),
-        (None, None) => (body.as_bytes(), PLAIN),
-        (None, Some(page)) => (page.body.as_bytes(), &page.content_type[..]),
+        (Some(respond), ..) => (respond.body.as_bytes(), ""),
+        (None, Some(verdict), _) => (&verdict.body[..], ""),
+        (None, None, None) => (body.as_bytes(), PLAIN),
+        (None, None, Some(page)) => (page.body.as_bytes(), &page.content_type[..]),
     };
     for (name, value) in verdict.into_iter().flat_map(|verdict| &verdict.fields) {
         let is_own = revision.is_some() && name.eq_ignore_ascii_case("synod-revision");

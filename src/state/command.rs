@@ -9,7 +9,7 @@ use crate::config::level::{self, FIRST_LEVEL};
 use crate::config::{Faults, StickyKey, Transaction};
 
 /// The feature level this build knows. A command of a higher one stops the machine, which says so.
-pub const LEVEL: u32 = level::POLICIES;
+pub const LEVEL: u32 = level::RESPOND;
 
 /// Milliseconds since 1970 as a leader's clock had them; the machine has no other time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

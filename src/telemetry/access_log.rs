@@ -105,9 +105,9 @@ pub struct Access<'a> {
     /// is written when it ends, may also have ended by `tunnel_idle`, `backend_removed` or `drained`.
     pub reason: &'static str,
     /// One word more, null where there is none: the policy that answered (`clients`, `cors`, `basic_auth`,
-    /// `forward_auth`, `rate`, `fence`, `fault_injection`, `redirect`), the limit that was reached (`overload`,
-    /// `queue_full`, `queue_timeout`), or the rule that a message broke (`bare_lf`, say). The answer says the same in
-    /// the details of Proxy-Status.
+    /// `forward_auth`, `rate`, `fence`, `fault_injection`, `redirect`, `respond`), the limit that was reached
+    /// (`overload`, `queue_full`, `queue_timeout`), or the rule that a message broke (`bare_lf`, say). The answer says
+    /// the same in the details of Proxy-Status.
     pub detail: Option<&'static str>,
 }
 

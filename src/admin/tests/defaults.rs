@@ -103,6 +103,7 @@ fn of_routes() -> Vec<Place> {
             json!({"fault_injection": {"abort": {}}}),
             "/fault_injection/abort",
         ),
+        ("respond", json!({"respond": {}}), "/respond"),
         (
             "redirect",
             json!({"redirect": {"scheme": "https"}}),

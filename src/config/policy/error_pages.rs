@@ -5,7 +5,8 @@ use serde::Serialize;
 use crate::config::Statuses;
 
 /// A body in place of the proxy's own line of text. Answers of backends are passed on as they are, and clients of gRPC
-/// are told in their own way. What no route matches, and a head that is refused, is told in the proxy's own words.
+/// are told in their own way. A head that is refused is answered in the proxy's own words, and so is what no route
+/// matches: a route for everything that responds can do better.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ErrorPage {
     /// Of answers with these statuses, 400 to 599. All of them unless said.

@@ -13,6 +13,7 @@ mod injection;
 mod mirror;
 mod rate_limit;
 mod redirect;
+mod respond;
 mod rewrite;
 mod shared;
 mod tries;
@@ -34,6 +35,7 @@ pub use injection::{Abort, Delay, FaultInjection};
 pub use mirror::Mirror;
 pub use rate_limit::RateLimit;
 pub use redirect::{Redirect, Scheme};
+pub use respond::Respond;
 pub use rewrite::{NewPath, Rewrite};
 pub use shared::SharedPolicy;
 pub use tries::{RouteRetries, RouteTimeouts};
@@ -67,6 +69,9 @@ pub struct Policy {
     /// Where the client is sent instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redirect: Option<Redirect>,
+    /// What it is answered instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub respond: Option<Arc<Respond>>,
     /// What the backend is asked for instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rewrite: Option<Rewrite>,
@@ -117,6 +122,7 @@ impl Policy {
             basic_auth,
             forward_auth,
             redirect,
+            respond,
             rewrite,
             cors,
             max_body_bytes,
@@ -134,6 +140,7 @@ impl Policy {
         take(&mut self.basic_auth, basic_auth);
         take(&mut self.forward_auth, forward_auth);
         take(&mut self.redirect, redirect);
+        take(&mut self.respond, respond);
         take(&mut self.rewrite, rewrite);
         take(&mut self.cors, cors);
         take(&mut self.max_body_bytes, max_body_bytes);

@@ -31,6 +31,7 @@ const ROUTE: &[&str] = &[
     "basic_auth",
     "compress",
     "forward_auth",
+    "respond",
 ];
 const TARGET: &[&str] = &["pool", "weight"];
 
@@ -61,10 +62,11 @@ pub(in crate::config) fn read_route(
 fn read_targets(object: &Object<'_>, at: &Pointer<'_>, faults: &mut Faults) -> Vec<Target> {
     let to = object.get("to");
     let nowhere = to.is_none_or(|to| to.as_array().is_some_and(Vec::is_empty));
-    if nowhere && object.get("redirect").is_none() {
+    let elsewhere = ["redirect", "respond"];
+    if nowhere && elsewhere.iter().all(|field| object.get(field).is_none()) {
         faults.add(
             at,
-            "must name one pool at least, such as [{\"pool\": \"web\"}]; only a redirect needs none",
+            "must name one pool at least, such as [{\"pool\": \"web\"}]; only with `redirect` or `respond` it needs none",
         );
     }
     let mut first_of: BTreeMap<Name, usize> = BTreeMap::new();

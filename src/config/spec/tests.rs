@@ -50,7 +50,7 @@ fn shapes_that_are_no_resource_at_all_are_one_fault() {
     assert_eq!(
         route_faults(&json!({"name": "a", "to": []})),
         [
-            "/to: must name one pool at least, such as [{\"pool\": \"web\"}]; only a redirect needs none"
+            "/to: must name one pool at least, such as [{\"pool\": \"web\"}]; only with `redirect` or `respond` it needs none"
         ]
     );
     assert_eq!(

@@ -20,7 +20,7 @@ use super::record::client_of;
 use super::upload::Upload;
 use crate::backend::Meter;
 use crate::config::Policy;
-use crate::config::policy::{ErrorPage, Scheme};
+use crate::config::policy::Scheme;
 use crate::routing::RouteEntry;
 use crate::wire::body::BodyKind;
 use crate::wire::head::{RequestHead, ResponseHead};
@@ -35,8 +35,6 @@ pub(crate) struct Ruling {
     pub(crate) fields: Vec<(&'static str, String)>,
     /// What the service that is asked about requests answered to this one instead.
     pub(crate) verdict: OnceCell<Box<Verdict>>,
-    /// What is said in place of the proxy's own words, if the route says anything.
-    pub(crate) pages: Option<Arc<[ErrorPage]>>,
     /// What counted the request on the way that it did not go in the end.
     pub(crate) counted: Option<Arc<Meter>>,
     target: Option<String>,
@@ -44,13 +42,6 @@ pub(crate) struct Ruling {
 }
 
 impl Ruling {
-    /// Has failures told in the words of the policy, if it has any.
-    pub(crate) fn speak_for(&mut self, policy: &Policy) {
-        if !policy.error_pages.is_empty() {
-            self.pages = Some(policy.error_pages.clone());
-        }
-    }
-
     /// What to ask the backend for.
     pub(crate) fn instead(&self) -> Instead<'_> {
         Instead {
@@ -104,7 +95,6 @@ pub(crate) fn rule(
     ruling: &mut Ruling,
 ) -> Option<Failure> {
     let policy = route.policy()?;
-    ruling.speak_for(policy);
     refuse(policy, client, &exchange.request, upload)
         .or_else(|| apply(policy, route, client, exchange, ruling))
 }

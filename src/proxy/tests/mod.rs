@@ -34,6 +34,7 @@ mod policies;
 mod proxied;
 mod proxied_anywhere;
 mod refusals;
+mod respond;
 mod retries;
 mod routes;
 mod sticky;

@@ -326,6 +326,12 @@ fn verdict(route: Option<&Arc<RouteEntry>>, pools: &[PoolChances]) -> String {
     let Some(route) = route else {
         return "no route matches: the proxy answers that nothing is found here".to_owned();
     };
+    if route
+        .policy()
+        .is_some_and(|policy| policy.respond.is_some())
+    {
+        return format!("is answered by route {} itself", route.name);
+    }
     if route.spec().to.is_empty() {
         return format!("is redirected by route {}", route.name);
     }

@@ -31,6 +31,7 @@ pub(super) fn does(snapshot: &Snapshot, route: &RouteEntry, asked: &Asked<'_>) -
         basic_auth,
         clients,
         redirect,
+        respond,
         rewrite,
         cors,
         max_body_bytes,
@@ -60,6 +61,13 @@ pub(super) fn does(snapshot: &Snapshot, route: &RouteEntry, asked: &Asked<'_>) -
     does.extend(forward_auth.iter().map(|auth| {
         let (pool, path) = (&auth.pool, &auth.path);
         format!("asks pool {pool} for {path} whether the request may go on")
+    }));
+    does.extend(respond.iter().map(|respond| {
+        let bytes = respond.body.len();
+        format!(
+            "answers by itself, with {} and {bytes} bytes",
+            respond.status
+        )
     }));
     does.extend(mirror.iter().map(|mirror| {
         let Mirror { pool, percent } = mirror;

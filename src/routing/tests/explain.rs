@@ -196,6 +196,7 @@ fn an_explanation_tells_what_the_route_does_besides() {
                "compress": {},
                "forward_auth": {"pool": "web", "path": "/verify"},
                "error_pages": [{"status": [502, "503-504"], "body": "sorry"}],
+               "respond": {"status": 503, "body": "closed"},
                "mirror": {"pool": "web", "percent": 10},
                "fault_injection": {"delay": {"percent": 5, "for": "2s"}, "abort": {"status": 500}},
                "headers": {"request": {"remove": ["X-A"], "set": {"X-B": "1"}}, "response": {"add": {"X-C": "1"}}},
@@ -214,11 +215,14 @@ fn an_explanation_tells_what_the_route_does_besides() {
             "holds 5 % of requests for 2s, on purpose",
             "answers 100 % of requests with 500, on purpose",
             "asks pool web for /verify whether the request may go on",
+            "answers by itself, with 503 and 6 bytes",
             "copies 10 % of requests to pool web, whose answers are dropped",
             "has error pages of its own for 502, 503-504",
             "compresses answers by br or gzip",
         ]
     );
+    let verdict = "is answered by route api itself";
+    assert_eq!(ask(&snapshot, "x", "/api/users").verdict, verdict);
     let old = ask(&snapshot, "x", "/old/a?b");
     assert_eq!(old.verdict, "is redirected by route old");
     let redirect = "  redirects with 308 to scheme https, path /new/a, unless the client asked for that very URL\n";

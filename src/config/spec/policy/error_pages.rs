@@ -36,29 +36,44 @@ fn read_page(object: &Object<'_>, at: &Pointer<'_>, faults: &mut Faults) -> Opti
     if status.iter().any(|range| range.first < ERRORS.first) {
         faults.add(&statuses, "must be from 400 to 599");
     }
-    let content_type = match object.get("content_type") {
-        None => HTML.to_owned(),
-        Some(value) => {
-            let text = value.as_str().unwrap_or("");
-            if text.is_empty() || !is_header_value(text) {
-                let detail = format!(
-                    "must be a media type such as \"{HTML}\", not {}",
-                    shown(value)
-                );
-                faults.add(&at.field("content_type"), detail);
-            }
-            text.to_owned()
-        }
+    let content_type = read_content_type(object, HTML, at, faults);
+    Some(ErrorPage {
+        status,
+        body: read_body(object, at, faults)?,
+        content_type,
+    })
+}
+
+/// What kind of text the body is; `default` unless said.
+pub(super) fn read_content_type(
+    object: &Object<'_>,
+    default: &str,
+    at: &Pointer<'_>,
+    faults: &mut Faults,
+) -> String {
+    let Some(value) = object.get("content_type") else {
+        return default.to_owned();
     };
+    let text = value.as_str().unwrap_or("");
+    if text.is_empty() || !is_header_value(text) {
+        let shown = shown(value);
+        let detail = format!("must be a media type such as \"{default}\", not {shown}");
+        faults.add(&at.field("content_type"), detail);
+    }
+    text.to_owned()
+}
+
+/// The text that clients read.
+pub(super) fn read_body(
+    object: &Object<'_>,
+    at: &Pointer<'_>,
+    faults: &mut Faults,
+) -> Option<String> {
     let body = object.text("body", "a text", faults)?;
-    if body.len() > limits::ERROR_PAGE_BYTES {
-        let most = limits::ERROR_PAGE_BYTES;
+    if body.len() > limits::PAGE_BYTES {
+        let most = limits::PAGE_BYTES;
         let detail = format!("must have at most {most} bytes, not {}", body.len());
         faults.add(&at.field("body"), detail);
     }
-    Some(ErrorPage {
-        status,
-        body: body.to_owned(),
-        content_type,
-    })
+    Some(body.to_owned())
 }

@@ -37,6 +37,8 @@ const OWN_OF_REQUEST: [&str; 7] = [
     "x-request-id",
 ];
 const OWN_OF_RESPONSE: [&str; 3] = ["date", "synod-revision", "via"];
+/// Fields that are written with every answer of the proxy's own.
+const OWN_OF_RESPOND: [&str; 4] = ["date", "proxy-status", "synod-revision", "via"];
 
 pub(super) fn read(value: &Value, at: &Pointer<'_>, faults: &mut Faults) -> Option<HeaderEdits> {
     let object = Object::read(value, at, HEADERS, faults)?;
@@ -83,6 +85,21 @@ pub(in crate::config::spec) fn read_check_headers(
     reader.fields(object, "headers", at)
 }
 
+/// Reads the fields of an answer of the route's own.
+pub(super) fn read_respond_headers(
+    object: &Object<'_>,
+    at: &Pointer<'_>,
+    faults: &mut Faults,
+) -> BTreeMap<String, String> {
+    let mut reader = Reader {
+        own: &OWN_OF_RESPOND,
+        words: &OF_RESPOND,
+        seen: BTreeSet::from(["content-type".to_owned()]),
+        faults,
+    };
+    reader.fields(object, "headers", at)
+}
+
 /// Reads the names of fields that another service says of a request.
 pub(super) fn read_answer_headers(
     object: &Object<'_>,
@@ -124,6 +141,12 @@ const OF_ANSWERS: Words = Words {
     cannot: "cannot be taken over",
     host: "`rewrite` has a `host`",
     once: "must be there once, whatever the case of its letters",
+};
+
+const OF_RESPOND: Words = Words {
+    cannot: "cannot be in an answer",
+    host: "it is a field of requests",
+    once: "must be there once, whatever the case of its letters, and Content-Type as `content_type`",
 };
 
 struct Reader<'a> {

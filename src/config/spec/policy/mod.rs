@@ -13,6 +13,7 @@ mod injection;
 mod mirror;
 mod rate_limit;
 mod redirect;
+mod respond;
 mod rewrite;
 mod shared;
 #[cfg(test)]
@@ -66,6 +67,9 @@ fn read_common(object: &Object<'_>, at: &Pointer<'_>, faults: &mut Faults) -> Po
     if let Some(value) = object.get("forward_auth") {
         policy.forward_auth =
             forward_auth::read(value, &at.field("forward_auth"), faults).map(Arc::new);
+    }
+    if let Some(value) = object.get("respond") {
+        policy.respond = respond::read(value, &at.field("respond"), faults).map(Arc::new);
     }
     if let Some(value) = object.get("cors") {
         policy.cors = cors::read(value, &at.field("cors"), faults).map(Arc::new);

@@ -22,6 +22,7 @@ const POLICY: &[&str] = &[
     "basic_auth",
     "compress",
     "forward_auth",
+    "respond",
 ];
 
 /// Reads a policy as far as it can be read; `None` if it has no name. Whether the pools it names are there is checked

@@ -74,6 +74,35 @@ fn every_fault_of_error_pages_is_told_at_once() {
 }
 
 #[test]
+fn every_fault_of_an_answer_of_the_routes_own_is_told_at_once() {
+    let told = faults(json!({"respond": {
+        "status": 101, "body": 1, "content_type": "", "file": "x",
+        "headers": {"Content-Length": "3", "content-type": "a/b", "Host": "h", "Proxy-Status": "x"},
+    }}));
+    let framing = "it delimits the message or is for one hop only";
+    assert_eq!(
+        told,
+        [
+            "/respond/file: unknown field `file`; known fields are `status`, `body`, `content_type`, `headers`"
+                .to_owned(),
+            "/respond/status: must be an integer from 200 to 599, not 101".to_owned(),
+            "/respond/body: must be a text, not 1".to_owned(),
+            "/respond/content_type: must be a media type such as \"text/plain; charset=utf-8\", not \"\"".to_owned(),
+            format!("/respond/headers/Content-Length: cannot be in an answer: {framing}"),
+            "/respond/headers/content-type: must be there once, whatever the case of its letters, and Content-Type as \
+             `content_type`".to_owned(),
+            "/respond/headers/Host: cannot be in an answer: it is a field of requests".to_owned(),
+            "/respond/headers/Proxy-Status: cannot be in an answer: the proxy writes it itself".to_owned(),
+        ]
+    );
+    for status in [204, 205, 304] {
+        let told = faults(json!({"respond": {"status": status, "body": "x"}}));
+        let why = format!("/respond/body: must be left out: an answer with {status} has none");
+        assert_eq!(told, [why]);
+    }
+}
+
+#[test]
 fn every_fault_of_basic_auth_is_told_at_once_and_no_secret_with_it() {
     let hash = "the SHA-256 of the password, 64 hexadecimal digits";
     let told = faults(json!({"basic_auth": {

@@ -102,6 +102,7 @@ fn policies_are_written_back_as_they_are_read() {
         "match": {"hosts": [], "path": {"prefix": "/a"}},
         "to": [],
         "redirect": {"status": 308, "scheme": "https", "host": "b.example", "port": 8443, "path": {"prefix": "/b"}},
+        "respond": {"status": 410, "body": "gone", "content_type": "text/plain", "headers": {"X-E": "1"}},
         "rewrite": {"host": "b.example:80", "path": {"regex": "^/a", "to": "/b"}},
         "clients": {"allow": ["10.0.0.0/8"], "deny": ["10.1.0.0/16"]},
         "cors": {"origins": ["https://a.example", "http://*.example:81"], "methods": ["GET", "HEAD", "POST"],
