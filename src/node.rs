@@ -357,6 +357,7 @@ fn proxy_options(
         trusted: listener.trusted.clone(),
         revision_header: listener.revision_header,
         forwarded_header: listener.forwarded_header,
+        client_cert_header: listener.client_cert_header,
         proxy_protocol: listener.proxy_protocol,
         tls,
     });

@@ -92,6 +92,8 @@ pub struct Listener {
     pub revision_header: bool,
     /// Whether requests go on with `Forwarded` (RFC 7239) too.
     pub forwarded_header: bool,
+    /// Whether requests go on with `Client-Cert` (RFC 9440): what the client showed in the handshake.
+    pub client_cert_header: bool,
     /// Whether connections from the trusted networks begin with a PROXY header, version 1 or 2.
     pub proxy_protocol: bool,
     /// What is spoken beneath HTTP; none: nothing.
@@ -180,6 +182,7 @@ impl Listener {
             trusted: Vec::new(),
             revision_header: false,
             forwarded_header: false,
+            client_cert_header: false,
             proxy_protocol: false,
             tls: None,
         }
@@ -456,6 +459,22 @@ mod tests {
             let (settings, _) = Settings::parse("synod.toml", &text).unwrap();
             let tls = settings.listeners[0].tls.as_ref().unwrap();
             assert_eq!(tls.clients, expected);
+        }
+    }
+
+    #[test]
+    fn certificates_of_clients_are_told_only_where_they_are_asked_for() {
+        let listener = "[[listeners]]\naddress = \"127.0.0.1:0\"\nclient_cert_header = true\n";
+        let pair = "[listeners.tls]\ncertificates = [{ cert = \"a.pem\", key = \"a.key\" }]\n";
+        for (rest, told) in [
+            (String::new(), false),
+            (pair.to_owned(), false),
+            (format!("{pair}client_ca = \"ca.pem\""), true),
+        ] {
+            match Settings::parse("synod.toml", &format!("{listener}{rest}")) {
+                Ok((settings, _)) => assert!(told && settings.listeners[0].client_cert_header),
+                Err(error) => assert!(!told && error.to_string().contains("client_ca"), "{error}"),
+            }
         }
     }
 

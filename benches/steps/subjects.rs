@@ -72,6 +72,7 @@ fn rewrite_its_head() -> Run {
     let forward = Forward {
         client: "192.0.2.7",
         https: false,
+        certificate: "",
         trusted: false,
         host: "",
         request_id: "019a0000-0000-7000-8000-000000000000",

@@ -25,7 +25,8 @@ impl<'a> Believed<'a> {
     fn believes(&self, known: Known) -> bool {
         match known {
             Known::Imposter | Known::FalseFraming => false,
-            Known::Forwarded
+            Known::ClientCert
+            | Known::Forwarded
             | Known::XForwarded
             | Known::XForwardedFor
             | Known::XForwardedHost

@@ -41,6 +41,8 @@ pub(crate) struct Client {
     pub(crate) deadline: Deadline,
     /// The two ends that a proxy in front told of.
     pub(crate) origin: Option<Box<Origin>>,
+    /// What it showed in the handshake, where backends are to know: as Client-Cert has it.
+    pub(crate) certificate: Option<Rc<str>>,
     /// Whether a request came over it.
     pub(crate) begun: bool,
     /// Whether the client may still send: if it then ends its direction, it has left and awaits no answer.
@@ -127,6 +129,7 @@ pub(crate) fn spawn(
         listener: listener.clone(),
         deadline: worker.deadlines.register(),
         origin: None,
+        certificate: None,
         begun: false,
         stays: false,
     };

@@ -4,10 +4,13 @@
 //! is the same for all names of a listener, and every route is served on every one. So there is no 421.
 
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Instant;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsStream};
 
@@ -60,8 +63,21 @@ pub(crate) async fn accept(client: Client) -> Option<Client> {
     client
         .deadline
         .set_idle(within.saturating_sub(started.elapsed()));
-    let stream = encrypted.into();
-    Some(Client { stream, ..client })
+    let certificate = match client.listener.client_cert_header {
+        true => shown(&encrypted),
+        false => None,
+    };
+    Some(Client {
+        stream: encrypted.into(),
+        certificate,
+        ..client
+    })
+}
+
+/// What the client showed, as Client-Cert has it: a byte sequence of structured fields (RFC 9440, section 2.2).
+fn shown(stream: &TlsStream<TcpStream>) -> Option<Rc<str>> {
+    let certificate = stream.get_ref().1.peer_certificates()?.first()?;
+    Some(format!(":{}:", STANDARD.encode(certificate)).into())
 }
 
 async fn encrypt(

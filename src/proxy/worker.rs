@@ -88,6 +88,7 @@ pub(crate) struct ListenerState {
     trusted: Vec<Network>,
     revision_header: bool,
     pub(crate) forwarded_header: bool,
+    pub(crate) client_cert_header: bool,
     pub(crate) proxy_protocol: bool,
     pub(crate) tls: Option<Arc<ServerTls>>,
 }
@@ -98,6 +99,7 @@ impl ListenerState {
             trusted: listener.trusted.clone(),
             revision_header: listener.revision_header,
             forwarded_header: listener.forwarded_header,
+            client_cert_header: listener.client_cert_header,
             proxy_protocol: listener.proxy_protocol,
             tls: listener.tls.clone(),
         })

@@ -12,7 +12,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    AccessLog, Consensus, Fault, Limits, Listener, Settings, Source, Timeouts, access, tls, tracing,
+    AccessLog, ClientCertificates, Consensus, Fault, Limits, Listener, Settings, Source, Timeouts,
+    Tls, access, tls, tracing,
 };
 use crate::config::{Address, Network};
 use crate::telemetry::access_log::Format;
@@ -243,6 +244,11 @@ fn read_listeners(
         let mut listener = Listener::at(address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))));
         section.flag(reader, "revision_header", &mut listener.revision_header);
         section.flag(reader, "forwarded_header", &mut listener.forwarded_header);
+        section.flag(
+            reader,
+            "client_cert_header",
+            &mut listener.client_cert_header,
+        );
         section.flag(reader, "proxy_protocol", &mut listener.proxy_protocol);
         if let Some((place, value)) = section.take(reader, "trusted") {
             read_networks(
@@ -254,10 +260,21 @@ fn read_listeners(
             );
         }
         listener.tls = tls::read(reader, &mut section, "tls", &["h2", "http/1.1", "http/1.0"]);
+        let asks = |tls: &Tls| tls.clients != ClientCertificates::None;
+        let asked = listener.tls.as_ref().is_some_and(asks);
+        let key = section.key("client_cert_header");
+        if let Some(place) = reader.places.get(&key).cloned()
+            && listener.client_cert_header
+            && !asked
+        {
+            let detail = "needs `client_ca` in `tls`: no client shows a certificate here";
+            reader.fault(key, place, detail.into());
+        }
         section.end(
             reader,
             &[
                 "address",
+                "client_cert_header",
                 "forwarded_header",
                 "proxy_protocol",
                 "revision_header",

@@ -16,6 +16,8 @@ pub enum Known {
     Authorization,
     /// `Cache-Control`
     CacheControl,
+    /// `Client-Cert` or `Client-Cert-Chain` (RFC 9440)
+    ClientCert,
     /// `Connection`
     Connection,
     /// `Content-Length`
@@ -96,6 +98,7 @@ impl Known {
             (10, b'c') => Connection.or_alike(name, b"connection"),
             (10, b'k') => KeepAlive.or_alike(name, b"keep-alive"),
             (10, b't') => Tracestate.or_alike(name, b"tracestate"),
+            (11, b'c') => ClientCert.or_alike(name, b"client-cert"),
             (11, b't') => Traceparent.or_alike(name, b"traceparent"),
             (10, b's') => SetCookie.or_alike(name, b"set-cookie"),
             (12, b'c') => ContentType.or_alike(name, b"content-type"),
@@ -107,6 +110,7 @@ impl Known {
             (15, b'x') => XForwardedFor.or_alike(name, b"x-forwarded-for"),
             (16, b'p') => ProxyConnection.or_alike(name, b"proxy-connection"),
             (16, b'x') => XForwardedHost.or_alike(name, b"x-forwarded-host"),
+            (17, b'c') => ClientCert.or_alike(name, b"client-cert-chain"),
             (17, b't') => TransferEncoding.or_alike(name, b"transfer-encoding"),
             (17, b'x') => XForwardedProto.or_alike(name, b"x-forwarded-proto"),
             (18, b's') => SynodMinRevision.or_alike(name, b"synod-min-revision"),

@@ -72,6 +72,7 @@ struct Shared {
     listener: Rc<ListenerState>,
     peer: IpAddr,
     origin: Option<Box<Origin>>,
+    certificate: Option<Rc<str>>,
     ends: Arc<Ends>,
     deadline: Deadline,
     /// For what the client has begun to send and has to end.
@@ -108,6 +109,7 @@ pub(crate) async fn serve(client: Client, ahead: Box<Buffer>) {
         listener: client.listener,
         peer: client.peer,
         origin: client.origin,
+        certificate: client.certificate,
         ends: Arc::new(ends),
         deadline: client.deadline,
         streams: Cell::new(0),
@@ -272,6 +274,7 @@ impl Shared {
             listener: self.listener.clone(),
             deadline: self.worker.deadlines.register(),
             origin: self.origin.clone(),
+            certificate: self.certificate.clone(),
             begun: false,
             stays: false,
         };

@@ -8,6 +8,7 @@ mod balancing;
 mod certificates;
 mod charges;
 mod checked;
+mod client_cert;
 mod compress;
 mod crowds;
 mod desync;

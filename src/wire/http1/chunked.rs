@@ -24,6 +24,7 @@ const NAME_KEPT: usize = 24;
 /// come too late to be checked, and some backends merge them into the head. Such a message is refused.
 const FORBIDDEN_TRAILERS: KnownSet = KnownSet::of(&[
     Known::Authorization,
+    Known::ClientCert,
     Known::Connection,
     Known::ContentLength,
     Known::Cookie,

@@ -8,6 +8,7 @@ use crate::wire::head::{RequestHead, ResponseHead, Version};
 
 /// What a client may claim about those before it only if it is trusted.
 const FORWARDING: KnownSet = KnownSet::of(&[
+    Known::ClientCert,
     Known::Forwarded,
     Known::XForwarded,
     Known::XForwardedFor,
@@ -22,8 +23,11 @@ pub struct Forward<'a> {
     pub client: &'a str,
     /// Whether the request came over TLS.
     pub https: bool,
+    /// What the client showed in the handshake of TLS, as Client-Cert has it (RFC 9440, section 2.2); empty for none.
+    pub certificate: &'a str,
     /// Whether to believe the forwarding fields it came with. If so X-Forwarded-For is continued, and
-    /// X-Forwarded-Proto, -Host and Forwarded are kept; if not all of them are dropped and set anew, but Forwarded.
+    /// X-Forwarded-Proto, -Host, Forwarded and Client-Cert are kept, for the certificate shown here is that of the
+    /// proxy in front; if not all of them are dropped and set anew, but Forwarded.
     pub trusted: bool,
     /// The Host for a request of HTTP/1.0 that names none.
     pub host: &'a str,
@@ -150,6 +154,9 @@ pub(super) fn write_forwarding(head: &RequestHead, forward: &Forward<'_>, out: &
             b"X-Forwarded-Proto: http\r\n"
         };
         out.extend_from_slice(line);
+    }
+    if !forward.trusted && !forward.certificate.is_empty() {
+        write_field(out, b"Client-Cert", forward.certificate.as_bytes());
     }
     if !believed(Known::XForwardedHost) && !head.authority().is_empty() {
         write_field(out, b"X-Forwarded-Host", head.authority().as_bytes());

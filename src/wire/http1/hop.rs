@@ -28,6 +28,7 @@ pub(super) const HOP_BY_HOP: KnownSet = KnownSet::of(&[
 const END_TO_END: KnownSet = KnownSet::of(&[
     Known::Authorization,
     Known::CacheControl,
+    Known::ClientCert,
     Known::ContentLength,
     Known::ContentType,
     Known::Cookie,

@@ -34,6 +34,7 @@ pub fn encode_question(head: &RequestHead, forward: &Forward<'_>, path: &str, ou
     out.extend_from_slice(b" HTTP/1.1\r\n");
     write_field(out, b"Host", forward.host.as_bytes());
     let believed = [
+        Known::ClientCert,
         Known::XForwardedFor,
         Known::XForwardedHost,
         Known::XForwardedProto,
