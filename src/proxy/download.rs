@@ -9,7 +9,7 @@ mod way;
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::buffers::Buffer;
 use super::compress::{self, Encoder};
@@ -138,13 +138,19 @@ pub(crate) async fn run(
     relay(request, head, buffer, out, manner, now, way).await
 }
 
-/// Of an answer that tells of a failure, where it says seconds (a date is for browsers).
+/// Of an answer that tells of a failure: seconds, or a date that is not over (RFC 9110, 10.2.3).
 fn retry_after(head: &ResponseHead) -> Option<Duration> {
     if head.status() < 500 && head.status() != 429 {
         return None;
     }
-    let seconds = std::str::from_utf8(head.fields().named("retry-after")?).ok()?;
-    seconds.parse().ok().map(Duration::from_secs)
+    let told = std::str::from_utf8(head.fields().named("retry-after")?).ok()?;
+    let until = || {
+        httpdate::parse_http_date(told)
+            .ok()?
+            .duration_since(SystemTime::now())
+            .ok()
+    };
+    told.parse().ok().map(Duration::from_secs).or_else(until)
 }
 
 async fn read_head(

@@ -16,8 +16,13 @@ fn who_fails_fast_is_charged_five_seconds_or_as_long_as_it_asks_to_be_left_alone
         ("503 No\r\nRetry-After: 86400\r\n", 300),
         (
             "503 No\r\nRetry-After: Fri, 31 Dec 2100 23:59:59 GMT\r\n",
+            300,
+        ),
+        (
+            "503 No\r\nRetry-After: Fri, 31 Dec 1999 23:59:59 GMT\r\n",
             5,
         ),
+        ("503 No\r\nRetry-After: soon\r\n", 5),
     ] {
         let bad = Scripted::always(format!("HTTP/1.1 {answer}Content-Length: 3\r\n\r\nbad"));
         let more = json!({"balance": "ewma", "outlier": {"max_percent": 0}});
