@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::backend::Registry;
-use crate::config::{Network, Revision, StickyKey, spec};
+use crate::config::{Config, Network, Operation, ResourcePath, Revision, StickyKey, Transaction};
 use crate::proxy::{Listener, Proxy, ProxyOptions, Timeouts, start};
 use crate::routing::publish::Publisher;
 use crate::routing::{SnapshotCell, compile};
@@ -324,7 +324,8 @@ pub(super) struct Harness {
     pub(super) proxy: Proxy,
     pub(super) metrics: Arc<MetricsRegistry>,
     publisher: Publisher,
-    revision: Mutex<u64>,
+    /// What was published last.
+    config: Mutex<Config>,
     pub(super) runtime: tokio::runtime::Runtime,
 }
 
@@ -426,7 +427,10 @@ impl Harness {
                 cell: cell.clone(),
                 registry,
             },
-            revision: Mutex::new(0),
+            config: Mutex::new(Config {
+                sticky_key: Some(StickyKey([7; 32])),
+                ..Config::default()
+            }),
             runtime,
         };
         harness
@@ -451,15 +455,17 @@ impl Harness {
         Self::new(options(), &web(backends, more))
     }
 
-    /// Serves `config`; returns when every worker does.
+    /// Makes `config` the next revision, in which what differs is new and compiled, as in a node; returns when every
+    /// worker serves it.
     pub(super) fn publish(&self, config: &Value) {
-        let mut config = spec::parse_config(config).unwrap();
-        let mut revision = self.revision.lock().unwrap();
-        *revision += 1;
-        config.revision = Revision(*revision);
-        config.sticky_key = Some(StickyKey([7; 32]));
-        // All resources of a parsed config are of revision 1: without a snapshot before, all is compiled anew.
-        let snapshot = compile(&config, &self.publisher.registry, None).unwrap();
+        let mut last = self.config.lock().unwrap();
+        let put = Operation::put(ResourcePath::Config, config.clone());
+        let revision = Revision(last.revision.0 + 1);
+        *last = last.apply(revision, &Transaction::of(put)).unwrap().config;
+        // A first one may be empty, and is no less a config.
+        last.revision = revision;
+        let before = self.publisher.cell.load();
+        let snapshot = compile(&last, &self.publisher.registry, Some(&before)).unwrap();
         self.publisher.activate(snapshot);
         self.settle();
     }

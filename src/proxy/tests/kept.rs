@@ -36,6 +36,8 @@ fn lives_through_a_thousand_changes(address: std::net::SocketAddr, pool: &Value)
     let (backend, metrics) = (harness.backend(0), harness.metrics.backend("web", "b1"));
     for n in 1..=1_000 {
         harness.publish(&config(n));
+        let weight = harness.pool().members()[0].weight;
+        assert_eq!(usize::from(weight), 1 + n % 7, "it is in force");
         let (head, body) = ask();
         assert_eq!((status(&head), body.as_str()), (200, "x"), "change {n}");
         assert_eq!(metrics.connections(), 1, "opened by change {n}");
