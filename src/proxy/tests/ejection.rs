@@ -37,6 +37,7 @@ fn who_fails_five_times_in_a_row_gets_no_more() {
     for backend in failing {
         ejected_after(backend.address);
     }
+    ejected_after(HeldUp::new().address);
     let harness = ejected_after(nobody());
     let reason = harness.backend(1).condition().reason.unwrap();
     assert!(reason.starts_with("5 failures in a row"), "{reason}");

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use serde_json::json;
 
@@ -126,6 +127,31 @@ fn each_failure_has_its_answer() {
     );
 }
 
+#[test]
+fn a_connect_has_two_seconds_unless_the_pool_says_otherwise() {
+    let held_up = HeldUp::new();
+    // The upper bounds leave a busy machine its time.
+    for (pool, least, most) in [
+        (json!({}), 2_000, 6_000),
+        (json!({"timeouts": {"connect": "200ms"}}), 200, 1_900),
+    ] {
+        let harness = Harness::with_pool(&[held_up.address], pool.clone());
+        let began = Instant::now();
+        let (head, _) = harness.get("/");
+        let took = began.elapsed().as_millis();
+        assert_eq!(
+            (status(&head), field(&head, "proxy-status")),
+            (504, Some("synod; error=connection_timeout"))
+        );
+        assert!((least..most).contains(&took), "{pool}: {took} ms");
+        harness.settle();
+        let metrics = harness.metrics.backend("web", "b1");
+        let counts = BackendError::ALL.map(|error| metrics.errors(error));
+        let connects = BackendError::ALL.map(|error| u64::from(error == BackendError::Connect));
+        assert_eq!((counts, metrics.in_flight()), (connects, 0));
+    }
+}
+
 /// For each method and fault: whether the client gets the good backend's answer when the bad one comes first.
 #[test]
 fn another_backend_is_tried_when_that_is_safe() {
@@ -145,13 +171,18 @@ fn another_backend_is_tried_when_that_is_safe() {
         ("GET", "refuses", true),
         ("POST", "refuses", true),
         ("PATCH", "refuses", true),
+        ("GET", "holds up", true),
+        ("POST", "holds up", true),
+        ("PATCH", "holds up", true),
+        ("BREW", "holds up", true),
     ];
+    let held_up = HeldUp::new();
     for (method, kind, retried) in table {
         let good = Scripted::always(ok(if method == "HEAD" { "" } else { "good" }));
-        let bad = if kind == "refuses" {
-            nobody()
-        } else {
-            bad(kind).0.address
+        let bad = match kind {
+            "refuses" => nobody(),
+            "holds up" => held_up.address,
+            kind => bad(kind).0.address,
         };
         let harness = Harness::with_pool(&[bad, good.address], patient_for_a_moment());
         let mut failed = 0;

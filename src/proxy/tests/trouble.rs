@@ -191,6 +191,13 @@ fn who_goes_on_is_ejected_as_the_table_says() {
 pub(super) const COMMON: &[Row] = &[
     row("is not there", Some(502), ALWAYS, Some(Connect), true),
     row(
+        "takes no connection",
+        Some(504),
+        ALWAYS,
+        Some(Connect),
+        true,
+    ),
+    row(
         "dies before it answers",
         Some(502),
         IF_IDEMPOTENT,
@@ -231,9 +238,16 @@ const OWN: &[Row] = &[
     row("closes what was idle", Some(200), NEVER, None, false).whole(IF_IDEMPOTENT),
 ];
 
+/// Where no connection comes about for as long as the tests run.
+pub(super) fn held_up() -> SocketAddr {
+    Box::leak(Box::new(HeldUp::new())).address
+}
+
 fn bad(what: &'static str) -> SocketAddr {
-    if what == "is not there" {
-        return nobody();
+    match what {
+        "is not there" => return nobody(),
+        "takes no connection" => return held_up(),
+        _ => {}
     }
     let backend = Scripted::new(move |peer, _| {
         let mut answered = 0;

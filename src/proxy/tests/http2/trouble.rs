@@ -86,6 +86,7 @@ fn good() -> SocketAddr {
 fn bad(what: &'static str) -> SocketAddr {
     match what {
         "is not there" => return nobody(),
+        "takes no connection" => return held_up(),
         "speaks HTTP/1.1" => return Scripted::named("bad").address,
         _ => {}
     }
