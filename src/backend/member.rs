@@ -151,6 +151,13 @@ impl Backend {
         }
     }
 
+    /// Wakes one that waits for room in its pool if there is some now. Who is woken in vain would lose its place.
+    pub(super) fn let_in(&self) {
+        if self.gate.is_limited() && self.has_room() && self.runtime.has_room() {
+            self.runtime.line().ended();
+        }
+    }
+
     /// Says whether its pool has limits.
     pub fn set_limited(&self, limited: bool) {
         if self.gate.set_limited(limited) {

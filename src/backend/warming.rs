@@ -53,6 +53,7 @@ impl Backend {
         });
         self.gate().set_pace(pace);
         self.runtime().eligibility_changed(self);
+        self.let_in();
         if pace == ALL {
             *began = None;
         }

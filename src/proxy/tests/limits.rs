@@ -183,6 +183,33 @@ fn a_raised_limit_lets_those_in_that_wait() {
     (0..3).for_each(|_| gated.go.send(()).unwrap());
 }
 
+/// A tenth at first, and more as its share grows, whether or not anything ends there.
+#[test]
+fn who_warms_takes_as_much_of_its_limit_as_of_its_share() {
+    let (old, new) = (Scripted::named("old"), gated());
+    let config = |slow_start: &str| {
+        let limits = json!({"requests_per_backend": 20, "queue_timeout": "1m"});
+        let more = json!({"limits": limits, "slow_start": slow_start});
+        let mut config = web(&[old.address, new.backend.address], more);
+        config["pools"][0]["backends"][0]["state"] = json!("drain");
+        config
+    };
+    let mut before = config("24h");
+    before["pools"][0]["backends"].as_array_mut().unwrap().pop();
+    let harness = Harness::new(options(), &before);
+    harness.check();
+    harness.publish(&config("24h"));
+    let mut clients: Vec<Peer> = (0..5).map(|_| asked(&harness)).collect();
+    (0..2).for_each(|_| new.wait_for_request());
+    assert!(!new.has_more(), "two of twenty");
+    harness.publish(&config("1s"));
+    (0..3).for_each(|_| new.wait_for_request());
+    (0..5).for_each(|_| new.go.send(()).unwrap());
+    for client in &mut clients {
+        assert_eq!(client.response().1, "done");
+    }
+}
+
 #[test]
 fn what_waits_and_what_a_queue_refuses_is_told_by_the_metrics() {
     let gated = gated();
