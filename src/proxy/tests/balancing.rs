@@ -75,6 +75,27 @@ fn shares_are_by_weight_and_who_is_drained_or_weightless_gets_nothing() {
     }
 }
 
+/// Weights of 5, 1 and 1 are no burst of five.
+#[test]
+fn turns_come_in_the_order_of_smooth_weights() {
+    let [a, b, c] = ["a", "b", "c"].map(Scripted::named);
+    let backends = [
+        ("a", &a, json!({"weight": 5})),
+        ("b", &b, json!({})),
+        ("c", &c, json!({})),
+    ];
+    let harness = Harness::new(options(), &pool(&backends, &json!({})));
+    let mut client = harness.client();
+    let turns: String = (0..70)
+        .map(|_| {
+            client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+            client.response().1
+        })
+        .collect();
+    // A node begins anywhere in it.
+    assert!("aabacaa".repeat(11).contains(&turns), "{turns}");
+}
+
 #[test]
 fn who_answers_late_or_fails_at_once_gets_less_by_ewma() {
     let fast = Scripted::named("fast");

@@ -16,6 +16,7 @@ mod ejection;
 mod faults;
 mod fixed;
 mod harness;
+mod hashing;
 mod headers;
 mod http2;
 mod injection;

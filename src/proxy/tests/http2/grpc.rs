@@ -78,6 +78,49 @@ fn a_head_that_is_refused_is_told_of_in_words_of_grpc() {
     }));
 }
 
+/// Call by call, though the client has one connection for all of them; those of one call after the other and those at
+/// once.
+#[test]
+fn calls_on_one_connection_are_spread_over_the_backends() {
+    let backends = ["one", "two"].map(|name| {
+        Backend::new(move |request, mut respond| async move {
+            text(&mut request.into_body()).await;
+            let response = Response::builder().header("content-type", "application/grpc");
+            let response = response.body(()).unwrap();
+            let mut stream = respond.send_response(response, false).unwrap();
+            stream.send_data(name.into(), false).unwrap();
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", "0".parse().unwrap());
+            stream.send_trailers(trailers).unwrap();
+        })
+    });
+    let addresses = backends.each_ref().map(|backend| backend.address);
+    let proxy = Harness::with_pool(&addresses, json!({"protocol": "http2"}));
+    for at_once in [1, 20] {
+        proxy.runtime.block_on(soon(async {
+            let mut client = Client::connect(&proxy).await;
+            let mut answered = Vec::new();
+            for _ in 0..20 / at_once {
+                let mut calls = Vec::new();
+                for _ in 0..at_once {
+                    let (response, mut stream) = client.send(call(None), false).await;
+                    let message = Bytes::from_static(b"\0\0\0\0\x02hi");
+                    stream.send_data(message, true).unwrap();
+                    calls.push(response);
+                }
+                for response in calls {
+                    let (_, body, trailers) = whole(response).await;
+                    assert_eq!(trailers["grpc-status"], "0");
+                    answered.push(body);
+                }
+            }
+            let by_turns = answered.chunks(2).all(|pair| pair[0] != pair[1]);
+            assert!(by_turns, "{at_once} at once: {answered:?}");
+        }));
+    }
+    assert_eq!(backends.each_ref().map(Backend::connections), [1, 1]);
+}
+
 /// Media types are told in any case (RFC 9110, 8.3.1), with white space before a parameter (5.6.6).
 #[test]
 fn grpc_is_spoken_in_any_case() {
