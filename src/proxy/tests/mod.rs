@@ -33,6 +33,7 @@ mod overload;
 mod paths;
 mod plain;
 mod policies;
+mod precedence;
 mod proxied;
 mod proxied_anywhere;
 mod refusals;
