@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
 use super::harness::*;
+use crate::config::Balance;
 
 const BAD: &str = "HTTP/1.1 500 No\r\nContent-Length: 3\r\n\r\nbad";
 
@@ -15,6 +16,7 @@ struct Checked {
     backend: Scripted,
     fails_checks: Arc<AtomicBool>,
     fails_requests: Arc<AtomicBool>,
+    checks: Arc<AtomicUsize>,
 }
 
 impl Checked {
@@ -22,9 +24,12 @@ impl Checked {
         let (fails_checks, fails_requests) = (Arc::new(false.into()), Arc::new(false.into()));
         let (checks, requests): (Arc<AtomicBool>, Arc<AtomicBool>) =
             (Arc::clone(&fails_checks), Arc::clone(&fails_requests));
+        let checked = Arc::new(AtomicUsize::new(0));
+        let count = checked.clone();
         let backend = Scripted::new(move |peer, _| {
             while let Some(head) = peer.try_until("\r\n\r\n") {
                 let check = head.starts_with("GET /healthz ");
+                count.fetch_add(usize::from(check), Ordering::SeqCst);
                 let fails = if check { &checks } else { &requests };
                 let bad = fails.load(Ordering::SeqCst);
                 let answer = if bad { BAD.to_owned() } else { ok(name) };
@@ -37,7 +42,18 @@ impl Checked {
             backend,
             fails_checks,
             fails_requests,
+            checks: checked,
         }
+    }
+
+    /// Returns once so many more checks of it have come.
+    fn wait_for_checks(&self, more: usize) {
+        let before = self.checks();
+        wait_until(|| self.checks() >= before + more);
+    }
+
+    fn checks(&self) -> usize {
+        self.checks.load(Ordering::SeqCst)
     }
 
     fn fail_checks(&self, fails: bool) {
@@ -51,6 +67,16 @@ impl Checked {
 
 /// A pool `web` of these that is checked, with more of its fields, and more of each backend's.
 fn checked(backends: &[&Checked], more: &Value, each: &[Value]) -> Harness {
+    let harness = Harness::new(options(), &config(backends, more, each));
+    harness.check();
+    harness
+        .runtime
+        .block_on(crate::health::first_results(&harness.cell()));
+    harness
+}
+
+/// The config of that.
+fn config(backends: &[&Checked], more: &Value, each: &[Value]) -> Value {
     let addresses: Vec<_> = backends.iter().map(|it| it.backend.address).collect();
     let mut pool = json!({"health": {"http": {"path": "/healthz"}, "interval": "100ms", "rise": 1, "fall": 1}});
     for (key, value) in more.as_object().unwrap() {
@@ -65,12 +91,7 @@ fn checked(backends: &[&Checked], more: &Value, each: &[Value]) -> Harness {
             config["pools"][0]["backends"][backend][key] = value.clone();
         }
     }
-    let harness = Harness::new(options(), &config);
-    harness.check();
-    harness
-        .runtime
-        .block_on(crate::health::first_results(&harness.cell()));
-    harness
+    config
 }
 
 /// How many of so many requests each backend answered, by what it says.
@@ -173,12 +194,18 @@ fn backups_stand_in_while_checks_find_the_first_tier_down() {
 #[test]
 fn with_most_of_a_pool_down_all_are_used_unless_that_is_switched_off() {
     for (panics, percent) in [(true, 50), (false, 0)] {
-        let names = ["a", "b", "c"];
+        let names = ["a", "b", "c", "d", "e"];
         let backends = names.map(Checked::new);
-        let drained = json!({"state": "drain"});
+        let each = [
+            json!({}),
+            json!({}),
+            json!({"state": "drain"}),
+            json!({"state": "maint"}),
+            json!({"weight": 0}),
+        ];
         let rule = json!({"health": {"panic_percent": percent}});
         let all: Vec<_> = backends.iter().collect();
-        let harness = checked(&all, &rule, &[json!({}), json!({}), drained]);
+        let harness = checked(&all, &rule, &each);
         backends
             .iter()
             .for_each(|backend| backend.fail_checks(true));
@@ -219,4 +246,59 @@ fn who_comes_up_again_begins_with_a_tenth_of_its_share() {
         .unwrap_or_default();
     // Of each turn it takes one in ten, by chance: seven deviations off 30 to 60.
     assert!((1..=115).contains(&at_new), "{at_new} of 600");
+}
+
+#[test]
+fn maintenance_ends_the_checks_and_is_over_with_a_good_one() {
+    let (kept, out) = (Checked::new("kept"), Checked::new("out"));
+    let revision = |second: Value| config(&[&kept, &out], &json!({}), &[json!({}), second]);
+    let harness = checked(&[&kept, &out], &json!({}), &[]);
+    assert_eq!(shares(&harness, 20).len(), 2);
+    harness.publish(&revision(json!({"state": "maint"})));
+    // One may be on its way.
+    kept.wait_for_checks(2);
+    let before = out.checks();
+    kept.wait_for_checks(5);
+    assert_eq!(out.checks(), before);
+    assert_eq!(shares(&harness, 20), only("kept", 20));
+    out.fail_checks(true);
+    harness.publish(&revision(json!({})));
+    out.wait_for_checks(2);
+    assert_eq!(shares(&harness, 20), only("kept", 20));
+    out.fail_checks(false);
+    wait_until(|| harness.get("/").1 == "out");
+}
+
+#[test]
+fn a_new_backend_gets_nothing_before_its_first_good_check() {
+    let (old, new) = (Checked::new("old"), Checked::new("new"));
+    // Fewer bad ones than that take nobody out of use.
+    let rule = json!({"health": {"fall": 100}});
+    let harness = checked(&[&old], &rule, &[]);
+    new.fail_checks(true);
+    harness.publish(&config(&[&old, &new], &rule, &[]));
+    assert_eq!(shares(&harness, 20), only("old", 20));
+    new.wait_for_checks(2);
+    assert_eq!(shares(&harness, 20), only("old", 20));
+    new.fail_checks(false);
+    wait_until(|| harness.get("/").1 == "new");
+}
+
+/// Nothing is asked anew in between, so whoever forgets has nobody to send requests to, or sends them astray.
+#[test]
+fn what_checks_have_found_survives_revisions() {
+    let (up, down) = (Checked::new("up"), Checked::new("down"));
+    down.fail_checks(true);
+    let rule = |n: usize| {
+        let balance = Balance::ALL[n % Balance::ALL.len()].name();
+        json!({"balance": balance, "health": {"interval": "1h", "panic_percent": 0}})
+    };
+    let harness = checked(&[&up, &down], &rule(0), &[]);
+    let checks = (up.checks(), down.checks());
+    for n in 1..=50 {
+        let weights = [1 + n % 5, 1 + n % 3].map(|weight| json!({ "weight": weight }));
+        harness.publish(&config(&[&up, &down], &rule(n), &weights));
+        assert_eq!(shares(&harness, 4), only("up", 4), "revision {n}");
+    }
+    assert_eq!((up.checks(), down.checks()), checks);
 }

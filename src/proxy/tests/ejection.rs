@@ -1,5 +1,8 @@
 //! Backends that fail requests, seen from a client: after a few they get none.
 
+use std::collections::BTreeSet;
+use std::time::Instant;
+
 use serde_json::json;
 
 use super::harness::*;
@@ -48,6 +51,48 @@ fn who_fails_five_times_in_a_row_gets_no_more() {
                 format!("synod_backend_{name}{{pool=\"web\",backend=\"{id}\"}} {expected}\n");
             assert!(figures.contains(&line), "{line} {figures}");
         }
+    }
+}
+
+#[test]
+fn a_tenth_of_a_pool_is_ejected_at_most() {
+    let bad: Vec<_> = (0..20)
+        .map(|n| Scripted::always(ok(&format!("b{n}")).replace("200 OK", "500 No")))
+        .collect();
+    let addresses: Vec<_> = bad.iter().map(|backend| backend.address).collect();
+    let harness = Harness::with_pool(&addresses, json!({"retries": {"attempts": 1}}));
+    let ejected = || (0..20).filter(|i| harness.backend(*i).is_ejected()).count();
+    let mut client = harness.client();
+    let mut ask = || {
+        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        client.response().1
+    };
+    wait_until(|| {
+        ask();
+        ejected() == 2
+    });
+    // All others fail often enough for it, several times over.
+    let answered: BTreeSet<String> = (0..20 * 15).map(|_| ask()).collect();
+    assert_eq!((ejected(), answered.len()), (2, 18));
+}
+
+#[test]
+fn each_ejection_is_half_a_minute_longer_up_to_five_minutes() {
+    let good = Scripted::named("good");
+    let bad = Scripted::always("HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n");
+    let more = json!({"retries": {"attempts": 1}});
+    let harness = Harness::with_pool(&[good.address, bad.address], more);
+    let suspect = harness.backend(1);
+    for n in 1..=12 {
+        wait_until(|| {
+            harness.get("/");
+            suspect.is_ejected()
+        });
+        let ejection = suspect.ejection().unwrap();
+        let lasts = ejection.until - ejection.began;
+        assert_eq!(lasts.as_secs(), (30 * n).min(300), "the {n}th");
+        // As a good check ends it: nobody waits for five minutes.
+        assert!(suspect.readmit(Instant::now(), |_| true));
     }
 }
 
