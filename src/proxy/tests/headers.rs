@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::harness::*;
+use crate::config::Network;
 use crate::telemetry::access_log::Format;
 
 fn forwarded(options: crate::proxy::ProxyOptions, fields: &str) -> String {
@@ -183,6 +184,69 @@ fn each_request_leaves_a_line_in_the_access_log() {
         (&json!(505), &json!("http_request_error")),
         "{text}"
     );
+}
+
+/// The peer, 127.0.0.1, tells of those before it, and so does whoever is trusted of these, and nobody further.
+#[test]
+fn the_client_is_the_last_one_that_a_trusted_hop_tells_of() {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = Scripted::named("hello");
+    let table = [
+        ("", "127.0.0.1"),
+        ("X-Forwarded-For: 203.0.113.9\r\n", "203.0.113.9"),
+        (
+            "X-Forwarded-For: 192.0.2.7, 203.0.113.9, 10.0.0.2, 10.0.0.1\r\n",
+            "203.0.113.9",
+        ),
+        (
+            "X-Forwarded-For: 192.0.2.7, 203.0.113.9\r\nX-Forwarded-For: 10.0.0.1\r\n",
+            "203.0.113.9",
+        ),
+        (
+            "X-Forwarded-For: 192.0.2.7, 10.0.0.3, 203.0.113.9, 10.0.0.1\r\n",
+            "203.0.113.9",
+        ),
+        ("X-Forwarded-For: 10.0.0.3, 10.0.0.2\r\n", "10.0.0.3"),
+        (
+            "X-Forwarded-For: 203.0.113.9, unknown, 10.0.0.1\r\n",
+            "10.0.0.1",
+        ),
+        (
+            "Forwarded: for=192.0.2.7, for=203.0.113.9;proto=https, for=10.0.0.1\r\n",
+            "203.0.113.9",
+        ),
+        (
+            "Forwarded: for=192.0.2.7, for=\"[2001:db8::9]:4711\"\r\nForwarded: For=\"10.0.0.1:80\"\r\n",
+            "2001:db8::9",
+        ),
+        ("Forwarded: for=203.0.113.9, for=_hidden\r\n", "127.0.0.1"),
+        (
+            "Forwarded: for=192.0.2.7\r\nX-Forwarded-For: 203.0.113.9\r\n",
+            "203.0.113.9",
+        ),
+    ];
+    for trusted in [true, false] {
+        let (mut options, path) = logging_to(&directory);
+        if trusted {
+            let network = |first: u8| Network {
+                address: [first, 0, 0, 0].into(),
+                prefix: 8,
+            };
+            options.listeners[0].trusted = [127, 10].map(network).to_vec();
+        }
+        let harness = Harness::new(options, &web(&[backend.address], json!({})));
+        for (fields, _) in table {
+            harness.once(&format!("GET / HTTP/1.1\r\nHost: x\r\n{fields}\r\n"));
+        }
+        harness.drain();
+        let logged = lines(&path);
+        for ((fields, client), line) in table.iter().zip(&logged) {
+            let client = if trusted { client } else { "127.0.0.1" };
+            assert_eq!(line["client"], client, "{fields}");
+        }
+        assert_eq!(logged.len(), table.len());
+        std::fs::remove_file(path).unwrap();
+    }
 }
 
 #[test]

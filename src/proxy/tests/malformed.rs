@@ -273,6 +273,9 @@ const CHUNKS: &[(&str, u16)] = &[
     ("0\r\nAuthorization: x\r\n\r\n", 400),
 ];
 
+/// Bytes of extensions that the chunks of one body may have.
+const EXTENSIONS: usize = 16 * 1_024;
+
 /// What is too much, to the byte.
 fn too_much() -> Vec<(String, u16)> {
     let get = "GET / HTTP/1.1\r\nHost: x\r\n";
@@ -299,6 +302,43 @@ fn too_much() -> Vec<(String, u16)> {
             431,
         ),
     ]
+}
+
+/// The documented numbers, and not the names that the code has for them.
+#[test]
+fn as_much_as_there_may_be_is_passed_on() {
+    let (backend, heads) = recording();
+    let harness = Harness::to(&[backend.address]);
+    let get = "GET / HTTP/1.1\r\nHost: x\r\n";
+    let chunked = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let target = format!("/{}", "a".repeat(8 * 1_024 - 1));
+    let shorter = &target["http://x".len()..].replacen('a', "/", 1);
+    let large = "b".repeat(64 * 1_024 - get.len() - "A: \r\n\r\n".len());
+    for (request, reaches) in [
+        (
+            format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n"),
+            format!("GET {target} HTTP/1.1\r\n"),
+        ),
+        (
+            format!("GET http://x{shorter} HTTP/1.1\r\nHost: x\r\n\r\n"),
+            format!("GET {shorter} HTTP/1.1\r\n"),
+        ),
+        (
+            format!("{get}{}\r\n", "A: b\r\n".repeat(99)),
+            "A: b\r\n".repeat(99),
+        ),
+        (
+            format!("{get}A: {large}\r\n\r\n"),
+            format!("A: {large}\r\n"),
+        ),
+    ] {
+        assert_eq!(status(&harness.once(&request).0), 200, "{}", request.len());
+        let head = heads.recv().unwrap();
+        assert!(head.contains(&reaches), "{head}");
+    }
+    // What is between a size and its line's end.
+    let extensions = format!("{chunked}0;{}\r\n\r\n", "a".repeat(EXTENSIONS - 2));
+    assert_eq!(status(&harness.once(&extensions).0), 200);
 }
 
 /// All of them, each a whole request.
@@ -430,5 +470,30 @@ fn a_body_that_turns_bad_on_its_way_ends_both_connections() {
         let got = rests.recv().unwrap();
         // It ends before the body does, so the backend knows.
         assert!("4\r\nfine\r\n".starts_with(&got), "{chunks:?}: {got:?}");
+    }
+}
+
+/// They come behind a head that is passed on, as far as they are longer than what is read at once.
+#[test]
+fn chunks_with_too_much_of_extensions_are_refused() {
+    let (sender, rests) = std::sync::mpsc::channel();
+    let backend = Scripted::new(move |peer, _| {
+        sender.send(peer.rest()).unwrap();
+    });
+    let harness = Harness::to(&[backend.address]);
+    let long = "a".repeat(EXTENSIONS);
+    for chunks in [
+        format!("1;{long}\r\nx\r\n"),
+        format!("1;a=\"{long}\"\r\nx\r\n"),
+        format!("0;{long}\r\n"),
+        "1;abcdefg\r\nx\r\n".repeat(EXTENSIONS / 8 + 1),
+    ] {
+        let mut client = harness.client();
+        client.send("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+        client.try_send(format!("{chunks}0\r\n\r\n"));
+        let answer = client.rest();
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        let got = rests.recv().unwrap();
+        assert!(!got.ends_with("0\r\n\r\n"), "the backend knows: {got}");
     }
 }
