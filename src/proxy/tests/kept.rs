@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use super::backend_tls::server;
 use super::harness::*;
 use super::http2::backend::Backend;
+use super::http2::raw::PREFACE;
+use super::http2::trouble::{answer_frames, fine};
 use crate::config::Balance;
 use crate::tls::testing::Authority;
 
@@ -72,6 +74,38 @@ fn a_connection_over_tls_lives_through_a_thousand_changes() {
     let tls = json!({"tls": {"ca": ca.pem, "server_name": "api.internal"}});
     lives_through_a_thousand_changes(backend.address, &tls);
     assert_eq!(backend.connections(), 1);
+}
+
+/// A backend that understands both, as servers do that tell them apart by the preface, says which it took a
+/// connection for; the number of its connections tells whether one was taken for something else later.
+#[test]
+fn a_pool_that_changes_its_protocol_uses_no_connection_of_the_one_before() {
+    let backend = Scripted::new(|peer, _| {
+        let begins = peer.exactly(PREFACE.len());
+        if begins == PREFACE {
+            return answer_frames(peer, |peer, _, stream| peer.send(fine(stream)));
+        }
+        let mut head = String::from_utf8(begins).unwrap();
+        loop {
+            head.push_str(&peer.until("\r\n\r\n"));
+            assert!(head.starts_with("GET / HTTP/1.1\r\n"), "{head}");
+            peer.send(ok(""));
+            head.clear();
+        }
+    });
+    let config = |protocol: &str| web(&[backend.address], json!({ "protocol": protocol }));
+    for (first, second) in [("http1", "http2"), ("http2", "http1")] {
+        let before = backend.connections();
+        let harness = Harness::new(options(), &config(first));
+        for (protocol, connections) in [(first, 1), (second, 2)] {
+            harness.publish(&config(protocol));
+            for _ in 0..3 {
+                let (head, _) = harness.get("/");
+                assert_eq!(status(&head), 200, "{first}, then {second}: {head}");
+                assert_eq!(backend.connections() - before, connections, "{protocol}");
+            }
+        }
+    }
 }
 
 /// Answers every request over TLS.

@@ -1,5 +1,6 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,6 +14,9 @@ use crate::proxy::ProxyOptions;
 use crate::tls::testing::{Authority, Issued};
 use crate::tls::{ClientCertificates, Hot as _, MinVersion, ServerOptions, ServerTls};
 
+/// How clients are asked for certificates of the authorities in a file.
+type Asking = fn(PathBuf) -> ClientCertificates;
+
 /// A listener that speaks TLS, as `shop.example` unless said.
 pub(super) struct Site {
     pub(super) ca: Authority,
@@ -25,16 +29,25 @@ impl Site {
         Self::of(&["shop.example"], MinVersion::default(), clients)
     }
 
-    /// With a certificate for each of these names.
+    /// With a certificate for each of these names; clients must show one of that authority.
     pub(super) fn of(names: &[&str], min_version: MinVersion, clients: Option<&Authority>) -> Self {
+        let clients = clients.map(|clients| (clients, ClientCertificates::Required as Asking));
+        Self::asking(names, min_version, clients)
+    }
+
+    fn asking(
+        names: &[&str],
+        min_version: MinVersion,
+        clients: Option<(&Authority, Asking)>,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let ca = Authority::new("ca");
         let issue = |name: &&str| ca.issue(&[name]).write(directory.path(), name);
         let certificates = names.iter().map(issue).collect();
         let authorities = directory.path().join("clients.pem");
-        let clients = clients.map_or(ClientCertificates::None, |clients| {
+        let clients = clients.map_or(ClientCertificates::None, |(clients, asking)| {
             std::fs::write(&authorities, &clients.pem).unwrap();
-            ClientCertificates::Required(authorities)
+            asking(authorities)
         });
         let tls = ServerTls::load(ServerOptions {
             certificates,
@@ -341,8 +354,13 @@ fn a_client_without_the_demanded_certificate_gets_nothing() {
     let known = Arc::new(site.ca.client_with(&own));
     let mut client = Encrypted::connect(&proxy, known).unwrap();
     assert_eq!(client.get().1, b"a");
+    assert_refused(&proxy, site.ca.client());
+    assert_eq!(backend.connections(), 1);
+}
+
+fn assert_refused(proxy: &Harness, config: ClientConfig) {
     // In TLS 1.3 a client learns of it behind its own handshake.
-    let refused = match Encrypted::connect(&proxy, Arc::new(site.ca.client())) {
+    let refused = match Encrypted::connect(proxy, Arc::new(config)) {
         Err(error) => error,
         Ok(mut client) => {
             let _ = client.0.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -357,7 +375,36 @@ fn a_client_without_the_demanded_certificate_gets_nothing() {
         ),
         "{refused}"
     );
-    assert_eq!(backend.connections(), 1);
+}
+
+#[test]
+fn a_certificate_that_is_asked_for_and_not_demanded_may_be_missing_and_not_be_wrong() {
+    let backend = Scripted::named("a");
+    let (clients, others) = (Authority::new("clients"), Authority::new("others"));
+    let asked = (&clients, ClientCertificates::Optional as Asking);
+    let site = Site::asking(&["shop.example"], MinVersion::default(), Some(asked));
+    let proxy = site.proxy(&backend);
+    let known = site.ca.client_with(&clients.issue(&["someone"]));
+    for config in [known, site.ca.client()] {
+        let mut client = Encrypted::connect(&proxy, Arc::new(config)).unwrap();
+        assert_eq!(client.get().1, b"a");
+    }
+    assert_refused(&proxy, site.ca.client_with(&others.issue(&["someone"])));
+}
+
+#[test]
+fn the_cookie_of_a_sticky_pool_is_for_tls_alone() {
+    let backend = Scripted::named("a");
+    let site = Site::new(None);
+    let config = web(&[backend.address], json!({"sticky": {}}));
+    let encrypted = Harness::new(site.options(), &config);
+    let (head, _) = site.client(&encrypted).get();
+    let (plain, _) = Harness::new(options(), &config).get("/");
+    let is_secure = |head| {
+        let cookie = field(head, "set-cookie").unwrap();
+        cookie.split("; ").any(|attribute| attribute == "Secure")
+    };
+    assert_eq!((is_secure(&head), is_secure(&plain)), (true, false));
 }
 
 #[test]

@@ -110,22 +110,32 @@ pub(super) fn answering(
 ) -> Scripted {
     Scripted::new(move |peer, connection| {
         peer.exactly(PREFACE.len());
-        peer.send(frame(SETTINGS, 0, 0, []));
-        let mut request = 0;
-        while let Some((kind, flags, stream)) = next(peer) {
-            match (kind, flags & 1) {
-                (SETTINGS, 0) => peer.send(frame(SETTINGS, 1, 0, [])),
-                (HEADERS, _) => {
-                    answer(peer, connection, request, stream);
-                    request += 1;
-                }
-                _ => {}
-            }
-        }
+        answer_frames(peer, |peer, request, stream| {
+            answer(peer, connection, request, stream);
+        });
     })
 }
 
-pub(super) fn fine(stream: u32) -> Vec<u8> {
+/// Behind the preface: `answer`s each request, told its number and its stream.
+pub(in crate::proxy::tests) fn answer_frames(
+    peer: &mut Peer,
+    answer: impl Fn(&mut Peer, usize, u32),
+) {
+    peer.send(frame(SETTINGS, 0, 0, []));
+    let mut request = 0;
+    while let Some((kind, flags, stream)) = next(peer) {
+        match (kind, flags & 1) {
+            (SETTINGS, 0) => peer.send(frame(SETTINGS, 1, 0, [])),
+            (HEADERS, _) => {
+                answer(peer, request, stream);
+                request += 1;
+            }
+            _ => {}
+        }
+    }
+}
+
+pub(in crate::proxy::tests) fn fine(stream: u32) -> Vec<u8> {
     let fields = block(&[(":status", "200"), ("content-length", "0")]);
     frame(HEADERS, END_HEADERS | END_STREAM, stream, fields)
 }
