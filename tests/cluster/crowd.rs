@@ -18,16 +18,19 @@ const MOST_EACH: usize = 2_048;
 /// Files beside those of the crowd, in this process and in the node's.
 const OTHERS: usize = 1_000;
 
-/// As many as both processes may hold.
-fn crowd() -> usize {
+/// Has this process, and so the node that it starts, hold them all.
+fn make_room() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
         ..limit
     };
     setrlimit(Resource::Nofile, raised).unwrap();
-    let most = limit.maximum.map_or(usize::MAX, |most| most as usize);
-    CROWD.min(most - OTHERS)
+    let (most, needed) = (limit.maximum.unwrap_or(u64::MAX), CROWD + OTHERS);
+    assert!(
+        most >= needed as u64,
+        "raise the hard limit of open files from {most} to at least {needed}: ulimit -Hn {needed}"
+    );
 }
 
 fn connect(address: SocketAddr) -> TcpStream {
@@ -54,7 +57,7 @@ fn ask(stream: &mut TcpStream) {
 
 #[test]
 fn ten_thousand_idle_connections_cost_little_and_go_on_when_they_are_used() {
-    let crowd = crowd();
+    make_room();
     let cluster = Cluster::start(1);
     let backends = Backends::start(cluster.runtime(), &["b1"]);
     cluster.serve_pool("web", &backends.addresses);
@@ -71,10 +74,10 @@ fn ten_thousand_idle_connections_cost_little_and_go_on_when_they_are_used() {
         ask(&mut stream);
         stream
     };
-    let mut idle: Vec<TcpStream> = (0..crowd).map(used).collect();
+    let mut idle: Vec<TcpStream> = (0..CROWD).map(used).collect();
     load.pass(100);
-    let each = cluster.resident_bytes(0).saturating_sub(before) / crowd;
-    assert!(each <= MOST_EACH, "{each} bytes for each of {crowd}");
+    let each = cluster.resident_bytes(0).saturating_sub(before) / CROWD;
+    assert!(each <= MOST_EACH, "{each} bytes for each of {CROWD}");
 
     idle.iter_mut().step_by(7).for_each(ask);
     load.pass(100);

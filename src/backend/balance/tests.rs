@@ -1,14 +1,13 @@
-//! One property suite over all balancers, then what each promises by itself.
+//! What each balancer promises by itself; what all of them do is in `properties`.
 
 mod big;
 mod concurrent;
+mod properties;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
-
-use proptest::prelude::*;
 
 use super::{Balancer, Member, draw};
 use crate::backend::{Answer, Backend, Health, InFlight, Registry};
@@ -174,116 +173,6 @@ fn counts(picks: impl IntoIterator<Item = usize>) -> BTreeMap<usize, usize> {
         .into_iter()
         .for_each(|pick| *counts.entry(pick).or_default() += 1);
     counts
-}
-
-/// After so many rounds every member has been picked: chance leaves one out once in 10^17.
-fn rounds(way: Way) -> usize {
-    if way.is_exact() { 2 } else { 40 }
-}
-
-/// Pools below and above the size from which members have trees.
-fn weights() -> impl Strategy<Value = Vec<u16>> {
-    prop_oneof![
-        prop::collection::vec(0_u16..8, 1..12),
-        prop::collection::vec(0_u16..4, 30..150)
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
-
-    #[test]
-    fn what_has_no_share_gets_nothing_and_all_others_something(weights in weights()) {
-        for balance in all() {
-            let pool = Pool::new(balance, &weights);
-            let sum = weights.iter().map(|weight| usize::from(*weight)).sum::<usize>();
-            let picked = counts((0..rounds(balance) * sum + 1).filter_map(|_| pool.pick(&[])));
-            for (member, weight) in weights.iter().enumerate() {
-                prop_assert_eq!(picked.contains_key(&member), *weight > 0, "{:?} {}", balance, member);
-            }
-        }
-    }
-
-    #[test]
-    fn idle_members_get_their_proportion(weights in weights(), more in 0_usize..3) {
-        prop_assume!(weights.iter().any(|weight| *weight > 0));
-        for balance in all() {
-            let rounds = rounds(balance) + more;
-            let pool = Pool::new(balance, &weights);
-            let sum = weights.iter().map(|weight| usize::from(*weight)).sum::<usize>();
-            let picked = counts(pool.picks(rounds * sum));
-            for (member, weight) in weights.iter().enumerate() {
-                let expected = rounds * usize::from(*weight);
-                let got = picked.get(&member).copied().unwrap_or(0);
-                let bound = match balance.is_exact() {
-                    true => 1,
-                    false => 1 + expected / 50 + (6.0 * (expected as f64).sqrt()) as usize,
-                };
-                prop_assert!(got.abs_diff(expected) <= bound, "{:?} {} of {}: {} not {}", balance, member, weight, got, expected);
-            }
-        }
-    }
-
-    #[test]
-    fn closed_down_ejected_full_and_tried_members_are_passed_over(weights in weights(), fates in prop::collection::vec(0..6, 150)) {
-        for balance in all() {
-            let pool = Pool::new(balance, &weights);
-            let with_fate = |fate| (0..weights.len()).filter(|i| fates[*i] == fate).collect::<Vec<_>>();
-            with_fate(1).into_iter().for_each(|closed| pool.backends[closed].close());
-            let tried = with_fate(2);
-            with_fate(3).into_iter().for_each(|down| pool.hold(down, Health::Unhealthy));
-            with_fate(4).into_iter().for_each(|ejected| pool.eject(ejected));
-            let full = pool.fill(&with_fate(5));
-            let open = (0..weights.len()).any(|i| fates[i] == 0 && weights[i] > 0);
-            for _ in 0..50 {
-                match pool.pick(&tried) {
-                    Some(picked) => prop_assert!(fates[picked] == 0 && weights[picked] > 0),
-                    None => prop_assert!(!open, "{:?} found none", balance),
-                }
-            }
-            drop(full);
-        }
-    }
-
-    #[test]
-    fn least_connections_picks_a_least_loaded_member(weights in weights(), steps in prop::collection::vec((any::<bool>(), any::<u16>()), 1..200)) {
-        prop_assume!(weights.iter().any(|weight| *weight > 0));
-        let pool = Pool::new(Balance::LeastConnections, &weights);
-        let mut under_way = Vec::new();
-        for (begin, which) in steps {
-            if !begin && !under_way.is_empty() {
-                under_way.swap_remove(usize::from(which) % under_way.len());
-                continue;
-            }
-            let picked = pool.pick(&[]).unwrap();
-            let load = |i: usize, weight: u16| u64::from(pool.backends[i].in_flight()) * u64::from(weight);
-            for (other, weight) in weights.iter().enumerate().filter(|(_, weight)| **weight > 0) {
-                prop_assert!(load(picked, *weight) <= load(other, weights[picked]));
-            }
-            under_way.push(pool.backends[picked].begin());
-            under_way.extend(pool.load(usize::from(which) % weights.len(), usize::from(which % 5 == 0)));
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
-
-    #[test]
-    fn nobody_starves_while_others_are_out_or_warm(weights in prop::collection::vec(1_u16..4, 2..12), out in prop::collection::vec(0..4, 12)) {
-        for balance in all() {
-            let pool = Pool::new(balance, &weights);
-            let is = |i: usize, what: i32| out[i] == what;
-            (0..weights.len()).filter(|i| is(*i, 1)).for_each(|i| pool.eject(i));
-            (0..weights.len()).filter(|i| is(*i, 2)).for_each(|i| pool.backends[i].close());
-            (0..weights.len()).filter(|i| is(*i, 3)).for_each(|i| pool.backends[i].warm_up(Instant::now()));
-            let picked = counts((0..6_000).filter_map(|_| pool.pick(&[])));
-            for i in 0..weights.len() {
-                let open = is(i, 0) || is(i, 3);
-                prop_assert_eq!(picked.contains_key(&i), open, "{:?} {} of {:?}", balance, i, out);
-            }
-        }
-    }
 }
 
 #[test]
@@ -491,7 +380,7 @@ fn in_panic_those_that_are_down_are_picked_and_unknown_ones_never() {
             let runtime = pool.registry.pool(&name("web"));
             for (panics, picked) in [(true, size - 1), (false, 1)] {
                 assert!(runtime.judge_panic(|| panics));
-                let picked_now = counts(pool.picks(rounds(balance) * size));
+                let picked_now = counts(pool.picks(properties::rounds(balance) * size));
                 assert_eq!(picked_now.len(), picked, "{balance:?} {size} {panics}");
                 assert!(!picked_now.contains_key(&1));
             }
