@@ -188,6 +188,64 @@ fn retry_after(failure: Failure) -> Option<u32> {
     }
 }
 
+/// What an answer says besides its status.
+struct Said<'a> {
+    fields: Vec<(&'a str, &'a str)>,
+    body: &'a [u8],
+    /// Nothing where the fields tell it, or nothing does.
+    content_type: &'a str,
+}
+
+impl<'a> Said<'a> {
+    /// `words` are the proxy's own, `more` the fields that it has a value of its own for.
+    fn of(
+        failure: Failure,
+        (status, words): (u16, &'a str),
+        to: &Addressee<'a>,
+        more: [(&'a str, Option<&'a str>); 2],
+    ) -> Self {
+        let mut fields = Vec::with_capacity(3 + to.fields.len());
+        let responds = to.responds(failure);
+        fields.extend(responds.into_iter().flat_map(fields_of));
+        if let Some(edits) = to.edits(failure) {
+            edit(&mut fields, edits);
+        }
+        fields.extend(to.fields.iter().map(|(name, value)| (*name, &value[..])));
+        let told = more
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)));
+        fields.extend(told);
+        let verdict = to.verdict.filter(|_| !to.grpc);
+        let allows = verdict.is_some_and(|verdict| verdict.names("allow"));
+        if (status == 405 && !allows) || failure == Failure::OptionsEndHere {
+            fields.push(("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        }
+        if to.grpc {
+            fields.push(("Content-Type", "application/grpc"));
+            fields.push(("Grpc-Status", grpc::code(failure, status)));
+            fields.push(("Grpc-Message", words.trim_end()));
+        }
+        for (name, value) in verdict.into_iter().flat_map(|verdict| &verdict.fields) {
+            let is_own = to.revision.is_some() && name.eq_ignore_ascii_case("synod-revision");
+            if !is_own {
+                fields.push((name, value));
+            }
+        }
+        let (body, content_type) = match (responds, verdict, to.page(status)) {
+            _ if to.grpc => (&b""[..], PLAIN),
+            (Some(respond), ..) => (respond.body.as_bytes(), ""),
+            (None, Some(verdict), _) => (&verdict.body[..], ""),
+            (None, None, Some(page)) => (page.body.as_bytes(), &page.content_type[..]),
+            (None, None, None) => (words.as_bytes(), PLAIN),
+        };
+        Self {
+            fields,
+            body,
+            content_type,
+        }
+    }
+}
+
 /// Answers a failed request. Tells the status (of plain HTTP: what is logged and counted), 0 if nobody was there to get
 /// one, the bytes of the body, and what becomes of the connection.
 pub(crate) async fn refuse(
@@ -195,7 +253,7 @@ pub(crate) async fn refuse(
     failure: Failure,
     to: Addressee<'_>,
 ) -> (u16, u64, After) {
-    let Some((status, body)) = words(failure) else {
+    let Some((status, words)) = words(failure) else {
         return (0, 0, After::Close);
     };
     if status >= 400 {
@@ -204,46 +262,11 @@ pub(crate) async fn refuse(
     let keep = to.keep && !client.worker.is_draining();
     let revision = to.revision.map(|revision| revision.to_string());
     let retry_after = retry_after(failure).map(|seconds| seconds.to_string());
-    let mut fields: Vec<(&str, &str)> = Vec::with_capacity(3 + to.fields.len());
-    let responds = to.responds(failure);
-    if let Some(respond) = responds {
-        fields.extend(fields_of(respond));
-    }
-    if let Some(edits) = to.edits(failure) {
-        edit(&mut fields, edits);
-    }
-    fields.extend(to.fields.iter().map(|(name, value)| (*name, &value[..])));
-    if let Some(revision) = &revision {
-        fields.push(("Synod-Revision", revision));
-    }
-    if let Some(seconds) = &retry_after {
-        fields.push(("Retry-After", seconds));
-    }
-    let page = to.page(status);
-    let verdict = to.verdict.filter(|_| !to.grpc);
-    let allows = verdict.is_some_and(|verdict| verdict.names("allow"));
-    if (status == 405 && !allows) || failure == Failure::OptionsEndHere {
-        fields.push(("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
-    }
-    if to.grpc {
-        fields.push(("Content-Type", "application/grpc"));
-        fields.push(("Grpc-Status", grpc::code(failure, status)));
-        fields.push(("Grpc-Message", body.trim_end()));
-    }
-    // Where its type is left out here, its fields tell it, or nothing does.
-    let (body, content_type) = match (responds, verdict, page) {
-        _ if to.grpc => (&b""[..], PLAIN),
-        (Some(respond), ..) => (respond.body.as_bytes(), ""),
-        (None, Some(verdict), _) => (&verdict.body[..], ""),
-        (None, None, None) => (body.as_bytes(), PLAIN),
-        (None, None, Some(page)) => (page.body.as_bytes(), &page.content_type[..]),
-    };
-    for (name, value) in verdict.into_iter().flat_map(|verdict| &verdict.fields) {
-        let is_own = revision.is_some() && name.eq_ignore_ascii_case("synod-revision");
-        if !is_own {
-            fields.push((name, value));
-        }
-    }
+    let more = [
+        ("Synod-Revision", revision.as_deref()),
+        ("Retry-After", retry_after.as_deref()),
+    ];
+    let said = Said::of(failure, (status, words), &to, more);
     let worker = client.worker.clone();
     let mut out = worker.staging.lease();
     worker.date.with(|date| {
@@ -252,9 +275,9 @@ pub(crate) async fn refuse(
             error: (status >= 400).then(|| failure.name()),
             details: failure.details(),
             date,
-            fields: &fields,
-            body,
-            content_type,
+            fields: &said.fields,
+            body: said.body,
+            content_type: said.content_type,
             head_only: to.head_only,
             client: to.version,
             close: !keep,
@@ -266,7 +289,11 @@ pub(crate) async fn refuse(
         .set(client.worker.shared.timeouts.client_headers);
     let mut written = std::pin::pin!(write_all(&mut client.stream, &out, &[]));
     let written = client.deadline.bound(|cx| written.as_mut().poll(cx)).await;
-    let sent = if to.head_only { 0 } else { body.len() as u64 };
+    let sent = if to.head_only {
+        0
+    } else {
+        said.body.len() as u64
+    };
     match written {
         Ok(Ok(())) if keep => (status, sent, After::Idle),
         Ok(Ok(())) => (status, sent, After::Linger),

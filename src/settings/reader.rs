@@ -260,15 +260,8 @@ fn read_listeners(
             );
         }
         listener.tls = tls::read(reader, &mut section, "tls", &["h2", "http/1.1", "http/1.0"]);
-        let asks = |tls: &Tls| tls.clients != ClientCertificates::None;
-        let asked = listener.tls.as_ref().is_some_and(asks);
-        let key = section.key("client_cert_header");
-        if let Some(place) = reader.places.get(&key).cloned()
-            && listener.client_cert_header
-            && !asked
-        {
-            let detail = "needs `client_ca` in `tls`: no client shows a certificate here";
-            reader.fault(key, place, detail.into());
+        if listener.client_cert_header {
+            check_asks(reader, section.key("client_cert_header"), &listener);
         }
         section.end(
             reader,
@@ -286,6 +279,17 @@ fn read_listeners(
             reader.fault(path, place, "this listener has no `address`".into());
         }
         settings.listeners.push(listener);
+    }
+}
+
+/// Certificates of clients are told only where clients are asked for them.
+fn check_asks(reader: &mut Reader, key: String, listener: &Listener) {
+    let asks = |tls: &Tls| tls.clients != ClientCertificates::None;
+    if let Some(place) = reader.places.get(&key).cloned()
+        && !listener.tls.as_ref().is_some_and(asks)
+    {
+        let detail = "needs `client_ca` in `tls`: no client shows a certificate here";
+        reader.fault(key, place, detail.into());
     }
 }
 
