@@ -59,6 +59,13 @@ impl Buffer {
         (self.start, self.end) = (0, 0);
     }
 
+    /// A copy of what is filled, which is none of it any more.
+    pub(crate) fn take_filled(&mut self) -> Box<[u8]> {
+        let filled = self.filled().into();
+        self.clear();
+        filled
+    }
+
     /// Sees to it that there is room, from the free list if need be.
     pub(crate) fn take_room(&mut self, free: &FreeList<Buffer>) {
         if !self.has_room() {

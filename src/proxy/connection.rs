@@ -14,7 +14,6 @@ use std::time::Duration;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 
-use super::buffers::Buffer;
 use super::deadlines::{Deadline, Expired};
 use super::failure::Failure;
 use super::handshake;
@@ -39,21 +38,40 @@ pub(crate) struct Client {
     pub(crate) peer: IpAddr,
     pub(crate) listener: Rc<ListenerState>,
     pub(crate) deadline: Deadline,
-    /// The two ends that a proxy in front told of.
-    pub(crate) origin: Option<Box<Origin>>,
-    /// What it showed in the handshake, where backends are to know: as Client-Cert has it.
-    pub(crate) certificate: Option<Rc<str>>,
+    /// What it began with, if that is to be known later; all requests of a connection of HTTP/2 share it.
+    pub(crate) preamble: Option<Rc<Preamble>>,
     /// Whether a request came over it.
     pub(crate) begun: bool,
     /// Whether the client may still send: if it then ends its direction, it has left and awaits no answer.
     pub(crate) stays: bool,
 }
 
+/// What a connection began with, in front of its first request.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Preamble {
+    /// The two ends that a proxy in front told of.
+    pub(crate) origin: Option<Origin>,
+    /// What the client showed in the handshake, where backends are to know: as Client-Cert has it.
+    pub(crate) certificate: Option<Box<str>>,
+}
+
 impl Client {
+    /// To add to what it began with.
+    pub(crate) fn preamble_mut(&mut self) -> &mut Preamble {
+        Rc::make_mut(self.preamble.get_or_insert_default())
+    }
+
+    /// What it showed in the handshake, as Client-Cert has it; empty if nothing, or if nobody is to know.
+    pub(crate) fn certificate(&self) -> &str {
+        let preamble = self.preamble.as_ref();
+        let certificate = preamble.and_then(|preamble| preamble.certificate.as_deref());
+        certificate.unwrap_or_default()
+    }
+
     /// The two ends of the connection, as the client sees them; none if it is gone.
     pub(crate) fn origin(&self) -> Option<Origin> {
-        if let Some(origin) = &self.origin {
-            return Some(**origin);
+        if let Some(origin) = self.preamble.as_ref().and_then(|preamble| preamble.origin) {
+            return Some(origin);
         }
         Some(Origin {
             source: self.stream.peer_address()?,
@@ -111,7 +129,7 @@ pub(crate) enum After {
     /// It has become a tunnel.
     Tunnel(Box<Tunnel>),
     /// It speaks HTTP/2; this was read of it.
-    Http2(Box<Buffer>),
+    Http2(Box<[u8]>),
 }
 
 /// Serves `stream` as a task of its own.
@@ -128,8 +146,7 @@ pub(crate) fn spawn(
         peer: peer.ip().to_canonical(),
         listener: listener.clone(),
         deadline: worker.deadlines.register(),
-        origin: None,
-        certificate: None,
+        preamble: None,
         begun: false,
         stays: false,
     };

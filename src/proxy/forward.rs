@@ -277,7 +277,7 @@ pub(super) fn encode(job: &Job<'_>, backend: &Backend, out: &mut Vec<u8>) {
     let forward = Forward {
         client: peer,
         https: job.client.stream.is_tls(),
-        certificate: job.client.certificate.as_deref().unwrap_or_default(),
+        certificate: job.client.certificate(),
         trusted: job.client.listener.trusts(job.client.peer),
         host: &host,
         request_id: job.request_id,

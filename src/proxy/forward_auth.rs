@@ -190,7 +190,7 @@ fn question(
     let forward = Forward {
         client: &job.exchange.peer,
         https: job.client.stream.is_tls(),
-        certificate: job.client.certificate.as_deref().unwrap_or_default(),
+        certificate: job.client.certificate(),
         trusted: job.client.listener.trusts(job.client.peer),
         host: &in_flight.backend().address.authority(),
         request_id: job.request_id,

@@ -4,7 +4,6 @@
 //! is the same for all names of a listener, and every route is served on every one. So there is no 421.
 
 use std::net::IpAddr;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Instant;
@@ -67,15 +66,16 @@ pub(crate) async fn accept(client: Client) -> Option<Client> {
         true => shown(&encrypted),
         false => None,
     };
-    Some(Client {
-        stream: encrypted.into(),
-        certificate,
-        ..client
-    })
+    let stream = encrypted.into();
+    let mut client = Client { stream, ..client };
+    if certificate.is_some() {
+        client.preamble_mut().certificate = certificate;
+    }
+    Some(client)
 }
 
 /// What the client showed, as Client-Cert has it: a byte sequence of structured fields (RFC 9440, section 2.2).
-fn shown(stream: &TlsStream<TcpStream>) -> Option<Rc<str>> {
+fn shown(stream: &TlsStream<TcpStream>) -> Option<Box<str>> {
     let certificate = stream.get_ref().1.peer_certificates()?.first()?;
     Some(format!(":{}:", STANDARD.encode(certificate)).into())
 }

@@ -47,7 +47,7 @@ pub(crate) async fn accept(client: &mut Client) -> bool {
     match read.await {
         Ok(Ok(Some(origin))) => {
             client.peer = origin.source.ip().to_canonical();
-            client.origin = Some(Box::new(origin));
+            client.preamble_mut().origin = Some(origin);
             true
         }
         // The proxy itself speaks: to see whether somebody is here, say.

@@ -60,7 +60,8 @@ async fn next(client: &mut Client, exchange: &mut Exchange) -> After {
         Ok(()) => answer(client, exchange).await,
         Err(Unread::Nothing) => After::Waiting,
         Err(Unread::Gone) => After::Close,
-        Err(Unread::Http2) => After::Http2(Box::new(exchange.take_inbound())),
+        // A copy: the buffer is for others again, and such a connection stays for long.
+        Err(Unread::Http2) => After::Http2(exchange.inbound.take_filled()),
         Err(Unread::Failed(failure)) => {
             let record = Record::begin();
             let refused = exchange.inbound.filled();

@@ -17,13 +17,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+use bytes::Bytes;
 use h2::Reason;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::block;
 use super::outgoing::Outgoing;
 use super::sieve::Sifted;
-use crate::proxy::buffers::Buffer;
 use crate::wire::stream::Stream;
 use intake::Intake;
 
@@ -119,7 +119,7 @@ pub(super) enum Parting {
 #[derive(Debug)]
 pub(super) struct Guarded {
     stream: Stream,
-    ahead: Buffer,
+    ahead: Bytes,
     intake: Intake,
     sifted: Sifted,
     outgoing: Outgoing,
@@ -132,7 +132,7 @@ pub(super) struct Guarded {
 }
 
 impl Guarded {
-    pub(super) fn new(stream: Stream, ahead: Buffer, watch: Rc<Watch>) -> Self {
+    pub(super) fn new(stream: Stream, ahead: Bytes, watch: Rc<Watch>) -> Self {
         Self {
             stream,
             ahead,
@@ -191,20 +191,15 @@ impl Guarded {
 /// Reads what comes from the client, behind what came `ahead`. Nothing is the end.
 fn poll_client(
     stream: &mut Stream,
-    ahead: &mut Buffer,
+    ahead: &mut Bytes,
     cx: &mut Context<'_>,
     buffer: &mut ReadBuf<'_>,
 ) -> Poll<io::Result<()>> {
     if ahead.is_empty() {
         return Pin::new(stream).poll_read(cx, buffer);
     }
-    let first = ahead.filled();
-    let n = first.len().min(buffer.remaining());
-    buffer.put_slice(&first[..n]);
-    ahead.consume(n);
-    if ahead.is_empty() {
-        *ahead = Buffer::default();
-    }
+    let n = ahead.len().min(buffer.remaining());
+    buffer.put_slice(&ahead.split_to(n));
     Poll::Ready(Ok(()))
 }
 

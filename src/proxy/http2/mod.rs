@@ -25,13 +25,11 @@ use h2::RecvStream;
 use h2::server::{Builder, Connection, SendResponse};
 use http::Request;
 
-use super::buffers::Buffer;
-use super::connection::{After, Client, LINGER_TIME, linger};
+use super::connection::{After, Client, LINGER_TIME, Preamble, linger};
 use super::deadlines::Deadline;
 use super::request;
 use super::upgrade;
 use super::worker::{ListenerState, Worker};
-use crate::backend::Origin;
 use crate::wire::http1::MAX_HEAD;
 use crate::wire::http2::{Ends, Served};
 pub(super) use backend::Answering;
@@ -71,8 +69,7 @@ struct Shared {
     worker: Rc<Worker>,
     listener: Rc<ListenerState>,
     peer: IpAddr,
-    origin: Option<Box<Origin>>,
-    certificate: Option<Rc<str>>,
+    preamble: Option<Rc<Preamble>>,
     ends: Arc<Ends>,
     deadline: Deadline,
     /// For what the client has begun to send and has to end.
@@ -96,7 +93,9 @@ enum Event {
 }
 
 /// Serves the connection to its end. `ahead` was read of it.
-pub(crate) async fn serve(client: Client, ahead: Box<Buffer>) {
+///
+/// What stays for as long as the connection does is made where it stays, and made small: most of them are idle.
+pub(crate) async fn serve(client: Client, ahead: Box<[u8]>) {
     let ends = Ends {
         peer: client.stream.peer_address(),
         local: client.stream.local_address(),
@@ -108,30 +107,28 @@ pub(crate) async fn serve(client: Client, ahead: Box<Buffer>) {
         worker: client.worker,
         listener: client.listener,
         peer: client.peer,
-        origin: client.origin,
-        certificate: client.certificate,
+        preamble: client.preamble,
         ends: Arc::new(ends),
         deadline: client.deadline,
         streams: Cell::new(0),
         watch: Rc::default(),
     });
-    let metrics = &shared.worker.shared.listener;
-    let io = Guarded::new(client.stream, *ahead, shared.watch.clone());
-    let mut handshake = std::pin::pin!(builder().handshake(io));
-    shared
-        .deadline
-        .set(shared.worker.shared.timeouts.client_headers);
-    match shared
-        .deadline
-        .bound(|cx| handshake.as_mut().poll(cx))
-        .await
-    {
-        Ok(Ok(connection)) => {
+    let io = Guarded::new(client.stream, ahead.into(), shared.watch.clone());
+    match Box::pin(shake_hands(io, &shared)).await {
+        Some(connection) => {
             shared.rest();
             drive(connection, &shared).await;
         }
-        _ => metrics.refused("http2_handshake"),
+        None => shared.worker.shared.listener.refused("http2_handshake"),
     }
+}
+
+async fn shake_hands(io: Guarded, shared: &Shared) -> Option<Box<Connection<Guarded, Bytes>>> {
+    let mut handshake = std::pin::pin!(builder().handshake(io));
+    let within = shared.worker.shared.timeouts.client_headers;
+    shared.deadline.set(within);
+    let shaken = shared.deadline.bound(|cx| handshake.as_mut().poll(cx));
+    shaken.await.ok()?.ok().map(Box::new)
 }
 
 fn builder() -> Builder {
@@ -148,7 +145,7 @@ fn builder() -> Builder {
     builder
 }
 
-async fn drive(mut connection: Connection<Guarded, Bytes>, shared: &Rc<Shared>) {
+async fn drive(mut connection: Box<Connection<Guarded, Bytes>>, shared: &Rc<Shared>) {
     let listener = &shared.worker.shared.listener;
     let mut closing = false;
     loop {
@@ -273,8 +270,7 @@ impl Shared {
             peer: self.peer,
             listener: self.listener.clone(),
             deadline: self.worker.deadlines.register(),
-            origin: self.origin.clone(),
-            certificate: self.certificate.clone(),
+            preamble: self.preamble.clone(),
             begun: false,
             stays: false,
         };
@@ -309,5 +305,23 @@ impl Drop for UnderWay {
         if self.0.streams.get() == 0 {
             self.0.rest();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_is_small_but_for_what_the_h2_crate_holds() {
+        fn size_of_future<A, B, F: Future>(_: impl Fn(A, B) -> F) -> usize {
+            size_of::<F>()
+        }
+        let (task, connection) = (
+            size_of_future(serve),
+            size_of::<Connection<Guarded, Bytes>>(),
+        );
+        assert!(task <= 512, "{task} bytes");
+        assert!(connection <= 2_048, "{connection} bytes");
     }
 }
