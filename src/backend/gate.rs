@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicU16;
 use std::sync::atomic::Ordering::SeqCst;
 
 use super::health::Health;
+use super::recourse::Recourse;
 use super::warming::ALL;
 
 /// Set while the config gives it a share.
@@ -119,20 +120,20 @@ impl Gate {
         cold == 0 || chance() % u64::from(ALL) >= cold
     }
 
-    /// Open and not held back; or, if it is down or ejected and `panic` says so, open.
-    pub(super) fn lets_in(&self, panic: impl FnOnce() -> bool) -> bool {
+    /// Open and not held back; or open, if `recourse` says so of one that is not up.
+    pub(super) fn lets_in(&self, recourse: impl FnOnce() -> Recourse) -> bool {
         looked();
         let bits = self.0.load(SeqCst);
         if bits & (OPEN | HELD | EJECTED) == OPEN {
             return true;
         }
-        bits & OPEN != 0 && bits & HEALTH != UNKNOWN && panic()
+        bits & OPEN != 0 && recourse().lets_in(bits & HEALTH == UNKNOWN)
     }
 
-    /// As [`lets_in`](Self::lets_in), for a request that sticks to it. What is not open is no matter of panic.
-    pub(super) fn lets_stick(&self, panic: impl FnOnce() -> bool) -> bool {
+    /// As [`lets_in`](Self::lets_in), for a request that sticks to it. What is not open is no matter of recourse.
+    pub(super) fn lets_stick(&self, recourse: impl FnOnce() -> Recourse) -> bool {
         let bits = self.0.load(SeqCst);
-        (bits & STICKY != 0 && bits & (HELD | EJECTED) == 0) || self.lets_in(panic)
+        (bits & STICKY != 0 && bits & (HELD | EJECTED) == 0) || self.lets_in(recourse)
     }
 
     pub(super) fn health(&self) -> Health {
@@ -200,15 +201,15 @@ mod tests {
         ] {
             let gate = Gate::default();
             gate.change(|_, _| health);
-            assert!(!gate.lets_in(|| true), "closed: {health:?}");
+            assert!(!gate.lets_in(|| Recourse::Down), "closed: {health:?}");
             gate.open();
             assert_eq!((gate.is_open(), gate.health()), (true, health));
-            assert_eq!(gate.lets_in(|| false), calm, "{health:?}");
-            assert_eq!(gate.lets_in(|| true), panic, "{health:?}");
+            assert_eq!(gate.lets_in(|| Recourse::None), calm, "{health:?}");
+            assert_eq!(gate.lets_in(|| Recourse::Down), panic, "{health:?}");
             gate.set_ejected(true);
             assert_eq!((gate.is_open(), gate.health()), (true, health));
-            assert!(!gate.lets_in(|| false), "ejected: {health:?}");
-            assert_eq!(gate.lets_in(|| true), panic, "{health:?}");
+            assert!(!gate.lets_in(|| Recourse::None), "ejected: {health:?}");
+            assert_eq!(gate.lets_in(|| Recourse::Down), panic, "{health:?}");
             gate.set_ejected(false);
             gate.set_pace(30);
             assert_eq!((gate.is_open(), gate.health()), (true, health));
@@ -218,7 +219,7 @@ mod tests {
             assert_eq!(gate.is_free(), calm, "{health:?}");
             gate.set_limited(true);
             assert!(!gate.is_free());
-            assert_eq!(gate.lets_in(|| false), calm, "{health:?}");
+            assert_eq!(gate.lets_in(|| Recourse::None), calm, "{health:?}");
             gate.set_limited(false);
             assert_eq!(
                 gate.change(|_, open| if open { Unknown } else { health }),

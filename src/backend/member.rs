@@ -106,10 +106,10 @@ impl Backend {
         self.gate.is_open()
     }
 
-    /// Whether it may be picked: it admits, its health allows it, and it is not ejected. While its pool panics, being
-    /// down or ejected is no reason against it; being unknown is one always.
+    /// Whether it may be picked: it admits, its health allows it, and it is not ejected; or the recourse of its
+    /// pool overrules these two.
     pub fn is_available(&self) -> bool {
-        self.gate.lets_in(|| self.runtime.panics())
+        self.gate.lets_in(|| self.runtime.recourse())
     }
 
     /// As [`admits`](Self::admits), for a request that sticks to it.
@@ -119,7 +119,7 @@ impl Backend {
 
     /// As [`is_available`](Self::is_available), for a request that sticks to it.
     pub fn is_available_to_stuck(&self) -> bool {
-        self.gate.lets_stick(|| self.runtime.panics())
+        self.gate.lets_stick(|| self.runtime.recourse())
     }
 
     /// Says whether requests that stick to it may come even when it is closed to others.

@@ -24,6 +24,8 @@ mod warming;
 
 mod condition;
 
+mod recourse;
+
 mod runtime;
 
 mod follow;
@@ -53,5 +55,6 @@ pub use member::{Answer, Backend, InFlight, removals};
 pub use meter::Meter;
 pub use outlier::{Ejection, Suspect};
 pub use place::Target;
+pub use recourse::Recourse;
 pub use registry::Registry;
 pub use runtime::PoolRuntime;

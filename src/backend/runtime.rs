@@ -1,4 +1,4 @@
-//! What a pool keeps over revisions: its place in rotation, its clock of turns, its retry budget, whether it panics.
+//! What a pool keeps over revisions: its place in rotation, its clock of turns, its retry budget, its recourse.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
@@ -12,6 +12,7 @@ use super::follow::Following;
 use super::line::Line;
 use super::member::Backend;
 use super::outlier::{Suspect, Suspects};
+use super::recourse::{Recourse, SharedRecourse};
 use crate::telemetry::Padded;
 
 /// What a pool keeps over revisions. Held by its snapshots and its backends.
@@ -24,7 +25,7 @@ pub struct PoolRuntime {
     line: Padded<Line>,
     /// Of requests to other pools, under way to this one.
     copies: AtomicU32,
-    panics: AtomicBool,
+    recourse: SharedRecourse,
     /// The last tier in use.
     tier: AtomicUsize,
     judging: Mutex<()>,
@@ -47,7 +48,7 @@ impl PoolRuntime {
             budget: Arc::new(Budget::new()),
             line: Padded(Line::new()),
             copies: AtomicU32::new(0),
-            panics: AtomicBool::new(false),
+            recourse: SharedRecourse::default(),
             tier: AtomicUsize::new(0),
             judging: Mutex::new(()),
             enough_failures: AtomicU32::new(0),
@@ -82,9 +83,9 @@ impl PoolRuntime {
         &self.copies
     }
 
-    /// Whether too few of its backends are up, so that those that are down are picked too.
-    pub fn panics(&self) -> bool {
-        self.panics.load(SeqCst)
+    /// Which backends are picked besides those that are up.
+    pub fn recourse(&self) -> Recourse {
+        self.recourse.load()
     }
 
     /// The last tier in use; 0 is the first.
@@ -97,16 +98,16 @@ impl PoolRuntime {
         self.tier.swap(tier, SeqCst)
     }
 
-    /// Has it panic or not, as `judge` says; tells whether that is another than before. To be called off the request
-    /// path after whatever `judge` looks at has changed: judging is one at a time, so the last one saw all changes.
-    pub fn judge_panic(&self, judge: impl FnOnce() -> bool) -> bool {
+    /// Gives it the recourse that `judge` says; tells the one before. To be called off the request path after whatever
+    /// `judge` looks at has changed: judging is one at a time, so the last one saw all changes.
+    pub fn judge(&self, judge: impl FnOnce() -> Recourse) -> Recourse {
         let _one = self.judging.lock().unwrap_or_else(PoisonError::into_inner);
-        let panics = judge();
-        let changed = self.panics.swap(panics, SeqCst) != panics;
-        if changed {
+        let recourse = judge();
+        let before = self.recourse.swap(recourse);
+        if before != recourse {
             self.all_changed();
         }
-        changed
+        before
     }
 
     /// Has so many failures in a row make a backend a suspect; 0 is never.

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use super::probe::{self, Way};
 use crate::backend::{Backend, Tally};
 use crate::config::Health;
-use crate::routing::{SnapshotCell, judge_panic};
+use crate::routing::{SnapshotCell, judge};
 
 /// How much an interval may be longer or shorter, so that the checks of many nodes and backends spread out.
 const JITTER: f64 = 0.15;
@@ -51,7 +51,7 @@ impl Check {
             let (pool, id) = (&backend.pool, &backend.id);
             tracing::info!(%pool, backend = %id, "backend is readmitted: a check was good");
             self.came_up();
-            judge_panic(&self.cell, pool);
+            judge(&self.cell, pool);
         }
         let held = backend.health();
         let next = tally.count(held, result.is_ok(), rise, fall);
@@ -66,7 +66,7 @@ impl Check {
             Ok(()) => tracing::info!(%pool, backend = %id, "backend is up"),
             Err(reason) => tracing::info!(%pool, backend = %id, reason, "backend is down"),
         }
-        judge_panic(&self.cell, pool);
+        judge(&self.cell, pool);
     }
 
     /// To be called before its backend gets requests again.

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::failures::Failures;
 use crate::backend::{Backend, Suspect};
-use crate::routing::{PoolEntry, PoolMember, Snapshot, SnapshotCell, judge_panic};
+use crate::routing::{PoolEntry, PoolMember, Snapshot, SnapshotCell, judge};
 
 /// Ejects and readmits, by the snapshots in `cell` and what `suspects` tells, until this future is dropped.
 pub async fn run(cell: Arc<SnapshotCell>, mut suspects: mpsc::Receiver<Suspect>) {
@@ -85,7 +85,7 @@ impl Ejections {
         tracing::warn!(pool = %pool.name, backend = %backend.id, why, "backend is ejected");
         let until = backend.eject(now, &pool.spec().outlier, why);
         self.under_way.insert(backend.key, (until, backend.clone()));
-        judge_panic(&self.cell, &pool.name);
+        judge(&self.cell, &pool.name);
     }
 
     /// Does what is due.
@@ -134,7 +134,7 @@ impl Ejections {
                 pool.came_up(backend);
             }
             tracing::info!(%pool, backend = %id, "backend is readmitted");
-            judge_panic(&self.cell, pool);
+            judge(&self.cell, pool);
         }
     }
 }

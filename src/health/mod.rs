@@ -26,7 +26,7 @@ use self::check::Check;
 use self::probe::Way;
 use crate::backend::{self, Backend};
 use crate::config::{Health, Name};
-use crate::routing::{PoolEntry, Snapshot, SnapshotCell, judge_panic};
+use crate::routing::{PoolEntry, Snapshot, SnapshotCell, judge};
 
 /// Checks under way at one time; more wait their turn, which their timeout does not count.
 const AT_ONCE: usize = 1_024;
@@ -155,7 +155,7 @@ impl Checks {
         }
         if late {
             entry.settle_health();
-            judge_panic(&self.cell, &entry.name);
+            judge(&self.cell, &entry.name);
         }
         let entry = entry.clone();
         self.pools

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
-use crate::backend::{Health as Held, Registry};
+use crate::backend::{Health as Held, Recourse, Registry};
 use crate::config::{Config, Operation, ResourcePath, Revision, Transaction};
 use crate::routing::compile;
 use crate::routing::publish::Publisher;
@@ -309,12 +309,15 @@ async fn below_the_share_all_are_used_but_those_the_config_keeps_out() {
         scene.spec["backends"][at][field] = value;
     }
     scene.publish();
+    until("panic", || scene.pool().recourse() == Recourse::Down).await;
     scene.until_picked("abc").await;
-    assert!(scene.pool().panics());
 
     servers[1].say(200);
     scene.until_picked("ab").await;
-    assert!(!scene.pool().panics(), "two of three are enough");
+    assert!(
+        !scene.pool().recourse().is_panic(),
+        "two of three are enough"
+    );
 
     servers[1].say(500);
     scene.until_picked("abc").await;

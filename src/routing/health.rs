@@ -1,20 +1,22 @@
 //! What a revision means for the health of backends: who begins unknown, when backups are used, when a pool panics.
 //!
 //! Panic is Envoy's: with too few backends up, the others would only be overrun, and more likely the checks are wrong,
-//! so those that are down or ejected get requests too. Drained, weightless and unknown ones never do.
+//! so those that are down or ejected get requests too. Where none is up, as in a pool that has just been made, so do
+//! those of which no check has told anything yet: to refuse all requests is not safer. Drained and weightless ones
+//! never do.
 
 use std::time::Instant;
 
 use super::SnapshotCell;
 use super::snapshot::{PoolEntry, PoolMember};
-use crate::backend::{Backend, Health};
+use crate::backend::{Backend, Health, PoolRuntime, Recourse};
 use crate::config::{Name, State};
 
 /// What the health of its backends makes of a pool.
 struct Standing {
     /// The last tier in use.
     tier: usize,
-    panics: bool,
+    recourse: Recourse,
 }
 
 impl PoolMember {
@@ -67,11 +69,16 @@ impl PoolEntry {
         match up.iter().position(suffices) {
             Some(tier) => Standing {
                 tier,
-                panics: false,
+                recourse: Recourse::None,
             },
             None => Standing {
                 tier: self.backups.len(),
-                panics: enough > 0 && known.iter().sum::<u64>() > 0,
+                recourse: match (known.iter().sum(), up.iter().sum()) {
+                    _ if enough == 0 => Recourse::None,
+                    (0, _) => Recourse::Unknown,
+                    (1.., 0) => Recourse::All,
+                    (1.., 1_u64..) => Recourse::Down,
+                },
             },
         }
     }
@@ -88,15 +95,20 @@ impl PoolEntry {
             .follow([&self.balancer].into_iter().chain(&self.backups));
     }
 
-    /// Puts the tiers that are needed in use; tells whether the pool is to panic.
-    fn judge(&self) -> bool {
-        let Standing { tier, panics } = self.standing();
+    /// Puts the tiers that are needed in use; tells what else is to be.
+    fn judge(&self) -> Recourse {
+        let Standing { tier, recourse } = self.standing();
         let before = self.runtime.use_tiers(tier);
         if before != tier {
             tracing::info!(pool = %self.name, tier, before, "tiers of backends up to this one are used");
         }
         self.runtime.changed();
-        panics
+        recourse
+    }
+
+    /// Judges it before its snapshot is in force, so that a request that meets it first finds whom it may use.
+    pub fn judge_ahead(&self) {
+        tell(&self.name, &self.runtime, || self.judge());
     }
 
     /// Whether one more of its eligible backends may be ejected, and another one then still be up.
@@ -109,9 +121,9 @@ impl PoolEntry {
     }
 }
 
-/// Judges anew whether that pool is to panic. To be called after a change of the health of any of its backends, and
-/// of the pool.
-pub fn judge_panic(cell: &SnapshotCell, pool: &Name) {
+/// Judges anew which backends of that pool are used besides those that are up. To be called after a change of the
+/// health of any of them, and of the pool.
+pub fn judge(cell: &SnapshotCell, pool: &Name) {
     let Some(runtime) = cell
         .load()
         .pool(pool.as_str())
@@ -120,21 +132,23 @@ pub fn judge_panic(cell: &SnapshotCell, pool: &Name) {
         return;
     };
     // Loaded again by whoever's turn it is: the last to judge must not do so by an older snapshot.
-    let judge = || {
+    tell(pool, &runtime, || {
         let snapshot = cell.load();
-        let Some(pool) = snapshot.pool(pool.as_str()) else {
-            return false;
-        };
-        pool.judge()
-    };
-    if runtime.judge_panic(judge) {
-        match runtime.panics() {
-            true => {
-                tracing::warn!(%pool, "too few backends are up: those that are down are used too")
-            }
-            false => {
-                tracing::info!(%pool, "enough backends are up again: those that are down are not used")
-            }
+        let pool = snapshot.pool(pool.as_str());
+        pool.map_or(Recourse::None, |pool| pool.judge())
+    });
+}
+
+/// Has the pool judged, and tells of a panic that begins or ends.
+fn tell(pool: &Name, runtime: &PoolRuntime, judge: impl FnOnce() -> Recourse) {
+    let before = runtime.judge(judge).is_panic();
+    match (before, runtime.recourse().is_panic()) {
+        (false, true) => {
+            tracing::warn!(%pool, "too few backends are up: those that are down are used too");
         }
+        (true, false) => {
+            tracing::info!(%pool, "enough backends are up again: those that are down are not used");
+        }
+        _ => {}
     }
 }

@@ -48,7 +48,7 @@ impl Collector for PoolsCollector {
         for pool in snapshot.pools() {
             panics
                 .encode_family(&[("pool", pool.name.as_str())])?
-                .encode_gauge(&u64::from(pool.panics()))?;
+                .encode_gauge(&u64::from(pool.recourse().is_panic()))?;
         }
         ejections(&snapshot, &mut encoder)?;
         queues(&snapshot, &mut encoder)?;

@@ -44,7 +44,7 @@ pub use asked::{Asked, Headers};
 pub use cell::{SnapshotCache, SnapshotCell};
 pub use compile::{CompileError, check, check_pools, compile};
 pub use explain::{BackendChances, Explanation, Judged, PoolChances, Question, explain};
-pub use health::judge_panic;
+pub use health::judge;
 pub use metrics::PoolsCollector;
 pub use snapshot::{PoolChange, PoolEntry, PoolMember, RouteEntry, RouteFence, Snapshot};
 

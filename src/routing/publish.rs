@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::snapshot::{PoolEntry, PoolMember};
-use super::{Snapshot, SnapshotCell, compile, judge_panic};
+use super::{Snapshot, SnapshotCell, compile, judge};
 use crate::backend::{Health, Registry};
 use crate::config::{Config, Revision};
 
@@ -122,11 +122,11 @@ impl Publisher {
                 backend.open();
             }
             pool.attach();
+            pool.judge_ahead();
         }
         self.cell.store(next.clone());
         for (left, pool) in changes {
-            pool.iter()
-                .for_each(|pool| judge_panic(&self.cell, &pool.name));
+            pool.iter().for_each(|pool| judge(&self.cell, &pool.name));
             left.iter().for_each(|left| close_left(left, pool));
             if let (Some(left), None) = (left, pool) {
                 left.runtime.follow([]);

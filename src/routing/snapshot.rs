@@ -7,7 +7,9 @@ use super::asked::Asked;
 use super::sticky::Cookies;
 use super::table::Table;
 use crate::backend::balance::{Balancer, Cursor, Sequence};
-use crate::backend::{Backend, Copying, Fence, InFlight, Meter, PoolRuntime, Retry, Waiting};
+use crate::backend::{
+    Backend, Copying, Fence, InFlight, Meter, PoolRuntime, Recourse, Retry, Waiting,
+};
 use crate::config::{
     Config, Difference, HashOn, Name, PersistentMap, Policy, Pool, PoolTimeouts, Protocol,
     ProxyProtocol, RateLimit, Resource, Retries, Revision, Route, RouteTimeouts, State,
@@ -324,9 +326,9 @@ impl PoolEntry {
         self.runtime.copy()
     }
 
-    /// Whether backends that are down are picked too, because too few are up.
-    pub fn panics(&self) -> bool {
-        self.runtime.panics()
+    /// Which backends are picked besides those that are up.
+    pub fn recourse(&self) -> Recourse {
+        self.runtime.recourse()
     }
 
     /// What the config says of it.

@@ -61,14 +61,14 @@ function updateSeries(cell, text, values) {
   cell.querySelector("span").textContent = text;
 }
 
-function updateBackend(tr, pool, backend, panics) {
+function updateBackend(tr, pool, backend) {
   const status = backend.status ?? {};
   const [weight, state] = [tr.querySelector("input"), tr.querySelector("select")];
   if (document.activeElement !== weight) weight.value = backend.weight ?? 1;
   if (document.activeElement !== state) state.value = backend.state ?? "ready";
   const cells = [...tr.children].filter((_, index) => ![2, 3, 6, 7].includes(index));
   fill({ children: cells }, [backend.id, backend.address,
-    healthCell(status, panics),
+    healthCell(status),
     [count(status.in_flight), "n"], [millis(status.latency_ms?.p99), "n"]]);
   const now = ofBackend(pool, backend);
   updateSeries(tr.children[6], perSecond(now.rate), now.rates);
@@ -88,7 +88,7 @@ function updatePool(details, { spec, status }) {
   const seen = new Map((status?.backends ?? []).map((backend) => [backend.id, backend]));
   const all = (spec.backends ?? []).map((backend) => ({ ...backend, status: seen.get(backend.id) }));
   const panics = status?.panic === true;
-  const taking = all.filter((backend) => isTaking(backend.status ?? {}, panics)).length;
+  const taking = all.filter((backend) => isTaking(backend.status ?? {})).length;
   const [name, health, kind, rate] = details.querySelector("summary").children;
   name.textContent = spec.name;
   health.textContent = `${taking} of ${all.length} backends take traffic${panics ? ", in panic: those that are down too" : ""}`;
@@ -98,7 +98,7 @@ function updatePool(details, { spec, status }) {
   updateSeries(rate, perSecond(now.rate), now.rates);
   const shown = all.filter((backend) => wanted(spec.name, backend.id, backend.address));
   keyed(details.querySelector("tbody"), shown, (backend) => backend.id, (backend) => createBackend(spec.name, backend),
-    (tr, backend) => updateBackend(tr, spec.name, backend, panics));
+    (tr, backend) => updateBackend(tr, spec.name, backend));
 }
 
 function createRevision(entry) {

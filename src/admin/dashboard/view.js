@@ -51,14 +51,13 @@ export function nodeCells(node) {
     (node.digest ?? "").slice(0, 8), heard, state];
 }
 
-// Whether a backend gets requests: in panic one that is down or ejected does, one that is unknown never.
-export const isTaking = ({ admitting, health }, panics) =>
-  admitting === true && (health === "up" || health === "unchecked" || (panics && (health === "down" || health === "ejected")));
+// Whether a backend gets requests: in panic one that is down does too, and where none is up one that is unknown.
+export const isTaking = ({ available }) => available === true;
 
-export function healthCell(status, panics) {
+export function healthCell(status) {
   const why = status.health_reason ? `: ${status.health_reason}` : "";
   const health = status.health === "unchecked" || status.health === undefined ? "" : `${status.health}${why}`;
-  const taking = isTaking(status, panics);
+  const taking = isTaking(status);
   const text = [health, taking ? "takes traffic" : "takes none"].filter((part) => part !== "").join(", ");
   return [text, status.health === "down" || status.health === "ejected" ? "bad" : taking ? "good" : "warn"];
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
 use super::{Balancer, Member, draw};
-use crate::backend::{Answer, Backend, Health, InFlight, Registry};
+use crate::backend::{Answer, Backend, Health, InFlight, Recourse, Registry};
 use crate::config::{Balance, Capacity, Name, Outlier};
 use crate::telemetry::metrics::BackendError;
 
@@ -370,7 +370,7 @@ fn a_rack_that_is_down_leaves_its_share_to_all_others() {
 }
 
 #[test]
-fn in_panic_those_that_are_down_are_picked_and_unknown_ones_never() {
+fn in_panic_those_that_are_down_are_picked_and_unknown_ones_where_none_is_up() {
     for balance in all() {
         for size in [4, 200] {
             let pool = Pool::new(balance, &vec![1; size]);
@@ -378,11 +378,17 @@ fn in_panic_those_that_are_down_are_picked_and_unknown_ones_never() {
             pool.hold(1, Health::Unknown);
             assert_eq!(counts(pool.picks(50)), BTreeMap::from([(0, 50)]));
             let runtime = pool.registry.pool(&name("web"));
-            for (panics, picked) in [(true, size - 1), (false, 1)] {
-                assert!(runtime.judge_panic(|| panics));
+            let mut before = Recourse::None;
+            for (recourse, picked) in [
+                (Recourse::Down, size - 1),
+                (Recourse::All, size),
+                (Recourse::None, 1),
+            ] {
+                assert_eq!(runtime.judge(|| recourse), before);
+                before = recourse;
                 let picked_now = counts(pool.picks(properties::rounds(balance) * size));
-                assert_eq!(picked_now.len(), picked, "{balance:?} {size} {panics}");
-                assert!(!picked_now.contains_key(&1));
+                assert_eq!(picked_now.len(), picked, "{balance:?} {size} {recourse:?}");
+                assert_eq!(picked_now.contains_key(&1), recourse == Recourse::All);
             }
             pool.hold(2, Health::Healthy);
             let _busy = pool.load(0, 3);

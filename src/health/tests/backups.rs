@@ -32,7 +32,7 @@ impl Scene {
             };
             member.backend.change_health(|_, _| health);
         }
-        judge_panic(&self.publisher.cell, &Name::new("web").unwrap());
+        judge(&self.publisher.cell, &Name::new("web").unwrap());
     }
 }
 
@@ -57,7 +57,7 @@ async fn a_tier_is_used_while_too_few_before_it_are_up_under_every_policy() {
                 expected,
                 "{balance:?} without {down:?}"
             );
-            assert_eq!(scene.pool().panics(), down == "abcde");
+            assert_eq!(scene.pool().recourse().is_panic(), down == "abcde");
         }
     }
 }

@@ -178,5 +178,5 @@ async fn in_panic_the_ejected_are_used() {
     scene.until_picked("cd").await;
     scene.backend("c").failed(BackendError::Reset);
     scene.until_picked("abcd").await;
-    assert!(scene.pool().panics());
+    assert!(scene.pool().recourse().is_panic());
 }

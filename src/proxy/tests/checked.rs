@@ -210,7 +210,7 @@ fn with_most_of_a_pool_down_all_are_used_unless_that_is_switched_off() {
             .iter()
             .for_each(|backend| backend.fail_checks(true));
         wait_until(|| (0..2).all(|backend| !harness.backend(backend).is_up()));
-        wait_until(|| harness.pool().panics() == panics);
+        wait_until(|| harness.pool().recourse().is_panic() == panics);
         let shares_then = shares(&harness, 20);
         if panics {
             // A rebuild of the rotation may come between.
@@ -223,7 +223,7 @@ fn with_most_of_a_pool_down_all_are_used_unless_that_is_switched_off() {
         let shown = format!("synod_pool_panic{{pool=\"web\"}} {}", u8::from(panics));
         assert!(harness.figures().contains(&shown), "{shown}");
         backends[0].fail_checks(false);
-        wait_until(|| harness.backend(0).is_up() && !harness.pool().panics());
+        wait_until(|| harness.backend(0).is_up() && !harness.pool().recourse().is_panic());
         assert_eq!(shares(&harness, 20), only("a", 20));
     }
 }
@@ -282,6 +282,31 @@ fn a_new_backend_gets_nothing_before_its_first_good_check() {
     assert_eq!(shares(&harness, 20), only("old", 20));
     new.fail_checks(false);
     wait_until(|| harness.get("/").1 == "new");
+}
+
+/// As a deploy does that brings a pool and leads its route there in one transaction.
+#[test]
+fn a_pool_of_which_no_check_has_told_anything_is_served_at_once() {
+    let (old, good, bad) = (
+        Checked::new("old"),
+        Checked::new("good"),
+        Checked::new("bad"),
+    );
+    let harness = checked(&[&old], &json!({}), &[]);
+    let rule = |percent: u8| json!({"health": {"interval": "1h", "panic_percent": percent}});
+    // Nobody checks here.
+    let silent = Harness::new(options(), &config(&[&good, &bad], &rule(50), &[]));
+    assert_eq!(shares(&silent, 20).len(), 2);
+    silent.publish(&config(&[&good, &bad], &rule(0), &[]));
+    assert_eq!(status(&silent.get("/").0), 503, "switched off");
+    bad.fail_checks(true);
+    for _ in 0..20 {
+        harness.publish(&config(&[&good, &bad], &json!({}), &[]));
+        assert_eq!(status(&harness.get("/").0), 200);
+        wait_until(|| shares(&harness, 4) == only("good", 4));
+        harness.publish(&config(&[&old], &json!({}), &[]));
+        assert_eq!(status(&harness.get("/").0), 200);
+    }
 }
 
 /// Nothing is asked anew in between, so whoever forgets has nobody to send requests to, or sends them astray.

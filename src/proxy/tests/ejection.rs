@@ -119,7 +119,7 @@ fn with_most_of_a_pool_ejected_all_are_used_unless_that_is_switched_off() {
             harness.backend(index).failed(BackendError::Reset);
         }
         wait_until(|| (1..=2).all(|index| harness.backend(index).is_ejected()));
-        wait_until(|| harness.pool().panics() == panics);
+        wait_until(|| harness.pool().recourse().is_panic() == panics);
         let mut answers: Vec<_> = (0..30).map(|_| harness.get("/").1).collect();
         answers.sort_unstable();
         answers.dedup();

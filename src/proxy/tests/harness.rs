@@ -538,7 +538,7 @@ impl Harness {
     /// Has the pool `web` judged by the health of its backends, as it is after each change of one.
     pub(super) fn judge(&self) {
         let pool = self.pool();
-        crate::routing::judge_panic(&self.publisher.cell, &pool.name);
+        crate::routing::judge(&self.publisher.cell, &pool.name);
     }
 
     pub(super) fn address(&self) -> SocketAddr {

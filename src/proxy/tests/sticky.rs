@@ -242,7 +242,7 @@ fn in_a_panic_clients_come_back_to_a_backend_that_is_down_but_to_none_that_drain
                 .change_health(|_, _| Health::Unhealthy);
         }
         harness.judge();
-        assert!(harness.pool().panics());
+        assert!(harness.pool().recourse().is_panic());
     };
     all_down();
     for _ in 0..4 {

@@ -22,7 +22,7 @@ use super::conditions::misses;
 use super::host::Host;
 use super::path::{self, Ambiguous, comparable};
 use super::snapshot::{PoolEntry, PoolMember, RouteEntry, Snapshot};
-use crate::backend::{Condition, Health};
+use crate::backend::{Condition, Health, Recourse};
 use crate::config::{Address, Balance, Name, Revision, State};
 
 /// More losers than this are counted, not listed.
@@ -247,10 +247,10 @@ fn pools(snapshot: &Snapshot, route: &RouteEntry) -> Vec<PoolChances> {
 }
 
 fn pool_chances(pool: &PoolEntry, share: f64) -> PoolChances {
-    let panics = pool.panics();
+    let recourse = pool.recourse();
     let tier = pool.tiers_in_use();
     let able =
-        |member: &PoolMember| member.eligible() && fit(member, panics) && member.tier <= tier;
+        |member: &PoolMember| member.eligible() && fit(member, recourse) && member.tier <= tier;
     let eligible = pool.members().iter().filter(|member| able(member));
     let sum: u32 = eligible.map(|member| u32::from(member.weight)).sum();
     let chances = |member: &PoolMember| BackendChances {
@@ -266,7 +266,7 @@ fn pool_chances(pool: &PoolEntry, share: f64) -> PoolChances {
         },
         in_flight: member.backend.in_flight(),
         health: member.backend.condition().name,
-        why: member_why(member, tier, panics, pool.cookie_name().is_some()),
+        why: member_why(member, tier, recourse, pool.cookie_name().is_some()),
     };
     PoolChances {
         pool: pool.name.clone(),
@@ -277,12 +277,12 @@ fn pool_chances(pool: &PoolEntry, share: f64) -> PoolChances {
 }
 
 /// Whether its health lets it be picked.
-fn fit(member: &PoolMember, panics: bool) -> bool {
+fn fit(member: &PoolMember, recourse: Recourse) -> bool {
     let backend = &member.backend;
-    backend.is_up() || (panics && backend.health() != Health::Unknown)
+    backend.is_up() || recourse.lets_in(backend.health() == Health::Unknown)
 }
 
-fn member_why(member: &PoolMember, tier: usize, panics: bool, sticky: bool) -> String {
+fn member_why(member: &PoolMember, tier: usize, recourse: Recourse, sticky: bool) -> String {
     let backend = &member.backend;
     let Condition { name, reason } = backend.condition();
     let reason = reason.unwrap_or_default();
@@ -296,6 +296,10 @@ fn member_why(member: &PoolMember, tier: usize, panics: bool, sticky: bool) -> S
         (State::Ready, 0, _) => "weight 0: gets nothing".to_owned(),
         _ if !backend.admits() => {
             "ready, but closed: its snapshot is not in force yet or any more".to_owned()
+        }
+        (.., Health::Unknown) if recourse.lets_in(true) => {
+            "ready, and used although no health check was good yet: none of the pool is up"
+                .to_owned()
         }
         (.., Health::Unknown) => "ready, but unknown: no health check was good yet".to_owned(),
         _ if backend.is_up() && member.tier > tier => {
@@ -311,7 +315,7 @@ fn member_why(member: &PoolMember, tier: usize, panics: bool, sticky: bool) -> S
             )
         }
         _ if backend.is_up() => "ready".to_owned(),
-        _ if panics => {
+        _ if recourse.is_panic() => {
             format!("ready, and used although it is {name} ({reason}): too few of the pool are up")
         }
         _ => format!("ready, but {name}: {reason}"),

@@ -160,15 +160,18 @@ fn health_is_named_as_the_reason() {
         (explained.verdict, told.collect::<Vec<_>>())
     };
     let (verdict, backends) = told();
-    assert!(verdict.ends_with("no eligible backend: the proxy answers unavailable"));
-    let unknown = "ready, but unknown: no health check was good yet".to_owned();
-    assert_eq!(backends[2], (false, "unknown", 0.0, unknown));
+    assert!(
+        verdict.ends_with("to one of 3 eligible backends"),
+        "{verdict}"
+    );
+    let used = "ready, and used although no health check was good yet: none of the pool is up";
+    assert_eq!(backends[2], (true, "unknown", 33.33, used.to_owned()));
 
     let hold = |index: usize, health| {
         let backend = &snapshot.pool("web").unwrap().members()[index].backend;
         backend.checked(&Err("answered 500".to_owned()));
         backend.change_health(|_, _| health);
-        crate::routing::judge_panic(&publisher.cell, &name("web"));
+        crate::routing::judge(&publisher.cell, &name("web"));
     };
     hold(0, Health::Healthy);
     hold(1, Health::Unhealthy);
@@ -180,6 +183,8 @@ fn health_is_named_as_the_reason() {
     assert_eq!(backends[0], (true, "up", 100.0, "ready".to_owned()));
     let down = "ready, but down: answered 500".to_owned();
     assert_eq!(backends[1], (false, "down", 0.0, down));
+    let unknown = "ready, but unknown: no health check was good yet".to_owned();
+    assert_eq!(backends[2], (false, "unknown", 0.0, unknown));
 
     hold(2, Health::Unhealthy);
     let why = "ready, and used although it is down (answered 500): too few of the pool are up";

@@ -128,7 +128,7 @@ fn of_three_big_tiers_the_one_member_left_is_found_by_few_looks_and_so_is_that_n
     let backends: Vec<Value> = (0..6_000).map(backend).collect();
     for balance in Balance::ALL {
         let mut spec = json!({"name": "web", "balance": balance.name(), "backends": backends,
-            "health": {"http": {"path": "/"}}, "limits": {"requests_per_backend": 1}});
+            "health": {"http": {"path": "/"}, "panic_percent": 0}, "limits": {"requests_per_backend": 1}});
         if balance == Balance::Maglev {
             spec["hash"] = json!({"header": "x-user"});
         }
