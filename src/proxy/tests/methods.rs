@@ -207,3 +207,16 @@ fn a_bad_request_behind_a_good_one_ends_the_line_there() {
     assert!(client.is_closed());
     assert_eq!(heads.try_iter().count(), 2);
 }
+
+/// As a server of gRPC does that returns what it was sent.
+#[test]
+fn trailers_of_an_answer_may_say_what_those_of_a_request_may_not() {
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n";
+    let echoed = "X-Forwarded-For: 192.0.2.1\r\nAuthorization: x\r\n\r\n";
+    let backend = Scripted::always(format!("{chunked}{echoed}"));
+    let harness = Harness::to(&[backend.address]);
+    let mut client = harness.client();
+    client.send("GET / HTTP/1.1\r\nHost: x\r\nTE: trailers\r\nConnection: TE, close\r\n\r\n");
+    let answer = client.rest();
+    assert!(answer.ends_with(echoed), "{answer}");
+}

@@ -42,7 +42,7 @@ impl BodyReader {
         let state = match kind {
             BodyKind::None => State::Length(0),
             BodyKind::Length(length) => State::Length(length),
-            BodyKind::Chunked => State::Chunked(Decoder::new()),
+            BodyKind::Chunked => State::Chunked(Decoder::of(side)),
             BodyKind::UntilClose => State::UntilClose,
         };
         BodyReader { state, side }

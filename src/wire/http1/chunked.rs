@@ -3,7 +3,7 @@
 //! Sizes, extensions and trailers are bounded and held to their grammar, so that the next reader cannot see other
 //! chunks than this one did. Nothing is buffered; the decoder is a few dozen bytes of state.
 
-use super::refusal::Reason;
+use super::refusal::{Reason, Side};
 use super::{MAX_FIELDS, MAX_HEAD};
 use crate::wire::field::{Known, KnownSet};
 use crate::wire::fields::{is_token_byte, is_value_byte};
@@ -20,33 +20,38 @@ const MAX_TRAILERS: u32 = MAX_HEAD as u32;
 /// As much of a trailer's name as it takes to know it.
 const NAME_KEPT: usize = 24;
 
-/// Fields that say how a message is delimited, where it goes, who sent it or what this hop does: behind the body they
-/// come too late to be checked, and some backends merge them into the head. Such a message is refused.
-const FORBIDDEN_TRAILERS: KnownSet = KnownSet::of(&[
-    Known::Authorization,
-    Known::ClientCert,
+/// Fields that say how a message is delimited or what this hop does: behind the body they come too late to be heeded,
+/// and some readers merge them into the head. Such a message is refused.
+const OF_FRAMING: KnownSet = KnownSet::of(&[
     Known::Connection,
     Known::ContentLength,
-    Known::Cookie,
-    Known::Expect,
     Known::FalseFraming,
-    Known::Forwarded,
-    Known::Host,
     Known::Http2Settings,
-    Known::Imposter,
     Known::KeepAlive,
     Known::ProxyAuthenticate,
-    Known::ProxyAuthorization,
     Known::ProxyConnection,
     Known::Te,
     Known::Trailer,
     Known::TransferEncoding,
     Known::Upgrade,
+]);
+
+/// Of a request also those that say where it goes and who sent it, which cannot be checked any more there. In an answer
+/// they mean nothing: a server of gRPC that returns what it was sent has them in its trailers.
+const FORBIDDEN_IN_REQUESTS: KnownSet = OF_FRAMING.with(KnownSet::of(&[
+    Known::Authorization,
+    Known::ClientCert,
+    Known::Cookie,
+    Known::Expect,
+    Known::Forwarded,
+    Known::Host,
+    Known::Imposter,
+    Known::ProxyAuthorization,
     Known::XForwarded,
     Known::XForwardedFor,
     Known::XForwardedHost,
     Known::XForwardedProto,
-]);
+]));
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -97,10 +102,11 @@ pub(super) struct Decoder {
     trailer_count: u8,
     name: [u8; NAME_KEPT],
     name_len: u8,
+    forbidden: KnownSet,
 }
 
 impl Decoder {
-    pub(super) fn new() -> Self {
+    pub(super) fn of(side: Side) -> Self {
         Decoder {
             state: State::Size,
             left: 0,
@@ -110,6 +116,10 @@ impl Decoder {
             trailer_count: 0,
             name: [0; NAME_KEPT],
             name_len: 0,
+            forbidden: match side {
+                Side::Client => FORBIDDEN_IN_REQUESTS,
+                Side::Backend => OF_FRAMING,
+            },
         }
     }
 
@@ -264,7 +274,7 @@ impl Decoder {
             }
             (State::TrailerName, b':') => {
                 let known = Known::of(&self.name[..usize::from(self.name_len)]);
-                if FORBIDDEN_TRAILERS.contains(known) {
+                if self.forbidden.contains(known) {
                     Err(Reason::ForbiddenTrailer)
                 } else {
                     Ok(State::TrailerValue)
