@@ -354,11 +354,14 @@ impl Backend {
         } = answer;
         self.metrics.answered(status, first_byte);
         match status {
+            // What it does not do for anybody, such as a method it has not, clients could have it say at will.
+            501 | 505 => {}
             500.. => self.count_failure(),
             _ => self.load.row.succeeded(),
         }
         if self.runtime.measures_latency() {
             let charge = match status {
+                501 | 505 => Duration::ZERO,
                 429 | 500.. => retry_after.unwrap_or(FAILURE).min(LONGEST_CHARGE),
                 _ => Duration::ZERO,
             };
