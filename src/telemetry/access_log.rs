@@ -8,11 +8,11 @@ mod combined;
 mod json;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::fs::OpenOptions;
-use std::io::{self, ErrorKind, Write};
+use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::Notify;
 
+use self::writer::Output;
 use super::metrics::ListenerMetrics;
 
 /// Bytes of lines that are handed over at once.
@@ -154,24 +155,19 @@ impl AccessLog {
         format: Format,
         metrics: Arc<ListenerMetrics>,
     ) -> io::Result<Self> {
-        let output: Box<dyn Write + Send> = match destination {
-            Destination::Stdout => Box::new(io::stdout()),
-            Destination::File(path) => {
-                Box::new(OpenOptions::new().create(true).append(true).open(path)?)
-            }
-        };
-        Self::to(output, format, metrics)
+        let output = Output::new(destination.open()?, metrics.clone());
+        Self::start(format, metrics, move |chunks| writer::run(&chunks, output))
     }
 
-    fn to(
-        output: Box<dyn Write + Send>,
+    fn start(
         format: Format,
         metrics: Arc<ListenerMetrics>,
+        write: impl FnOnce(Receiver<Vec<u8>>) + Send + 'static,
     ) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("access-log".into())
-            .spawn(move || write_all(&receiver, output))?;
+            .spawn(move || write(receiver))?;
         let writer = Writer {
             sender: Some(sender),
             thread: Some(thread),
@@ -318,62 +314,5 @@ impl Second {
             left /= 10;
         }
         out.extend_from_slice(&digits);
-    }
-}
-
-fn write_all(chunks: &Receiver<Vec<u8>>, mut output: Box<dyn Write + Send>) {
-    let (mut torn, mut failed) = (Vec::new(), false);
-    for lines in chunks {
-        note(write_lines(&mut output, &mut torn, &lines), &mut failed);
-    }
-}
-
-/// Writes what is left of a line that was torn, then the lines. Of one that is torn, the rest is kept: no other may
-/// begin within it.
-fn write_lines(output: &mut impl Write, torn: &mut Vec<u8>, lines: &[u8]) -> io::Result<()> {
-    while !torn.is_empty() {
-        let written = write_some(output, torn)?;
-        torn.drain(..written);
-    }
-    let mut left = lines;
-    while !left.is_empty() {
-        match write_some(output, left) {
-            Ok(written) => left = &left[written..],
-            Err(error) => {
-                let begun = !lines[..lines.len() - left.len()].ends_with(b"\n");
-                let end = left.iter().position(|byte| *byte == b'\n');
-                if begun && left.len() < lines.len() {
-                    torn.extend_from_slice(&left[..end.map_or(left.len(), |end| end + 1)]);
-                }
-                return Err(error);
-            }
-        }
-    }
-    output.flush()
-}
-
-fn write_some(output: &mut impl Write, bytes: &[u8]) -> io::Result<usize> {
-    loop {
-        match output.write(bytes) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            written => return written,
-        }
-    }
-}
-
-/// Says once that lines are lost, and once that they are not any more.
-fn note(written: io::Result<()>, failed: &mut bool) {
-    match written {
-        Err(error) if !*failed => {
-            tracing::error!(%error, "the access log cannot be written; its lines are lost until it can");
-            *failed = true;
-        }
-        Err(_) => {}
-        Ok(()) if *failed => {
-            tracing::info!("the access log is written again");
-            *failed = false;
-        }
-        Ok(()) => {}
     }
 }

@@ -185,7 +185,7 @@ impl TrafficCollector {
         let mut dropped = describe(
             encoder,
             "access_log_lines_dropped",
-            "Lines its writer was too slow for",
+            "Lines its writer was too slow for or could not write, for want of room say",
             COUNTER,
         )?;
         count(&mut dropped, &[], listener.access_lines_dropped())?;

@@ -22,6 +22,7 @@ mod health;
 mod input;
 mod load;
 mod locks;
+mod logs;
 mod members;
 mod ordeal;
 mod recovery;

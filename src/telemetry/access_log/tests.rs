@@ -1,7 +1,10 @@
+use std::io::{ErrorKind, Write};
 use std::sync::{Condvar, Mutex};
+use std::time::Instant;
 
 use serde_json::json;
 
+use super::writer::Trouble;
 use super::*;
 use crate::telemetry::metrics::MetricsRegistry;
 
@@ -172,24 +175,43 @@ impl Write for Full {
 }
 
 #[test]
-fn a_line_that_a_full_disk_tears_is_ended_before_another_begins() {
+fn a_line_that_a_full_disk_tears_is_ended_before_another_begins_and_those_that_are_lost_are_counted()
+ {
     let lines = b"first\nsecond\nthird\n";
-    for (room, expected) in [
-        (0, "next\n"),
-        (3, "first\nnext\n"),
-        (6, "first\nnext\n"),
-        (7, "first\nsecond\nnext\n"),
-        (13, "first\nsecond\nnext\n"),
-        (18, "first\nsecond\nthird\nnext\n"),
+    for (room, expected, lost) in [
+        (0, "next\n", 4),
+        (3, "first\nnext\n", 3),
+        (6, "first\nnext\n", 3),
+        (7, "first\nsecond\nnext\n", 2),
+        (13, "first\nsecond\nnext\n", 2),
+        (18, "first\nsecond\nthird\nnext\n", 1),
     ] {
-        let (mut output, mut torn) = (Full::default(), Vec::new());
-        output.room = room;
-        assert!(write_lines(&mut output, &mut torn, lines).is_err());
-        assert!(write_lines(&mut output, &mut torn, b"lost\n").is_err());
-        output.room = 100;
-        write_lines(&mut output, &mut torn, b"next\n").unwrap();
-        assert_eq!(String::from_utf8_lossy(&output.taken), expected, "{room}");
+        let metrics = MetricsRegistry::new(1).listener().clone();
+        let full = Full {
+            room,
+            ..Full::default()
+        };
+        let mut output = Output::new(full, metrics.clone());
+        output.write(lines);
+        output.write(b"lost\n");
+        output.sink.room = 100;
+        output.write(b"next\n");
+        assert_eq!(String::from_utf8_lossy(&output.sink.taken), expected);
+        assert_eq!(metrics.access_lines_dropped(), lost, "{room}");
     }
+}
+
+#[test]
+fn lost_lines_are_told_at_once_and_then_once_a_minute() {
+    let mut trouble = Trouble::default();
+    let began = Instant::now();
+    let mut met = |second| trouble.met(1, began + Duration::from_secs(second));
+    assert_eq!(met(0), Some(1));
+    assert_eq!(met(1), None);
+    assert_eq!(met(59), None);
+    assert_eq!(met(60), Some(3), "those before it too");
+    assert_eq!(met(61), None);
+    assert_eq!(met(200), Some(2));
 }
 
 /// A destination that takes nothing until it is opened.
@@ -213,7 +235,11 @@ impl Write for Gate {
 fn a_writer_that_is_stuck_costs_lines_and_never_time() {
     let gate = Arc::new((Mutex::new(false), Condvar::new()));
     let metrics = MetricsRegistry::new(1).listener().clone();
-    let log = AccessLog::to(Box::new(Gate(gate.clone())), Format::Json, metrics.clone()).unwrap();
+    let output = Output::new(Gate(gate.clone()), metrics.clone());
+    let log = AccessLog::start(Format::Json, metrics.clone(), move |chunks| {
+        writer::run(&chunks, output);
+    })
+    .unwrap();
     let lines = log.lines();
     for _ in 0..2 * QUEUE * CHUNK / 300 {
         lines.record(&access(200));

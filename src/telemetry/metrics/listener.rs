@@ -38,7 +38,7 @@ impl ListenerMetrics {
         self.shards.own().closed.add(1);
     }
 
-    /// So many lines of the access log were dropped, because its writer was behind.
+    /// So many lines of the access log were dropped: its writer was behind, or could not write them.
     pub fn access_lines_lost(&self, lines: u64) {
         self.shards.own().access_lines_dropped.add(lines);
     }
