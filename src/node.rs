@@ -59,6 +59,8 @@ pub struct Node {
     watching: JoinHandle<()>,
     /// There if requests are traced.
     exporter: Option<traces::Exporter>,
+    /// There if requests are logged.
+    log: Option<access_log::Reopener>,
 }
 
 /// A process that serves in place of this one.
@@ -101,6 +103,8 @@ impl Node {
         let (tracer, exporter) = traces_of(&settings, &keyring, &metrics)?.unzip();
         let mut proxy_options = proxy_options(&settings, identities, &metrics)?;
         proxy_options.tracer = tracer;
+        let log = proxy_options.access_log.as_ref();
+        let log = log.map(access_log::AccessLog::reopener);
         let ground = Ground {
             admin,
             peer,
@@ -144,12 +148,18 @@ impl Node {
             resolving,
             watching,
             exporter,
+            log,
         })
     }
 
     /// This node's name.
     pub fn name(&self) -> &str {
         &self.ground.settings.node
+    }
+
+    /// What has the access log opened anew, if there is one.
+    pub fn log(&self) -> Option<access_log::Reopener> {
+        self.log.clone()
     }
 
     /// Where traffic is accepted, with the ports that were bound.

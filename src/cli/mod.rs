@@ -63,6 +63,8 @@ enum Command {
     ///
     /// SIGTERM ends it when what is under way has ended, a second one at once. SIGUSR2 hands it over to the program
     /// that is now at its path, in a process of its own; the first process of a container cannot be replaced so.
+    /// SIGUSR1 has the access log's file opened anew, for whoever has renamed it; SIGHUP does too, and has changed
+    /// certificates taken up at once.
     Serve(serve::Args),
     /// Make an authority for a cluster, and certificates for its nodes
     Cert(cert::Args),

@@ -1,10 +1,11 @@
 //! `synod serve`: one node, from its settings file and flags, until SIGTERM or Ctrl-C.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Failure;
 use super::output::say;
@@ -13,6 +14,7 @@ use crate::config::Address;
 use crate::node::{self, Node, Predecessor};
 use crate::settings::{self, AccessLog, Listener, Settings, Source};
 use crate::shutdown;
+use crate::telemetry::access_log::Reopener;
 
 /// Flags override the settings file; without either this is a one-voter node on loopback.
 #[derive(clap::Args)]
@@ -69,8 +71,12 @@ pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
         let mut shutdown = shutdown::on_signals().context("cannot listen for signals")?;
         let mut upgrade =
             signal(SignalKind::user_defined2()).context("cannot listen for signals")?;
+        // Before the start, which may last: until somebody listens they end the process.
+        let renamed = Renamed::listen().context("cannot listen for signals")?;
         let takes_over = predecessor.is_some();
         let mut node = Node::start_after(settings, predecessor).await?;
+        // To the end of the process: what drains logs on.
+        tokio::spawn(renamed.reopen(node.log()));
         if !takes_over {
             node::tell_ready();
         }
@@ -100,6 +106,35 @@ pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
         node.stop().await;
         Ok(())
     })
+}
+
+/// The signals by which whoever rotates logs says that they have been renamed.
+struct Renamed {
+    hang_up: Signal,
+    user: Signal,
+}
+
+impl Renamed {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            hang_up: signal(SignalKind::hangup())?,
+            user: signal(SignalKind::user_defined1())?,
+        })
+    }
+
+    /// Has the log, if there is one, opened anew at each of them, for ever.
+    async fn reopen(mut self, log: Option<Reopener>) {
+        loop {
+            // Both only say: look. One that is dropped comes again.
+            tokio::select! {
+                _ = self.hang_up.recv() => {}
+                _ = self.user.recv() => {}
+            }
+            if let Some(log) = &log {
+                log.reopen();
+            }
+        }
+    }
 }
 
 impl Args {

@@ -12,11 +12,13 @@ mod writer;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::fs::File;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
@@ -143,6 +145,8 @@ pub struct AccessLog {
 struct Writer {
     sender: Option<SyncSender<Vec<u8>>>,
     thread: Option<JoinHandle<()>>,
+    /// Whether the file may have another name by now, and its old name be another file's.
+    renamed: Arc<AtomicBool>,
 }
 
 impl AccessLog {
@@ -156,27 +160,42 @@ impl AccessLog {
         metrics: Arc<ListenerMetrics>,
     ) -> io::Result<Self> {
         let output = Output::new(destination.open()?, metrics.clone());
-        Self::start(format, metrics, move |chunks| writer::run(&chunks, output))
+        let destination = destination.clone();
+        Self::start(format, metrics, move |chunks, renamed| {
+            let renamed = |open: &File| match renamed.swap(false, Ordering::AcqRel) {
+                true => destination.open_anew(open),
+                false => Ok(None),
+            };
+            writer::run(&chunks, output, renamed);
+        })
     }
 
     fn start(
         format: Format,
         metrics: Arc<ListenerMetrics>,
-        write: impl FnOnce(Receiver<Vec<u8>>) + Send + 'static,
+        write: impl FnOnce(Receiver<Vec<u8>>, Arc<AtomicBool>) + Send + 'static,
     ) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(QUEUE);
+        let renamed = Arc::new(AtomicBool::new(false));
+        let told = renamed.clone();
         let thread = std::thread::Builder::new()
             .name("access-log".into())
-            .spawn(move || write(receiver))?;
+            .spawn(move || write(receiver, told))?;
         let writer = Writer {
             sender: Some(sender),
             thread: Some(thread),
+            renamed,
         };
         Ok(Self {
             writer: Arc::new(writer),
             format,
             metrics,
         })
+    }
+
+    /// For whoever is told that the file was renamed. It keeps no log open.
+    pub fn reopener(&self) -> Reopener {
+        Reopener(Arc::downgrade(&self.writer))
     }
 
     /// For a thread's own lines.
@@ -193,6 +212,25 @@ impl AccessLog {
         let sender = self.writer.sender.as_ref();
         if sender.is_none_or(|sender| sender.try_send(chunk).is_err()) {
             self.metrics.access_lines_lost(lines);
+        }
+    }
+}
+
+/// Has the file of an access log opened anew; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Reopener(Weak<Writer>);
+
+impl Reopener {
+    /// Has the writer go on in the file that has the name now, from the next lines on that it takes. Waits for nothing.
+    /// If it cannot be opened the old one is written on; standard output always is.
+    pub fn reopen(&self) {
+        let Some(writer) = self.0.upgrade() else {
+            return;
+        };
+        writer.renamed.store(true, Ordering::Release);
+        if let Some(sender) = &writer.sender {
+            // Where there is no room for it the writer has chunks to come, and asks in front of each.
+            let _ = sender.try_send(Vec::new());
         }
     }
 }

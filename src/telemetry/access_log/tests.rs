@@ -124,6 +124,7 @@ async fn a_line_is_handed_over_in_time_and_many_at_once() {
         writer: Arc::new(Writer {
             sender: Some(sender),
             thread: None,
+            renamed: Arc::default(),
         }),
         format: Format::Json,
         metrics: MetricsRegistry::new(1).listener().clone(),
@@ -149,6 +150,50 @@ async fn a_line_is_handed_over_in_time_and_many_at_once() {
     let many = CHUNK.div_ceil(line);
     (0..many).for_each(|_| lines.record(&access(200)));
     assert_eq!(receiver.try_iter().count(), 1, "at once");
+}
+
+#[test]
+fn a_renamed_file_is_left_and_the_lines_before_are_in_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let [path, old] = ["access.log", "access.log.1"].map(|name| directory.path().join(name));
+    let metrics = MetricsRegistry::new(1).listener().clone();
+    let log = AccessLog::open(&Destination::File(path.clone()), Format::Json, metrics).unwrap();
+    let reopener = log.reopener();
+    log.take(b"before\n".to_vec(), 1);
+    // It has its name still.
+    reopener.reopen();
+    log.take(b"the same\n".to_vec(), 1);
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    while !read(&path).ends_with("the same\n") {
+        std::thread::yield_now();
+    }
+    std::fs::rename(&path, &old).unwrap();
+    reopener.reopen();
+    while !path.exists() {
+        std::thread::yield_now();
+    }
+    log.take(b"after\n".to_vec(), 1);
+    drop(log);
+    reopener.reopen();
+    assert_eq!(read(&old), "before\nthe same\n");
+    assert_eq!(read(&path), "after\n");
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_anew_is_written_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = directory.path().join("logs");
+    std::fs::create_dir(&folder).unwrap();
+    let path = folder.join("access.log");
+    let metrics = MetricsRegistry::new(1).listener().clone();
+    let log = AccessLog::open(&Destination::File(path), Format::Json, metrics).unwrap();
+    let moved = directory.path().join("moved");
+    std::fs::rename(&folder, &moved).unwrap();
+    log.reopener().reopen();
+    log.take(b"line\n".to_vec(), 1);
+    drop(log);
+    let text = std::fs::read_to_string(moved.join("access.log")).unwrap();
+    assert_eq!(text, "line\n");
 }
 
 /// A destination that fails in the middle of a line, once.
@@ -236,8 +281,8 @@ fn a_writer_that_is_stuck_costs_lines_and_never_time() {
     let gate = Arc::new((Mutex::new(false), Condvar::new()));
     let metrics = MetricsRegistry::new(1).listener().clone();
     let output = Output::new(Gate(gate.clone()), metrics.clone());
-    let log = AccessLog::start(Format::Json, metrics.clone(), move |chunks| {
-        writer::run(&chunks, output);
+    let log = AccessLog::start(Format::Json, metrics.clone(), move |chunks, _| {
+        writer::run(&chunks, output, |_| Ok(None));
     })
     .unwrap();
     let lines = log.lines();

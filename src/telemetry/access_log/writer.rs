@@ -1,8 +1,9 @@
 //! The thread that writes the lines: what it cannot write it counts, and tells once a minute at most.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -21,11 +22,36 @@ impl Destination {
             Self::File(path) => OpenOptions::new().create(true).append(true).open(path),
         }
     }
+
+    /// The file that has this name now; none if it is `open` itself. That is asked first, since to open what is no
+    /// file, a pipe say, may last.
+    pub(super) fn open_anew(&self, open: &File) -> io::Result<Option<File>> {
+        let Self::File(path) = self else {
+            return Ok(None);
+        };
+        let open = open.metadata()?;
+        match fs::metadata(path) {
+            Ok(named) if (named.dev(), named.ino()) == (open.dev(), open.ino()) => Ok(None),
+            _ => self.open().map(Some),
+        }
+    }
 }
 
-/// Writes what comes until nobody is left to send.
-pub(super) fn run(chunks: &Receiver<Vec<u8>>, mut output: Output<impl Write>) {
+/// Writes what comes until nobody is left to send. In front of each chunk `renamed` may name another place to go on in;
+/// an empty chunk has that asked, and no more.
+pub(super) fn run<W: Write>(
+    chunks: &Receiver<Vec<u8>>,
+    mut output: Output<W>,
+    mut renamed: impl FnMut(&W) -> io::Result<Option<W>>,
+) {
     for chunk in chunks {
+        match renamed(&output.sink) {
+            Ok(Some(sink)) => output.go_on_in(sink),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(%error, "the access log cannot be opened anew; the old file is written on");
+            }
+        }
         output.write(&chunk);
     }
     output.finish();
@@ -68,6 +94,13 @@ impl<W: Write> Output<W> {
             left = others;
         }
         self.lost(memchr::memchr_iter(b'\n', left).count() as u64, &error);
+    }
+
+    /// Writes to another file from now on.
+    fn go_on_in(&mut self, sink: W) {
+        self.finish();
+        self.sink = sink;
+        tracing::info!("the access log is opened anew");
     }
 
     /// Ends a line that was begun, if there is room by now: its rest belongs nowhere else.
