@@ -14,6 +14,7 @@ use super::layers::{SYNOD_REVISION, revision_value};
 use super::options::{Consistency, ReadOptions};
 use super::problem::Problem;
 use super::{AdminState, read};
+use crate::config::policy::Scheme;
 use crate::config::{Faults, Pointer};
 use crate::routing::{self, Question};
 
@@ -60,7 +61,8 @@ async fn catch_up(state: &AdminState) {
     }
 }
 
-/// `{"method", "host", "path", "headers"}` or `{"method", "url", "headers"}`; the method is GET unless said.
+/// `{"method", "scheme", "host", "path", "headers", "client"}`, or `url` in the place of scheme, host and path; the
+/// method is GET and the scheme http unless said.
 fn question(body: &Value) -> Result<Question, Faults> {
     let root = Pointer::Root("");
     let mut faults = Faults::new();
@@ -70,11 +72,7 @@ fn question(body: &Value) -> Result<Question, Faults> {
             "must be an object with url, or with host and path",
         ));
     };
-    let mut question = Question {
-        method: "GET".to_owned(),
-        path: "/".to_owned(),
-        ..Question::default()
-    };
+    let mut question = Question::default();
     for (name, value) in fields {
         let at = root.field(name);
         match (name.as_str(), value) {
@@ -84,9 +82,19 @@ fn question(body: &Value) -> Result<Question, Faults> {
                 question.path.clone_from(text)
             }
             ("path", Value::String(_)) => faults.add(&at, "must begin with /"),
+            ("scheme", Value::String(text)) => match scheme(text) {
+                Some(scheme) => question.scheme = scheme,
+                None => faults.add(&at, "must be http or https"),
+            },
             ("url", Value::String(text)) => match split(text) {
-                Some((host, path)) => (question.host, question.path) = (host, path),
+                Some((scheme, host, path)) => {
+                    (question.scheme, question.host, question.path) = (scheme, host, path)
+                }
                 None => faults.add(&at, "must be a URL such as http://shop.example/cart"),
+            },
+            ("client", Value::String(text)) => match text.parse() {
+                Ok(client) => question.client = Some(client),
+                Err(_) => faults.add(&at, "must be an IP address"),
             },
             ("headers", Value::Object(headers)) => {
                 for (name, value) in headers {
@@ -97,17 +105,20 @@ fn question(body: &Value) -> Result<Question, Faults> {
                 }
             }
             ("headers", _) => faults.add(&at, "must be an object from names to strings"),
-            ("method" | "host" | "path" | "url", _) => faults.add(&at, "must be a string"),
+            ("method" | "scheme" | "host" | "path" | "url" | "client", _) => {
+                faults.add(&at, "must be a string")
+            }
             _ => faults.add(
                 &at,
-                "unknown field; there are method, url, host, path, headers",
+                "unknown field; there are method, url, scheme, host, path, headers, client",
             ),
         }
     }
-    if fields.contains_key("url") && (fields.contains_key("host") || fields.contains_key("path")) {
+    let parts = ["scheme", "host", "path"];
+    if fields.contains_key("url") && parts.iter().any(|part| fields.contains_key(*part)) {
         faults.add(
             &root.field("url"),
-            "says host and path already; give one or the other",
+            "says scheme, host and path already; give one or the other",
         );
     }
     if faults.is_empty() {
@@ -117,11 +128,19 @@ fn question(body: &Value) -> Result<Question, Faults> {
     }
 }
 
-fn split(url: &str) -> Option<(String, String)> {
+fn scheme(text: &str) -> Option<Scheme> {
+    let schemes = [Scheme::Http, Scheme::Https];
+    let named = |scheme: &Scheme| scheme.name().eq_ignore_ascii_case(text);
+    schemes.into_iter().find(named)
+}
+
+fn split(url: &str) -> Option<(Scheme, String, String)> {
     let uri: Uri = url.parse().ok()?;
+    let scheme = uri.scheme_str().map_or(Some(Scheme::Http), scheme)?;
     let host = uri.authority()?.as_str();
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    Some((host.rsplit('@').next()?.to_owned(), path.to_owned()))
+    let host = host.rsplit('@').next()?;
+    Some((scheme, host.to_owned(), path.to_owned()))
 }
 
 #[cfg(test)]
@@ -138,7 +157,14 @@ mod tests {
             (asked.method.as_str(), asked.host.as_str()),
             ("POST", "shop.example:8080")
         );
-        assert_eq!(asked.path, "/cart?x=1");
+        assert_eq!((asked.scheme, &asked.path[..]), (Scheme::Http, "/cart?x=1"));
+        let asked = question(&json!({"url": "HTTPS://a/", "client": "2001:db8::7"}));
+        let asked = asked.expect("a URL and a client");
+        assert_eq!(asked.scheme, Scheme::Https);
+        assert_eq!(
+            asked.client,
+            Some("2001:db8::7".parse().expect("it is one"))
+        );
         assert_eq!(
             question(&json!({"host": "a", "headers": {"x": "y"}}))
                 .expect("the path is / unless said")
@@ -146,7 +172,8 @@ mod tests {
             "/"
         );
         let faults = question(
-            &json!({"host": 1, "path": "x", "url": "http://a", "headers": {"a": 1}, "more": 1}),
+            &json!({"host": 1, "path": "x", "scheme": "ftp", "client": "a", "url": "ftp://a", "headers": {"a": 1},
+                    "more": 1}),
         );
         let pointers: Vec<String> = faults
             .expect_err("all are wrong")
@@ -154,6 +181,16 @@ mod tests {
             .into_iter()
             .map(|f| f.pointer)
             .collect();
-        assert_eq!(pointers, ["/host", "/path", "/headers/a", "/more", "/url"]);
+        let expected = [
+            "/host",
+            "/path",
+            "/scheme",
+            "/client",
+            "/url",
+            "/headers/a",
+            "/more",
+            "/url",
+        ];
+        assert_eq!(pointers, expected);
     }
 }

@@ -28,6 +28,13 @@ pub struct Fence {
     confirmed: Arc<Confirmed>,
 }
 
+/// The token in the value of a header field.
+pub fn fence_token(shown: &[u8]) -> Option<u64> {
+    let digits = std::str::from_utf8(shown).ok()?;
+    let all = digits.bytes().all(|byte| byte.is_ascii_digit());
+    all.then(|| digits.parse().ok())?
+}
+
 /// Whether a request may pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passage {

@@ -46,7 +46,7 @@ pub use budget::{Budget, Retry};
 pub use condition::Condition;
 pub use connections::{Connections, Limits, Origin};
 pub use copies::Copying;
-pub use fence::{FENCE_LEASE, Fence, Fences, Passage};
+pub use fence::{FENCE_LEASE, Fence, Fences, Passage, fence_token};
 #[cfg(test)]
 pub(crate) use gate::LOOKS;
 pub use health::{Health, Tally};

@@ -1,7 +1,7 @@
 //! Whether a request shows a token that its route's fence admits.
 
 use super::failure::Failure;
-use crate::backend::{Fence, Passage};
+use crate::backend::{Fence, Passage, fence_token};
 use crate::routing::RouteEntry;
 use crate::wire::fields::Field;
 use crate::wire::head::RequestHead;
@@ -16,9 +16,7 @@ impl<'a> Pass<'a> {
         let Some(fence) = &route.fence else {
             return Ok(Self(None));
         };
-        let token = shown(request, &fence.header).and_then(|value| std::str::from_utf8(value).ok());
-        let token = token.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-        let token = token.and_then(|text| text.parse().ok());
+        let token = shown(request, &fence.header).and_then(fence_token);
         let pass = Self(Some((&fence.gate, token.ok_or(Failure::NoToken)?)));
         pass.check().map(|()| pass)
     }

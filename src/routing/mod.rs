@@ -20,6 +20,8 @@ mod paths;
 
 pub mod path;
 
+pub mod target;
+
 mod hashed;
 
 mod slot;

@@ -1,7 +1,14 @@
 //! Who may use a route, by name and password (RFC 7617).
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use subtle::{Choice, ConstantTimeEq as _};
+
+/// Longest credentials that are looked at, decoded.
+const MOST: usize = 1_024;
 
 /// What stands for a hash in answers. Written back, it leaves the hash of that user as it is.
 const REDACTED: &str = "(redacted)";
@@ -17,6 +24,33 @@ pub struct BasicAuth {
     pub realm: String,
     /// Who may; at least one.
     pub users: Vec<User>,
+}
+
+impl BasicAuth {
+    /// Whether the value of an Authorization field shows the name and password of one of them. Takes the same time for
+    /// every name and password of one length.
+    pub fn admits(&self, authorization: &[u8]) -> bool {
+        let mut decoded = [0; MOST];
+        let Some((scheme, encoded)) = authorization.split_at_checked("Basic ".len()) else {
+            return false;
+        };
+        if !scheme.eq_ignore_ascii_case(b"Basic ") {
+            return false;
+        }
+        let Ok(length) = STANDARD.decode_slice(encoded.trim_ascii(), &mut decoded) else {
+            return false;
+        };
+        let given = &decoded[..length];
+        let Some(colon) = memchr::memchr(b':', given) else {
+            return false;
+        };
+        let (name, password) = (&given[..colon], Sha256::digest(&given[colon + 1..]));
+        let is = |user: &User| {
+            user.name.as_bytes().ct_eq(name) & user.password_sha256.0[..].ct_eq(&password[..])
+        };
+        let known = self.users.iter().map(is);
+        known.fold(Choice::from(0), |any, one| any | one).into()
+    }
 }
 
 /// Somebody who may use a route.

@@ -31,6 +31,11 @@ impl Cors {
         self.origins.iter().any(|known| known.holds(origin))
     }
 
+    /// Whether a request of `method` is a preflight, which the proxy answers, if it comes from a script.
+    pub fn is_preflight(method: &str, names_method: bool) -> bool {
+        method == "OPTIONS" && names_method
+    }
+
     /// Whether all may, and no answer differs by origin.
     pub fn is_for_all(&self) -> bool {
         self.origins.contains(&Origin::Any) && !self.credentials

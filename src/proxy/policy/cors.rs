@@ -17,8 +17,8 @@ pub(super) fn rule(
             .named(name)
             .and_then(|value| std::str::from_utf8(value).ok())
     };
-    let preflight =
-        request.method() == "OPTIONS" && named("access-control-request-method").is_some();
+    let names_method = named("access-control-request-method").is_some();
+    let preflight = Cors::is_preflight(request.method(), names_method);
     let origin = named("origin");
     if !cors.is_for_all() {
         fields.push(("Vary", "Origin".to_owned()));

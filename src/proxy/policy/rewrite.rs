@@ -1,11 +1,9 @@
 //! What a backend is asked for in place of what the client asked for.
 
-use std::borrow::Cow;
-
 use crate::config::PathMatch;
 use crate::config::policy::Rewrite;
 use crate::proxy::failure::Failure;
-use crate::routing::path::comparable;
+use crate::routing::target::{below, with_query};
 use crate::wire::head::RequestHead;
 use crate::wire::http1::MAX_TARGET;
 
@@ -30,20 +28,4 @@ pub(super) fn target(
         return Err(Failure::RewrittenTooLong);
     }
     Ok(Some(target))
-}
-
-/// A path as it is below the prefix that took it, which may be in its compared form alone.
-pub(super) fn below<'a>(path: &'a str, matched: &PathMatch) -> Cow<'a, str> {
-    match matched {
-        PathMatch::Prefix(_) if matched.behind(path).is_none() => comparable(path),
-        _ => Cow::Borrowed(path),
-    }
-}
-
-/// A path and the query of the request.
-pub(super) fn with_query(path: &str, query: Option<&str>) -> String {
-    match query {
-        Some(query) => format!("{path}?{query}"),
-        None => path.to_owned(),
-    }
 }

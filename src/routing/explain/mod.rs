@@ -11,6 +11,9 @@ mod reasons;
 
 mod text;
 
+mod verdict;
+
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -23,16 +26,19 @@ use super::host::Host;
 use super::path::{self, Ambiguous, comparable};
 use super::snapshot::{PoolEntry, PoolMember, RouteEntry, Snapshot};
 use crate::backend::{Condition, Health, Recourse};
+use crate::config::policy::Scheme;
 use crate::config::{Address, Balance, Name, Revision, State};
 
 /// More losers than this are counted, not listed.
 const LISTED: usize = 50;
 
 /// The head of the request in question.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Question {
     /// `GET`.
     pub method: String,
+    /// What the client speaks, to this proxy or to a trusted one in front.
+    pub scheme: Scheme,
     /// As in the Host field.
     pub host: String,
     /// With or without a query.
@@ -40,6 +46,23 @@ pub struct Question {
     /// By name; a name may be there several times.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<(String, String)>,
+    /// Who asks, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<IpAddr>,
+}
+
+/// `GET http:///`, of nobody known.
+impl Default for Question {
+    fn default() -> Self {
+        Self {
+            method: "GET".to_owned(),
+            scheme: Scheme::Http,
+            host: String::new(),
+            path: "/".to_owned(),
+            headers: Vec::new(),
+            client: None,
+        }
+    }
 }
 
 impl Question {
@@ -71,8 +94,12 @@ pub struct Explanation {
     /// What that route does besides sending it somewhere, one sentence a policy.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub does: Vec<String>,
-    /// In a sentence: what happens to the request.
+    /// In a sentence: what happens to the request, as far as it can be told. A rate that is spent, a service that is
+    /// asked and a fault injected on purpose can make it another.
     pub verdict: String,
+    /// Where the client is sent, if it is redirected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
     /// Routes that would take it too, and why they do not, the next best first.
     pub outranked: Vec<Judged>,
     /// Routes that miss something, with all that they miss: first those of this host and path, then those of the
@@ -178,21 +205,24 @@ pub fn explain(snapshot: &Snapshot, question: Question) -> Explanation {
     let pools: Vec<PoolChances> = winner
         .map(|(_, route)| pools(snapshot, route))
         .unwrap_or_default();
+    let (verdict, location) = match normal {
+        Ok(_) if snapshot.revision == Revision(0) => (verdict::NO_CONFIG.to_owned(), None),
+        Ok(_) => verdict::of(
+            winner.map(|(_, route)| &***route),
+            &question,
+            &asked,
+            &pools,
+        ),
+        Err(Ambiguous) => (verdict::AMBIGUOUS.to_owned(), None),
+    };
     Explanation {
         revision: snapshot.revision,
         route: winner.map(|(rank, route)| judged(route, fits(route, rank, fitting.len()))),
         does: winner
             .map(|(_, route)| policy::does(snapshot, route, &asked))
             .unwrap_or_default(),
-        verdict: match normal {
-            Ok(_) if snapshot.revision == Revision(0) => {
-                "no config is known yet: the proxy answers that it is not ready".to_owned()
-            }
-            Ok(_) => verdict(winner.map(|(_, route)| *route), &pools),
-            Err(Ambiguous) => "its path means different things to different readers: the proxy \
-                answers that it is a bad request"
-                .to_owned(),
-        },
+        verdict,
+        location,
         outranked,
         missed,
         others: snapshot.routes.len() - listed,
@@ -324,48 +354,4 @@ fn member_why(member: &PoolMember, tier: usize, recourse: Recourse, sticky: bool
 
 fn percent(part: u16, sum: u32) -> f64 {
     (f64::from(part) * 10_000.0 / f64::from(sum.max(1))).round() / 100.0
-}
-
-fn verdict(route: Option<&Arc<RouteEntry>>, pools: &[PoolChances]) -> String {
-    let Some(route) = route else {
-        return "no route matches: the proxy answers that nothing is found here".to_owned();
-    };
-    if route
-        .policy()
-        .is_some_and(|policy| policy.respond.is_some())
-    {
-        return format!("is answered by route {} itself", route.name);
-    }
-    if route.spec().to.is_empty() {
-        return format!("is redirected by route {}", route.name);
-    }
-    if pools.is_empty() {
-        return format!(
-            "route {} has no pool with a weight above 0: the proxy answers unavailable",
-            route.name
-        );
-    }
-    let names: Vec<&str> = pools.iter().map(|pool| pool.pool.as_str()).collect();
-    let able = pools
-        .iter()
-        .flat_map(|pool| &pool.backends)
-        .filter(|backend| backend.eligible)
-        .count();
-    if able == 0 {
-        return format!(
-            "goes to {} by route {}, which has no eligible backend: the proxy answers unavailable",
-            names.join(" or "),
-            route.name
-        );
-    }
-    let backends = if able == 1 {
-        "1 eligible backend".to_owned()
-    } else {
-        format!("{able} eligible backends")
-    };
-    format!(
-        "goes to {} by route {}, to one of {backends}",
-        names.join(" or "),
-        route.name
-    )
 }

@@ -7,9 +7,18 @@ use super::{BackendChances, Explanation, Judged, Question};
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Question {
-            method, host, path, ..
+            method,
+            scheme,
+            host,
+            path,
+            client,
+            headers: _,
         } = &self.request;
-        writeln!(f, "{method} {host}{path} at revision {}", self.revision)?;
+        write!(f, "{method} {}://{host}{path}", scheme.name())?;
+        if let Some(client) = client {
+            write!(f, " from {client}")?;
+        }
+        writeln!(f, " at revision {}", self.revision)?;
         writeln!(f, "{}", self.verdict)?;
         if let Some(Judged { route, why }) = &self.route {
             writeln!(f, "\nroute {route}: {why}")?;

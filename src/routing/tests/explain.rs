@@ -1,6 +1,7 @@
 //! What people and programs are told of a request.
 
 use super::*;
+use crate::config::policy::Scheme;
 use crate::routing::{Explanation, explain};
 
 fn ask(snapshot: &Snapshot, host: &str, path: &str) -> Explanation {
@@ -39,7 +40,7 @@ fn an_explanation_ends_an_argument() {
     let _under_way = snapshot.pool("web").unwrap().members()[1].backend.begin();
     let text = ask(&snapshot, "Shop.Example:8080", "/cart/7?x=1").to_string();
     assert_eq!(text, "\
-GET Shop.Example:8080/cart/7?x=1 at revision 10
+GET http://Shop.Example:8080/cart/7?x=1 at revision 10
 goes to web or canary by route shop, to one of 3 eligible backends
 
 route shop: its host is exactly this and the path is /cart or below it; it comes before 4 other routes that match
@@ -91,6 +92,144 @@ fn the_sentence_says_what_happens_to_the_request() {
         ),
     ] {
         assert_eq!(ask(&snapshot, host, "/").verdict, sentence);
+    }
+}
+
+/// A question as `METHOD URL`, with lines of header fields.
+fn asks(request: &str, headers: &[(&str, &str)], client: Option<&str>) -> Question {
+    let (method, url) = request.split_once(' ').unwrap();
+    let (scheme, rest) = url.split_once("://").unwrap();
+    let (host, path) = rest.split_at(rest.find('/').unwrap());
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    Question {
+        method: method.to_owned(),
+        scheme: if scheme == "https" {
+            Scheme::Https
+        } else {
+            Scheme::Http
+        },
+        headers: headers.iter().map(owned).collect(),
+        client: client.map(|client| client.parse().unwrap()),
+        ..question(host, path)
+    }
+}
+
+#[test]
+fn a_request_that_no_backend_sees_is_told_the_answer() {
+    // SHA-256 of `secret`.
+    let secret = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
+    let with = |host: &str, policy: Value| {
+        let mut spec = route(host.split('.').next().unwrap(), &[host], prefix("/"));
+        let fields = spec.as_object_mut().unwrap();
+        fields.extend(policy.as_object().unwrap().clone());
+        spec
+    };
+    let snapshot = snapshot(&config(&[
+        pool("web", &[(1, "ready")]),
+        with(
+            "tls.test",
+            json!({"redirect": {"scheme": "https", "status": 301}}),
+        ),
+        with(
+            "alone.test",
+            json!({"to": [], "redirect": {"scheme": "https"}}),
+        ),
+        with("said.test", json!({"respond": {"status": 410}})),
+        with("near.test", json!({"clients": {"allow": ["10.0.0.0/8"]}})),
+        with(
+            "own.test",
+            json!({"basic_auth": {"users": [{"name": "ann", "password_sha256": secret}]}}),
+        ),
+        with("small.test", json!({"max_body_bytes": 10})),
+        with(
+            "cross.test",
+            json!({"cors": {"origins": ["https://a.test"]}}),
+        ),
+        with(
+            "ill.test",
+            json!({"fault_injection": {"abort": {"status": 502}}, "respond": {}}),
+        ),
+        with(
+            "odd.test",
+            json!({"fault_injection": {"abort": {"status": 502, "percent": 99}}}),
+        ),
+        with(
+            "held.test",
+            json!({"fence": {"lock": "deploy", "header": "x-token"}}),
+        ),
+    ]));
+    let to_web =
+        |route: &str| format!("goes to web by route {route}, to one of 1 eligible backend");
+    let preflight = |origin| [("Origin", origin), ("Access-Control-Request-Method", "GET")];
+    let no_user = "is answered with 401 by route own: it shows no name and password of somebody who may use it";
+    for (asked, expected) in [
+        (
+            asks("GET http://tls.test/x?y", &[], None),
+            "is redirected with 301 by route tls to https://tls.test/x?y".to_owned(),
+        ),
+        (
+            asks("GET http://tls.test:8080/", &[], None),
+            "is redirected with 301 by route tls to https://tls.test/".to_owned(),
+        ),
+        (asks("GET https://tls.test/x", &[], None), to_web("tls")),
+        (
+            asks("GET https://alone.test/x", &[], None),
+            "route alone has no pool with a weight above 0: the proxy answers unavailable".to_owned(),
+        ),
+        (
+            asks("GET http://said.test/", &[], None),
+            "is answered with 410 by route said itself".to_owned(),
+        ),
+        (asks("GET http://near.test/", &[], None), to_web("near")),
+        (asks("GET http://near.test/", &[], Some("10.1.2.3")), to_web("near")),
+        (
+            asks("GET http://near.test/", &[], Some("192.0.2.1")),
+            "is answered with 403 by route near: it is not for the client 192.0.2.1".to_owned(),
+        ),
+        (
+            asks("GET http://own.test/", &[], None),
+            "is answered with 401 by route own: it shows no name and password".to_owned(),
+        ),
+        (
+            asks("GET http://own.test/", &[("authorization", "Basic YW5uOndyb25n")], None),
+            no_user.to_owned(),
+        ),
+        (
+            asks("GET http://own.test/", &[("authorization", "basic YW5uOnNlY3JldA==")], None),
+            to_web("own"),
+        ),
+        (
+            asks("POST http://small.test/", &[("content-length", "11")], None),
+            "is answered with 413 by route small: its body is longer than 10 bytes".to_owned(),
+        ),
+        (asks("POST http://small.test/", &[("content-length", "10")], None), to_web("small")),
+        (
+            asks("OPTIONS http://cross.test/", &preflight("https://a.test"), None),
+            "is answered with 204 by route cross: it is a preflight from https://a.test".to_owned(),
+        ),
+        (
+            asks("OPTIONS http://cross.test/", &preflight("https://b.test"), None),
+            "is answered with 403 by route cross: it is a preflight from https://b.test, which it is not for".to_owned(),
+        ),
+        (asks("GET http://cross.test/", &preflight("https://b.test"), None), to_web("cross")),
+        (
+            asks("GET http://ill.test/", &[], None),
+            "is answered with 502 by route ill: it fails on purpose".to_owned(),
+        ),
+        (asks("GET http://odd.test/", &[], None), to_web("odd")),
+        (
+            asks("GET http://held.test/", &[], None),
+            "is answered with 428 by route held: it shows no token of the lock, or several".to_owned(),
+        ),
+        (
+            asks("GET http://held.test/", &[("X-Token", "7")], None),
+            "is answered with 503 by route held: whether its token is good cannot be told here now".to_owned(),
+        ),
+    ] {
+        let told = explain(&snapshot, asked.clone());
+        assert_eq!(told.verdict, expected, "{asked:?}");
+        let location = told.verdict.split_once(" to https").map(|(_, rest)| format!("https{rest}"));
+        assert_eq!(told.location, location);
     }
 }
 
@@ -226,10 +365,11 @@ fn an_explanation_tells_what_the_route_does_besides() {
             "compresses answers by br or gzip",
         ]
     );
-    let verdict = "is answered by route api itself";
+    let verdict = "is answered with 401 by route api: it shows no name and password";
     assert_eq!(ask(&snapshot, "x", "/api/users").verdict, verdict);
     let old = ask(&snapshot, "x", "/old/a?b");
-    assert_eq!(old.verdict, "is redirected by route old");
+    let verdict = "is redirected with 308 by route old to https://x/new/a?b";
+    assert_eq!(old.verdict, verdict);
     let redirect = "  redirects with 308 to scheme https, path /new/a, unless the client asked for that very URL\n";
     assert!(old.to_string().contains(redirect), "{old}");
 }

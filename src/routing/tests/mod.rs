@@ -64,10 +64,9 @@ fn route(name: &str, hosts: &[&str], path: Value) -> Value {
 /// Of a GET without header fields.
 fn question(host: &str, path: &str) -> Question {
     Question {
-        method: "GET".to_owned(),
         host: host.to_owned(),
         path: path.to_owned(),
-        headers: Vec::new(),
+        ..Question::default()
     }
 }
 
