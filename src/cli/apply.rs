@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use http::Method;
 use serde_json::{Value, json};
 
+use super::file::Source;
 use super::remote::{Remote, Write, with};
-use super::{Failure, changes, file};
+use super::{Failure, changes};
 use crate::client::{Call, Error};
 use crate::config::{policy, spec};
 
@@ -33,21 +34,21 @@ pub(super) struct Candidate {
 }
 
 pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
-    let config = args.candidate.read()?;
-    let planned = args.candidate.dry_run(remote, &config)?;
+    let source = args.candidate.read()?;
+    let planned = args.candidate.dry_run(remote, &source)?;
     if args.dry_run {
         return remote
             .output
             .print(&planned, |answer| changes::text(&answer["diff"]));
     }
     let answer = if args.candidate.replace {
-        remote.write(Method::PUT, "/v1/config", Some(config), &args.write)
+        let config = Some(source.config.clone());
+        remote.write(Method::PUT, "/v1/config", config, &args.write)
     } else {
-        let operations = Some(operations(&config));
-        let answer = remote.write(Method::POST, "/v1/transactions", operations, &args.write);
-        answer.map_err(|failure| in_file(failure, &config))
+        let operations = Some(operations(&source.config));
+        remote.write(Method::POST, "/v1/transactions", operations, &args.write)
     };
-    let answer = answer?;
+    let answer = answer.map_err(|failure| args.candidate.in_file(failure, &source))?;
     remote.output.print(&answer.body, |_| {
         let diff = changes::text(&planned["diff"]);
         format!("{diff}\nrevision {}", answer.revision)
@@ -57,32 +58,55 @@ pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
 impl Candidate {
     /// Reads the file and holds it to what `check` does, but for references to what it does not name: those the node
     /// looks for.
-    pub(super) fn read(&self) -> Result<Value, Failure> {
-        let config = file::read(&self.file)?;
+    pub(super) fn read(&self) -> Result<Source, Failure> {
+        let source = Source::read(&self.file)?;
         // What an answer has in the place of a secret may be written back.
-        let mut known = config.clone();
+        let mut known = source.config.clone();
         policy::stand_in(&mut known);
         let checked = match self.replace {
             true => spec::parse_config(&known).map(drop),
             false => spec::check_lists(&known),
         };
-        checked.map_err(|faults| file::invalid(&self.file, &config, &faults))?;
-        Ok(config)
+        checked.map_err(|faults| source.invalid(&faults))?;
+        Ok(source)
     }
 
     /// What applying would change, by the node's own reckoning: an answer with `diff`.
-    pub(super) fn dry_run(&self, remote: &Remote, config: &Value) -> Result<Value, Failure> {
+    pub(super) fn dry_run(&self, remote: &Remote, source: &Source) -> Result<Value, Failure> {
+        let config = &source.config;
         let call = if self.replace {
             Call::new(Method::PUT, "/v1/config?dry_run=true").json(config.clone())
         } else {
             Call::new(Method::POST, "/v1/transactions?dry_run=true").json(operations(config))
         };
         let answer = remote.call(call.reading());
-        let answer = match self.replace {
-            true => answer,
-            false => answer.map_err(|failure| in_file(failure, config)),
-        };
+        let answer = answer.map_err(|failure| self.in_file(failure, source));
         with(answer?, &["diff"])
+    }
+
+    /// The failure of a write, which points to where the file has what is wrong.
+    fn in_file(&self, failure: Failure, source: &Source) -> Failure {
+        let Failure::Failed(error) = failure else {
+            return failure;
+        };
+        let refused = error.downcast::<Error>().map(|error| match error {
+            Error::Refused(mut problem) => {
+                let places = source.places();
+                for fault in &mut problem.faults {
+                    let pointer = match self.replace {
+                        true => Some(fault.pointer.clone()),
+                        false => pointer_in_file(&fault.pointer, &source.config),
+                    };
+                    if let Some(pointer) = pointer {
+                        fault.detail.push_str(&places.of(&pointer));
+                        fault.pointer = pointer;
+                    }
+                }
+                Error::Refused(problem)
+            }
+            other => other,
+        });
+        Failure::Failed(refused.map_or_else(|error| error, Into::into))
     }
 }
 
@@ -102,25 +126,6 @@ fn resources(config: &Value) -> impl Iterator<Item = (&str, usize, &Value)> {
         let items = items.as_array().into_iter().flatten().enumerate();
         items.map(move |(index, item)| (kind.as_str(), index, item))
     })
-}
-
-/// The failure of a transaction, which points to where the file has what is wrong.
-fn in_file(failure: Failure, config: &Value) -> Failure {
-    let Failure::Failed(error) = failure else {
-        return failure;
-    };
-    let refused = error.downcast::<Error>().map(|error| match error {
-        Error::Refused(mut problem) => {
-            for fault in &mut problem.faults {
-                if let Some(pointer) = pointer_in_file(&fault.pointer, config) {
-                    fault.pointer = pointer;
-                }
-            }
-            Error::Refused(problem)
-        }
-        other => other,
-    });
-    Failure::Failed(refused.map_or_else(|error| error, Into::into))
 }
 
 /// From `/3/value/weight`, which points into a list of puts.

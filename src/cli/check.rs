@@ -32,8 +32,8 @@ pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
         let text = |_: &Value| format!("{name}: settings of node {node}, valid");
         return remote.output.print(&found, text);
     }
-    let value = file::read(&args.file)?;
-    match spec::parse_config(&value) {
+    let source = file::Source::read(&args.file)?;
+    match spec::parse_config(&source.config) {
         Ok(config) => {
             let [pools, routes, policies] = [
                 config.pools.len(),
@@ -53,7 +53,7 @@ pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
                 )
             })
         }
-        Err(faults) => Err(file::invalid(&args.file, &value, &faults).into()),
+        Err(faults) => Err(source.invalid(&faults).into()),
     }
 }
 

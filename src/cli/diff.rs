@@ -11,8 +11,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
-    let config = args.candidate.read()?;
-    let planned = args.candidate.dry_run(remote, &config)?;
+    let source = args.candidate.read()?;
+    let planned = args.candidate.dry_run(remote, &source)?;
     remote
         .output
         .print(&planned, |answer| changes::text(&answer["diff"]))?;

@@ -1,58 +1,191 @@
 //! Config files as users write them: JSON, YAML or TOML of the same shape.
 
 use std::io::Read as _;
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow, bail};
 use serde_json::Value;
 use serde_saphyr::UserMessageFormatter;
 
-use crate::config::{Faults, Unambiguous};
+use super::places::{self, Placed};
+use crate::config::{Fault, Faults, Unambiguous};
 
 /// Largest file read; the group's own bound on a config is 32 MiB.
 const LIMIT: u64 = 64 << 20;
 
-/// Reads a config file, `-` is standard input (JSON or YAML).
-pub(super) fn read(path: &Path) -> anyhow::Result<Value> {
-    let name = path.display();
-    let text = read_text(path)?;
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    match extension.unwrap_or("yaml") {
-        "json" => serde_json::from_str(&text)
-            .map(|Unambiguous(value)| value)
-            .map_err(|error| anyhow!("{name} is not JSON: {error}")),
-        // Every JSON text is YAML too, which is what standard input is read as.
-        "yaml" | "yml" => parse_yaml(&text).map_err(|why| anyhow!("{name} is not YAML: {why}")),
-        "toml" => toml::from_str(&text).map_err(|error| anyhow!("{name} is not TOML:\n{error}")),
-        other => bail!("{name}: `.{other}` is not known; a config file is .json, .yaml or .toml"),
+/// A config file as read, with its text: faults are told with their lines.
+pub(super) struct Source {
+    name: String,
+    format: Format,
+    text: String,
+    /// What it says.
+    pub(super) config: Value,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Json,
+    Yaml,
+    Toml,
+}
+
+impl Source {
+    /// Reads a config file, `-` is standard input (JSON or YAML).
+    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
+        let name = path.display().to_string();
+        let text = read_text(path)?;
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        let (format, config) = match extension.unwrap_or("yaml") {
+            "json" => (
+                Format::Json,
+                serde_json::from_str(&text)
+                    .map(|Unambiguous(value)| value)
+                    .map_err(|error| anyhow!("{name} is not JSON: {error}")),
+            ),
+            // Every JSON text is YAML too, which is what standard input is read as.
+            "yaml" | "yml" => (
+                Format::Yaml,
+                parse_yaml(&text).map_err(|why| anyhow!("{name} is not YAML: {why}")),
+            ),
+            "toml" => (
+                Format::Toml,
+                toml::from_str(&text).map_err(|error| anyhow!("{name} is not TOML:\n{error}")),
+            ),
+            other => {
+                bail!("{name}: `.{other}` is not known; a config file is .json, .yaml or .toml")
+            }
+        };
+        let config = config?;
+        Ok(Self {
+            name,
+            format,
+            text,
+            config,
+        })
     }
+
+    /// Every fault of it, below a line that names the file.
+    pub(super) fn invalid(&self, faults: &Faults) -> anyhow::Error {
+        let places = self.places();
+        let lines = faults.0.iter().map(|fault| {
+            let place = places.of(&fault.pointer);
+            format!("\n  {fault}{}{place}", places.reading(fault))
+        });
+        let lines: String = lines.collect();
+        anyhow!("{} is not a valid config:{lines}", self.name)
+    }
+
+    /// Where everything stands in it.
+    pub(super) fn places(&self) -> Places<'_> {
+        let placed = match self.format {
+            Format::Json | Format::Yaml => places::of_yaml(&self.text),
+            Format::Toml => places::of_toml(&self.text),
+        };
+        Places {
+            source: self,
+            placed,
+        }
+    }
+}
+
+/// Where everything stands in a file, read once for all faults.
+pub(super) struct Places<'a> {
+    source: &'a Source,
+    /// `None` where the second reader does not take what the first one did.
+    placed: Option<Placed>,
+}
+
+impl Places<'_> {
+    /// A line for people, to stand below a fault: file, line and column of what `pointer` points to, and by which names
+    /// the file calls what it is in.
+    pub(super) fn of(&self, pointer: &str) -> String {
+        let Source {
+            name, text, config, ..
+        } = self.source;
+        let at = self.found(pointer).map_or_else(String::new, |at| {
+            let before = &text[..at.start];
+            let line = before.matches('\n').count() + 1;
+            let column = before.rsplit('\n').next().unwrap_or_default();
+            format!(":{line}:{}", column.chars().count() + 1)
+        });
+        let within = names(config, pointer).map_or_else(String::new, |it| format!(", in {it}"));
+        match at.is_empty() && within.is_empty() {
+            true => String::new(),
+            false => format!("\n    at {name}{at}{within}"),
+        }
+    }
+
+    /// How YAML reads what stands there, where that may surprise who wrote it.
+    fn reading(&self, fault: &Fault) -> String {
+        let value = self.source.config.pointer(&fault.pointer);
+        let Some(value @ (Value::Bool(_) | Value::Number(_))) = value else {
+            return String::new();
+        };
+        if self.source.format != Format::Yaml {
+            return String::new();
+        }
+        let found = self.found(&fault.pointer);
+        let written = found.and_then(|at| self.source.text.get(at)).map(str::trim);
+        let read = value.to_string();
+        let written = written.filter(|written| *written != read);
+        let quotes = TEXTS.iter().any(|text| fault.detail.starts_with(text));
+        match (written, quotes) {
+            (Some(written), true) => format!(", as YAML has `{written}`; put it in quotes"),
+            (Some(written), false) => format!(", as YAML has `{written}`"),
+            (None, true) => ", as YAML has it; put it in quotes".to_owned(),
+            (None, false) => String::new(),
+        }
+    }
+
+    fn found(&self, pointer: &str) -> Option<Range<usize>> {
+        let at = self.placed.as_ref()?.find(pointer)?;
+        // Both readers count the bytes of this text; what they say of it is held to be within.
+        self.source.text.get(at.clone()).map(|_| at)
+    }
+}
+
+/// How faults begin that ask for a text.
+const TEXTS: [&str; 5] = [
+    "must be a name",
+    "must be a string",
+    "must be a host",
+    "must be a method",
+    "must be the name",
+];
+
+/// `pools/web/backends/b1` for a pointer into that one: the way by names to the innermost thing that has one.
+fn names(config: &Value, pointer: &str) -> Option<String> {
+    let (mut here, mut way, mut named) = (config, Vec::new(), 0);
+    for token in pointer.split('/').skip(1) {
+        let (name, below) = match here {
+            Value::Array(items) => {
+                let item = items.get(token.parse::<usize>().ok()?)?;
+                let name = ["name", "id"].iter().find_map(|name| item[*name].as_str());
+                (name.map(ToOwned::to_owned), item)
+            }
+            other => {
+                let token = token.replace("~1", "/").replace("~0", "~");
+                let Some(field) = other.get(&token) else {
+                    break;
+                };
+                (Some(token), field)
+            }
+        };
+        let Some(name) = name else { break };
+        way.push(name);
+        if here.is_array() {
+            named = way.len();
+        }
+        here = below;
+    }
+    (named > 0).then(|| way[..named].join("/"))
 }
 
 /// Reads YAML; why it is none, in words for who wrote it.
 pub(super) fn parse_yaml(text: &str) -> Result<Value, String> {
     serde_saphyr::from_str(text)
         .map_err(|error: serde_saphyr::Error| error.render_with_formatter(&UserMessageFormatter))
-}
-
-/// Every fault of the config in a file, below a line that names it.
-pub(super) fn invalid(path: &Path, config: &Value, faults: &Faults) -> anyhow::Error {
-    let lines = faults.0.iter().map(|fault| {
-        let value = config.pointer(&fault.pointer);
-        let unquoted = matches!(value, Some(Value::Bool(_) | Value::Number(_)));
-        let texts = ["must be a name", "must be a string"];
-        let texts = texts.iter().any(|text| fault.detail.starts_with(text));
-        match unquoted && texts && is_yaml(path) {
-            true => format!("\n  {fault}, as YAML has it; put it in quotes"),
-            false => format!("\n  {fault}"),
-        }
-    });
-    let lines: String = lines.collect();
-    anyhow!("{} is not a valid config:{lines}", path.display())
-}
-
-fn is_yaml(path: &Path) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    matches!(extension, None | Some("yaml" | "yml"))
 }
 
 /// Reads a file's text within the limit.

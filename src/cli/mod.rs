@@ -24,6 +24,7 @@ mod log;
 mod members;
 mod nodes;
 mod output;
+mod places;
 mod progress;
 mod remote;
 mod restore;

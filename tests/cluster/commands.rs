@@ -545,9 +545,31 @@ fn apply_and_diff_hold_a_file_to_what_check_does() {
             "faults.yaml",
             "pools:\n  - name: no\n  - {name: web, backends: [{id: b1, address: '127.0.0.1:1', weight: 70000}]}\n",
             &[
-                "/pools/0/name: must be a name, not false, as YAML has it; put it in quotes",
-                "/pools/1/backends/0/weight",
+                "/pools/0/name: must be a name, not false, as YAML has `no`; put it in quotes\n    at ",
+                "faults.yaml:2:11\n",
+                "/pools/1/backends/0/weight: must be",
+                "faults.yaml:3:69, in pools/web/backends/b1",
             ],
+        ),
+        (
+            "odd.yaml",
+            "pools:\n  - {name: web, backends: [{id: b1, address: '127.0.0.1:1', weight: 0777}]}\n\
+             routes:\n  - {name: r, match: {hosts: [y]}, to: [{pool: web}]}\n",
+            &[
+                "/pools/0/backends/0/weight: must be an integer from 0 to 65535, not 777.0, as YAML has `0777`\n",
+                "/routes/0/match/hosts/0: must be a host name, not true, as YAML has `y`; put it in quotes\n",
+                "odd.yaml:4:31, in routes/r\n",
+            ],
+        ),
+        (
+            "lines.toml",
+            "[[pools]]\nname = 'web'\n[[pools.backends]]\nid = 'b1'\naddress = '127.0.0.1:1'\nweight = 70000\n",
+            &["lines.toml:6:10, in pools/web/backends/b1\n"],
+        ),
+        (
+            "lines.json",
+            "{\"pools\": [\n\t{\"name\": \"web\",\n\t \"balance\": 7}]}",
+            &["lines.json:3:14, in pools/web\n"],
         ),
         (
             "key.yaml",
@@ -604,6 +626,10 @@ fn a_fault_that_only_the_cluster_sees_is_pointed_to_in_the_file() {
                 .matches("/routes/0/to/0/pool: there is no pool `web`")
                 .count(),
             1,
+            "{refused}"
+        );
+        assert!(
+            refused.contains("route.yaml:2:29, in routes/all"),
             "{refused}"
         );
     }
