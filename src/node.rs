@@ -367,6 +367,7 @@ fn proxy_options(
         trusted: listener.trusted.clone(),
         revision_header: listener.revision_header,
         forwarded_header: listener.forwarded_header,
+        real_ip_header: listener.real_ip_header,
         client_cert_header: listener.client_cert_header,
         proxy_protocol: listener.proxy_protocol,
         tls,

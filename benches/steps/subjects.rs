@@ -72,6 +72,7 @@ fn rewrite_its_head() -> Run {
     let forward = Forward {
         client: "192.0.2.7",
         https: false,
+        real_ip: "",
         certificate: "",
         trusted: false,
         host: "",

@@ -30,7 +30,8 @@ impl<'a> Believed<'a> {
             | Known::XForwarded
             | Known::XForwardedFor
             | Known::XForwardedHost
-            | Known::XForwardedProto => self.client.listener.trusts(self.client.peer),
+            | Known::XForwardedProto
+            | Known::XRealIp => self.client.listener.trusts(self.client.peer),
             _ => true,
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! Body and answer move at the same time, each at the pace of its slower side; the answer decides when the try ends.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -17,7 +18,7 @@ use super::failure::{Failure, Unheard};
 use super::fence::Pass;
 use super::policy::Ruling;
 use super::proxied::Telling;
-use super::record::Record;
+use super::record::{Record, client_of};
 use super::retry::Declining;
 use super::trace::{self, Trace};
 use super::transfer::poll_write_two;
@@ -69,6 +70,19 @@ impl Job<'_> {
     pub(crate) fn left(&self, route: &RouteEntry) -> Option<Duration> {
         let within = self.within(route)?;
         Some(within.saturating_sub(self.record.started.elapsed()))
+    }
+
+    /// What X-Real-IP is to say, if the listener says that it is to: whom this proxy takes for the client.
+    pub(crate) fn real_ip(&self) -> Cow<'_, str> {
+        let Client { listener, peer, .. } = &*self.client;
+        match (listener.real_ip_header, listener.trusts(*peer)) {
+            (false, _) => "".into(),
+            (true, false) => self.exchange.peer.as_str().into(),
+            (true, true) => {
+                let client = client_of(&self.exchange.request, *peer, listener);
+                client.to_string().into()
+            }
+        }
     }
 
     /// A failure as it is, or, where the client gave no more time, as nobody else's.
@@ -274,9 +288,11 @@ pub(super) fn encode(job: &Job<'_>, backend: &Backend, out: &mut Vec<u8>) {
     };
     let trace = job.record.trace.as_deref();
     let trace = trace.filter(|_| !edits_trace(job.policy)).map(Trace::field);
+    let real_ip = job.real_ip();
     let forward = Forward {
         client: peer,
         https: job.client.stream.is_tls(),
+        real_ip: &real_ip,
         certificate: job.client.certificate(),
         trusted: job.client.listener.trusts(job.client.peer),
         host: &host,

@@ -187,9 +187,11 @@ fn question(
         trace.call(callee, job.record);
     }
     let trace = job.record.trace.as_deref().map(Trace::field);
+    let real_ip = job.real_ip();
     let forward = Forward {
         client: &job.exchange.peer,
         https: job.client.stream.is_tls(),
+        real_ip: &real_ip,
         certificate: job.client.certificate(),
         trusted: job.client.listener.trusts(job.client.peer),
         host: &in_flight.backend().address.authority(),

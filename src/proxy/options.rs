@@ -49,6 +49,8 @@ pub struct Listener {
     pub revision_header: bool,
     /// Whether requests go on with `Forwarded` (RFC 7239) too.
     pub forwarded_header: bool,
+    /// Whether requests go on with `X-Real-IP` too: whom this proxy takes for the client.
+    pub real_ip_header: bool,
     /// Whether requests go on with `Client-Cert` (RFC 9440): what the client showed in the handshake.
     pub client_cert_header: bool,
     /// Whether connections from trusted networks begin with a PROXY header.
@@ -65,6 +67,7 @@ impl Listener {
             trusted: Vec::new(),
             revision_header: false,
             forwarded_header: false,
+            real_ip_header: false,
             client_cert_header: false,
             proxy_protocol: false,
             tls: None,

@@ -244,6 +244,7 @@ fn read_listeners(
         let mut listener = Listener::at(address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))));
         section.flag(reader, "revision_header", &mut listener.revision_header);
         section.flag(reader, "forwarded_header", &mut listener.forwarded_header);
+        section.flag(reader, "real_ip_header", &mut listener.real_ip_header);
         section.flag(
             reader,
             "client_cert_header",
@@ -270,6 +271,7 @@ fn read_listeners(
                 "client_cert_header",
                 "forwarded_header",
                 "proxy_protocol",
+                "real_ip_header",
                 "revision_header",
                 "tls",
                 "trusted",

@@ -73,6 +73,8 @@ pub enum Known {
     XForwardedHost,
     /// `X-Forwarded-Proto`
     XForwardedProto,
+    /// `X-Real-IP`
+    XRealIp,
     /// `X-Request-Id`
     XRequestId,
 }
@@ -94,6 +96,7 @@ impl Known {
             (6, b'e') => Expect.or_alike(name, b"expect"),
             (7, b't') => Trailer.or_alike(name, b"trailer"),
             (7, b'u') => Upgrade.or_alike(name, b"upgrade"),
+            (9, b'x') => XRealIp.or_alike(name, b"x-real-ip"),
             (9, b'f') => Forwarded.or_alike(name, b"forwarded"),
             (10, b'c') => Connection.or_alike(name, b"connection"),
             (10, b'k') => KeepAlive.or_alike(name, b"keep-alive"),

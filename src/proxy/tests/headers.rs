@@ -94,6 +94,52 @@ fn forwarded_is_written_where_the_listener_says_so() {
 }
 
 #[test]
+fn x_real_ip_is_whom_the_proxy_takes_for_the_client_where_the_listener_says_so() {
+    let claim = "X-Real-IP: 203.0.113.9\r\nX_Real_IP: 203.0.113.8\r\n";
+    let hops = "X-Forwarded-For: 198.51.100.1, 203.0.113.7\r\n";
+    for (told, trusted, fields, expected) in [
+        (false, false, claim, &[][..]),
+        (false, true, claim, &["203.0.113.9"]),
+        (true, false, claim, &["127.0.0.1"]),
+        (true, false, hops, &["127.0.0.1"]),
+        (true, true, claim, &["127.0.0.1"]),
+        (true, true, &format!("{claim}{hops}"), &["203.0.113.7"]),
+    ] {
+        let mut options = if trusted {
+            trusting_loopback()
+        } else {
+            options()
+        };
+        options.listeners[0].real_ip_header = told;
+        let head = forwarded(options, fields);
+        let lines = head.lines().filter_map(|line| line.split_once(": "));
+        let alike = |name: &str| name.to_ascii_lowercase().replace('_', "-") == "x-real-ip";
+        let seen: Vec<&str> = lines
+            .filter(|(name, _)| alike(name))
+            .map(|(_, value)| value)
+            .collect();
+        assert_eq!(seen, expected, "{told} {trusted} {fields}");
+    }
+}
+
+#[test]
+fn a_service_that_is_asked_is_told_the_real_ip_too() {
+    let (backend, heads) = recording();
+    for told in [false, true] {
+        let mut options = options();
+        options.listeners[0].real_ip_header = told;
+        let mut config = web(&[backend.address], json!({}));
+        config["routes"][0]["forward_auth"] = json!({"pool": "web"});
+        let harness = Harness::new(options, &config);
+        harness.once("GET / HTTP/1.1\r\nHost: x\r\nX-Real-IP: 203.0.113.9\r\n\r\n");
+        for _ in 0..2 {
+            let expected = told.then_some("127.0.0.1");
+            assert_eq!(field(&heads.recv().unwrap(), "x-real-ip"), expected);
+        }
+    }
+}
+
+#[test]
 fn a_request_id_is_kept_or_made() {
     let head = forwarded(options(), "X-Request-Id: mine\r\n");
     assert_eq!(field(&head, "x-request-id"), Some("mine"));

@@ -51,6 +51,7 @@ const FORBIDDEN_IN_REQUESTS: KnownSet = OF_FRAMING.with(KnownSet::of(&[
     Known::XForwardedFor,
     Known::XForwardedHost,
     Known::XForwardedProto,
+    Known::XRealIp,
 ]));
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,6 +14,7 @@ const FORWARDING: KnownSet = KnownSet::of(&[
     Known::XForwardedFor,
     Known::XForwardedHost,
     Known::XForwardedProto,
+    Known::XRealIp,
 ]);
 
 /// How a request goes on to a backend.
@@ -23,11 +24,13 @@ pub struct Forward<'a> {
     pub client: &'a str,
     /// Whether the request came over TLS.
     pub https: bool,
+    /// What X-Real-IP is to say instead of what it said; empty to leave that to `trusted`.
+    pub real_ip: &'a str,
     /// What the client showed in the handshake of TLS, as Client-Cert has it (RFC 9440, section 2.2); empty for none.
     pub certificate: &'a str,
     /// Whether to believe the forwarding fields it came with. If so X-Forwarded-For is continued, and
-    /// X-Forwarded-Proto, -Host, Forwarded and Client-Cert are kept, for the certificate shown here is that of the
-    /// proxy in front; if not all of them are dropped and set anew, but Forwarded.
+    /// X-Forwarded-Proto, -Host, X-Real-IP, Forwarded and Client-Cert are kept, for the certificate shown here is that
+    /// of the proxy in front; if not all of them are dropped and set anew, but Forwarded.
     pub trusted: bool,
     /// The Host for a request of HTTP/1.0 that names none.
     pub host: &'a str,
@@ -95,6 +98,9 @@ fn dropped_from_request(head: &RequestHead, forward: &Forward<'_>) -> KnownSet {
     } else {
         dropped = dropped.with(FORWARDING);
     }
+    if !forward.real_ip.is_empty() {
+        dropped.insert(Known::XRealIp);
+    }
     if forward.instead.authority.is_some() {
         dropped.insert(Known::Host);
     }
@@ -154,6 +160,9 @@ pub(super) fn write_forwarding(head: &RequestHead, forward: &Forward<'_>, out: &
             b"X-Forwarded-Proto: http\r\n"
         };
         out.extend_from_slice(line);
+    }
+    if !forward.real_ip.is_empty() {
+        write_field(out, b"X-Real-IP", forward.real_ip.as_bytes());
     }
     if !forward.trusted && !forward.certificate.is_empty() {
         write_field(out, b"Client-Cert", forward.certificate.as_bytes());

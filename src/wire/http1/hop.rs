@@ -43,6 +43,7 @@ const END_TO_END: KnownSet = KnownSet::of(&[
     Known::XForwardedFor,
     Known::XForwardedHost,
     Known::XForwardedProto,
+    Known::XRealIp,
     Known::XRequestId,
 ]);
 

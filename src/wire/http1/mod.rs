@@ -24,7 +24,7 @@
 //! // Write the head for the backend.
 //! let mut out = Vec::new();
 //! let forward = Forward {
-//!     client: "192.0.2.7", https: false, certificate: "", trusted: false,
+//!     client: "192.0.2.7", https: false, real_ip: "", certificate: "", trusted: false,
 //!     host: "10.0.0.7:8080", request_id: "5f2a", traceparent: "", upgrade: false,
 //!     instead: http1::Instead::default(),
 //! };

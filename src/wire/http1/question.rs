@@ -43,6 +43,7 @@ pub fn encode_question(head: &RequestHead, forward: &Forward<'_>, path: &str, ou
         // The first of them is continued, and written with the others.
         let told = match field.known {
             Known::XForwardedFor => false,
+            Known::XRealIp => forward.trusted && forward.real_ip.is_empty(),
             Known::Traceparent => forward.traceparent.is_empty(),
             known => forward.trusted || !believed.contains(&known),
         };

@@ -12,6 +12,7 @@ use super::wire::http1::{
 const FORWARD: Forward<'static> = Forward {
     client: "::1",
     https: true,
+    real_ip: "",
     certificate: "",
     trusted: true,
     host: "h",

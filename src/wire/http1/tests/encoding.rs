@@ -6,6 +6,7 @@ use crate::wire::head::Version;
 const FORWARD: Forward<'static> = Forward {
     client: "192.0.2.7",
     https: false,
+    real_ip: "",
     certificate: "",
     trusted: false,
     host: "10.0.0.7:8080",
