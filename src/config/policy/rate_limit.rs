@@ -17,7 +17,8 @@ pub struct RateLimit {
     pub per: Duration,
     /// How many may come at once after a quiet time; as many as `requests` unless said.
     pub burst: u32,
-    /// For each of what; the route as a whole unless said. Requests without it count as one.
+    /// For each of what; the route as a whole unless said. Requests without it count as one, and so do IPv6 addresses
+    /// of one /64.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<HashOn>,
 }

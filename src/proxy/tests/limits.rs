@@ -343,6 +343,25 @@ fn a_rate_is_of_each_key() {
 }
 
 #[test]
+fn a_rate_of_each_address_counts_ipv6_by_its_64() {
+    let (_backend, harness) = rated(json!({"requests": 1, "per": "1h", "by": "address"}));
+    for (address, expected) in [
+        ("2001:db8:1:2::1", 200),
+        ("2001:db8:1:2:ffff::1", 429),
+        ("[2001:db8:1:2::7]:4711", 429),
+        ("2001:db8:1:3::1", 200),
+        ("192.0.2.1", 200),
+        ("192.0.2.2", 200),
+        ("::ffff:192.0.2.3", 200),
+        ("::ffff:192.0.2.1", 429),
+        ("192.0.2.3", 429),
+    ] {
+        let request = format!("GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {address}\r\n\r\n");
+        assert_eq!(status(&harness.once(&request).0), expected, "{address}");
+    }
+}
+
+#[test]
 fn what_was_taken_of_a_rate_outlives_changes() {
     let backend = Scripted::named("fine");
     let mut config = web(&[backend.address], json!({}));
