@@ -19,6 +19,8 @@ pub(super) async fn list(
     renew(&state).await;
     let nodes = state.replication.nodes();
     let status = state.replication.status();
+    let answers = state.metrics.answers();
+    let [.., client_errors, errors] = answers;
     let body = json!({
         "items": nodes.iter().map(item).collect::<Vec<_>>(),
         "next": null,
@@ -32,6 +34,9 @@ pub(super) async fn list(
             "applied": status.applied.0,
             "follows": status.following.as_ref().and_then(|following| following.voter.as_deref()),
             "feeds": status.feeding,
+            "requests": answers.iter().sum::<u64>(),
+            "client_errors": client_errors,
+            "errors": errors,
         },
     });
     Ok(Json(body).into_response())

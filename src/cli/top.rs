@@ -1,7 +1,8 @@
 //! `synod top`: what pools and backends do now, as one node sees it, the busiest first.
 //!
-//! Rates are between two looks at the node's counters. On a terminal it goes on until it is interrupted; elsewhere, and
-//! with `--once`, it shows one interval and ends.
+//! Its head is of what clients got; the tables are of what backends were given, which differs by retries and by what
+//! the node answers itself. Rates are between two looks at the node's counters. On a terminal it goes on until it is
+//! interrupted; elsewhere, and with `--once`, it shows one interval and ends.
 
 use std::collections::HashMap;
 use std::io::{IsTerminal as _, Write as _};
@@ -146,15 +147,23 @@ fn report(before: &Look, now: &Look) -> Value {
     }
     pools.sort_by_key(busy);
     backends.sort_by_key(busy);
-    json!({"node": now.node(), "revision": now.revision, "seconds": seconds, "pools": pools, "backends": backends})
+    let before = same.then(|| &before.nodes["this"]);
+    let clients = |field| rate_of(&now.nodes["this"], before, field, seconds);
+    json!({
+        "node": now.node(), "revision": now.revision, "seconds": seconds,
+        "requests_per_second": clients("requests"), "client_errors_per_second": clients("client_errors"),
+        "errors_per_second": clients("errors"), "pools": pools, "backends": backends,
+    })
+}
+
+fn rate_of(now: &Value, before: Option<&Value>, field: &str, seconds: f64) -> Option<f64> {
+    let (old, now) = (before?[field].as_u64()?, now[field].as_u64()?);
+    // Fewer: the node has been started anew.
+    now.checked_sub(old).map(|more| more as f64 / seconds)
 }
 
 fn of_backend(pool: &str, now: &Value, before: Option<&Value>, seconds: f64) -> Value {
-    let rate = |field| {
-        let (old, now) = (before?[field].as_u64()?, now[field].as_u64()?);
-        // Fewer: the node has been started anew.
-        now.checked_sub(old).map(|more| more as f64 / seconds)
-    };
+    let rate = |field| rate_of(now, before, field, seconds);
     json!({
         "pool": pool, "id": now["id"], "address": now["address"],
         "health": now["health"], "admitting": now["admitting"], "in_flight": now["in_flight"],
@@ -194,11 +203,12 @@ fn text(report: &Value) -> String {
     let items = |field: &str| report[field].as_array().map_or(&[][..], Vec::as_slice);
     let (pools, backends) = (items("pools"), items("backends"));
     let head = format!(
-        "node {}, revision {}: {} requests/s, {} errors/s over {:.1} s",
+        "node {}, revision {}: clients {} requests/s, {} 4xx/s, {} 5xx/s over {:.1} s",
         cell(&report["node"]),
         cell(&report["revision"]),
-        rate(&json!(total(pools, "requests_per_second"))),
-        rate(&json!(total(pools, "errors_per_second"))),
+        rate(&report["requests_per_second"]),
+        rate(&report["client_errors_per_second"]),
+        rate(&report["errors_per_second"]),
         report["seconds"].as_f64().unwrap_or_default(),
     );
     format!("{head}\n\n{}\n{}", of_pools(pools), of_backends(backends))
@@ -313,7 +323,8 @@ fn write(text: &str) -> Result<(), Failure> {
 mod tests {
     use super::*;
 
-    fn look(at: Instant, node: &str, counters: [(u64, u64); 2]) -> Look {
+    fn look(at: Instant, node: &str, clients: [u64; 3], counters: [(u64, u64); 2]) -> Look {
+        let [requests, refused, failed] = clients;
         let backend = |id, (requests, errors)| {
             json!({"id": id, "address": "127.0.0.1:1", "health": "up", "admitting": true, "in_flight": 1,
                 "requests": requests, "errors": errors, "latency_ms": {"p50": 1.25, "p99": null}})
@@ -323,7 +334,8 @@ mod tests {
         let spec = json!({"name": "web", "backends": [{}, {}]});
         Look {
             at,
-            nodes: json!({"this": {"name": node}}),
+            nodes: json!({"this": {"name": node,
+                "requests": requests, "client_errors": refused, "errors": failed}}),
             revision: 7,
             pools: json!({"items": [{"spec": spec, "status": status}]}),
         }
@@ -332,12 +344,15 @@ mod tests {
     #[test]
     fn rates_are_between_two_looks_at_one_node() {
         let then = Instant::now();
-        let first = look(then, "n1", [(10, 0), (5, 5)]);
+        let first = look(then, "n1", [100, 7, 9], [(10, 0), (5, 5)]);
         let later = then + Duration::from_secs(2);
-        let second = report(&first, &look(later, "n1", [(20, 1), (45, 5)]));
+        let second = report(
+            &first,
+            &look(later, "n1", [180, 27, 10], [(20, 1), (45, 5)]),
+        );
         assert_eq!(
             text(&second),
-            "node n1, revision 7: 25.0 requests/s, 0.5 errors/s over 2.0 s\n\n\
+            "node n1, revision 7: clients 40.0 requests/s, 10.0 4xx/s, 0.5 5xx/s over 2.0 s\n\n\
              POOL  UP      IN FLIGHT  WAITING  REQUESTS/S  ERRORS/S\n\
              web   2 of 2  2          0        25.0        0.5\n\n\
              BACKEND  ADDRESS      HEALTH  IN FLIGHT  REQUESTS/S  ERRORS/S  P50     P99\n\
@@ -345,11 +360,12 @@ mod tests {
              web/b1   127.0.0.1:1  up      1          5.0         0.5       1.2 ms  -\n"
         );
         for other in [
-            look(later, "n2", [(20, 1), (45, 5)]),
-            look(later, "n1", [(2, 0), (45, 5)]),
+            look(later, "n2", [180, 27, 10], [(20, 1), (45, 5)]),
+            look(later, "n1", [80, 7, 9], [(2, 0), (45, 5)]),
         ] {
             let unknown = report(&first, &other);
             assert_eq!(unknown["pools"][0]["requests_per_second"], Value::Null);
+            assert_eq!(unknown["requests_per_second"], Value::Null);
         }
     }
 

@@ -220,8 +220,9 @@ pub(crate) fn add_agent<'a>(line: &mut Access<'a>, request: &'a RequestHead) {
     line.user_agent = text("user-agent");
 }
 
-/// Logs a request that was not understood: of its head nothing is known.
+/// Counts and logs a request that was not understood: of its head nothing is known.
 pub(crate) fn refused(worker: &Worker, peer: IpAddr, record: &Record, ending: Ending) {
+    worker.shared.listener.unrouted(ending.status);
     if let Some(log) = &worker.access_log {
         let (unknown, nowhere) = (RequestHead::new(), Picked::default());
         log.record(&record.access(peer, &unknown, "", None, &nowhere, ending));

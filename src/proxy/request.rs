@@ -352,8 +352,9 @@ fn word<'a>(
         ending,
         ..
     } = *outcome;
-    if let Some(route) = route {
-        record.count(route, ending.status, at);
+    match route {
+        Some(route) => record.count(route, ending.status, at),
+        None => client.worker.shared.listener.unrouted(ending.status),
     }
     let request = &exchange.request;
     let line = client.worker.access_log.as_ref().map(|log| {

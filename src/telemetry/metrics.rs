@@ -66,6 +66,20 @@ impl MetricsRegistry {
         &self.listener
     }
 
+    /// Requests that clients were answered, by class: by all routes, and where none was found. It goes back when routes
+    /// that are gone are forgotten.
+    pub(crate) fn answers(&self) -> [u64; CLASSES.len()] {
+        let routes = lock(&self.routes);
+        let of_routes = routes.known.values().map(|route| route.answers());
+        let mut sum = self.listener.answers();
+        for answers in of_routes {
+            for (sum, more) in sum.iter_mut().zip(answers) {
+                *sum += more;
+            }
+        }
+        sum
+    }
+
     /// Adds what another part counts to every later rendering. Its names get the prefix `synod_` too.
     pub fn register(&self, collector: Arc<dyn Collector>) {
         lock(&self.others).push(collector);

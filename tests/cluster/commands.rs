@@ -295,6 +295,53 @@ fn programs_are_told_as_they_asked() {
     assert_eq!(token["sha256"].as_str().map(str::len), Some(64), "{token}");
 }
 
+fn top(cluster: &Cluster, args: &[&str]) -> String {
+    let output = synod()
+        .args(["top", "--interval=500ms"])
+        .args(args)
+        .env("SYNOD_ADMIN", cluster.nodes[0].admin.to_string())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    text(&output)
+}
+
+#[test]
+fn top_counts_what_clients_got_where_no_backend_was_asked() {
+    let cluster = Cluster::start(1);
+    let traffic = cluster.nodes[0].traffic;
+    cluster.put(0, "/v1/pools/empty", json!({"name": "empty"}));
+    let load = cluster.runtime().spawn(async move {
+        loop {
+            get(traffic).await.unwrap();
+        }
+    });
+    let rate = json!({"requests": 1, "per": "1h"});
+    for (answer, spec) in [
+        ("404", json!({"match": {"hosts": ["elsewhere.example"]}})),
+        ("503", json!({})),
+        ("429", json!({"rate_limit": rate})),
+    ] {
+        let mut route = json!({"name": "all", "to": [{"pool": "empty"}]});
+        route
+            .as_object_mut()
+            .unwrap()
+            .extend(spec.as_object().unwrap().clone());
+        cluster.put(0, "/v1/routes/all?wait=applied", route);
+        let (field, other) = match answer {
+            "503" => ("errors_per_second", "client_errors_per_second"),
+            _ => ("client_errors_per_second", "errors_per_second"),
+        };
+        wait_until(answer, DEADLINE, || {
+            let report: Value = serde_json::from_str(&top(&cluster, &["-o", "json"])).unwrap();
+            let rate = |field: &str| report[field].as_f64();
+            let of_all = rate(field)? > 0.0 && rate(other)? == 0.0;
+            (of_all && rate("requests_per_second") == rate(field)).then_some(())
+        });
+    }
+    load.abort();
+}
+
 #[test]
 fn top_shows_one_interval_where_there_is_no_terminal() {
     let cluster = Cluster::start(1);
@@ -306,16 +353,7 @@ fn top_shows_one_interval_where_there_is_no_terminal() {
             get(traffic).await.unwrap();
         }
     });
-    let top = |args: &[&str]| {
-        let output = synod()
-            .args(["top", "--interval=500ms"])
-            .args(args)
-            .env("SYNOD_ADMIN", cluster.nodes[0].admin.to_string())
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", text(&output));
-        text(&output)
-    };
+    let top = |args: &[&str]| top(&cluster, args);
     // A machine that stands still for an interval shows none.
     wait_until("a rate", DEADLINE, || {
         let report: Value = serde_json::from_str(&top(&["-o", "json"])).unwrap();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
+use super::class::{CLASSES, class};
 use super::lock;
 use crate::telemetry::shards::{Count, Shards};
 
@@ -18,6 +19,7 @@ struct ListenerShard {
     accepted: Count,
     closed: Count,
     access_lines_dropped: Count,
+    unrouted: [Count; CLASSES.len()],
 }
 
 impl ListenerMetrics {
@@ -49,6 +51,11 @@ impl ListenerMetrics {
         *lock(&self.refusals).entry(reason).or_default() += 1;
     }
 
+    /// A request that no route took was answered with `status`; 0 if its client left before that.
+    pub fn unrouted(&self, status: u16) {
+        self.shards.own().unrouted[class(status)].add(1);
+    }
+
     /// How often requests were refused for `reason`.
     pub fn refusals(&self, reason: &str) -> u64 {
         lock(&self.refusals)
@@ -70,6 +77,11 @@ impl ListenerMetrics {
 
     pub(crate) fn all_refusals(&self) -> BTreeMap<&'static str, u64> {
         lock(&self.refusals).clone()
+    }
+
+    /// Requests that no route took, by class.
+    pub(super) fn answers(&self) -> [u64; CLASSES.len()] {
+        std::array::from_fn(|class| self.shards.sum(|shard| shard.unrouted[class].read()))
     }
 
     pub(crate) fn access_lines_dropped(&self) -> u64 {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::class::class;
+use super::class::{CLASSES, class};
 use crate::telemetry::histogram::{self, Histogram, Totals};
 use crate::telemetry::shards::{Count, Shards};
 
@@ -27,7 +27,7 @@ pub struct RouteMetrics {
 
 #[derive(Debug, Default)]
 struct RouteShard {
-    by_class: [Count; 5],
+    by_class: [Count; CLASSES.len()],
     latency: Histogram,
     received: Count,
     sent: Count,
@@ -85,6 +85,11 @@ impl RouteMetrics {
     pub fn requests(&self, status: u16) -> u64 {
         self.shards
             .sum(|shard| shard.by_class[class(status)].read())
+    }
+
+    /// Ended requests, by class.
+    pub(super) fn answers(&self) -> [u64; CLASSES.len()] {
+        std::array::from_fn(|class| self.shards.sum(|shard| shard.by_class[class].read()))
     }
 
     /// Tries beyond the first.
