@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::AdminState;
 use crate::config::{Config, Name, ResourcePath};
 use crate::routing::{PoolMember, Snapshot};
-use crate::telemetry::Totals;
 use crate::telemetry::metrics::{BackendError, BackendMetrics};
+use crate::telemetry::{Totals, quantile};
 
 /// What this node sees of the resource; null before it serves it.
 pub(super) fn of(state: &AdminState, config: &Config, path: &ResourcePath) -> Value {
@@ -147,31 +147,23 @@ fn member(member: &PoolMember) -> Value {
     })
 }
 
-/// Quantiles since the start, and the sum, of which two looks make the mean of the time between them.
+/// Quantiles since the start. The sum, and the hits of each bucket up to the last that was hit, with its upper bound
+/// (null: none), are there for what two looks make of them: mean and quantiles of the time between them.
 fn latency_ms(latency: &Totals) -> Value {
-    let quantile = |q| quantile(&latency.buckets, latency.count, q);
-    json!({"p50": quantile(0.5), "p99": quantile(0.99), "sum": (latency.sum * 1e6).round() / 1e3})
-}
-
-/// Estimated from buckets of (upper bound in seconds, hits of that bucket), linear inside a bucket. In milliseconds;
-/// `None` without observations. Above the last bound there is only that bound to tell.
-fn quantile(buckets: &[(f64, u64)], count: u64, q: f64) -> Option<f64> {
-    let wanted = (count as f64 * q).max(1.0);
-    let (mut below, mut lower) = (0.0, 0.0);
-    for (upper, hits) in buckets.iter().map(|(upper, hits)| (*upper, *hits as f64)) {
-        if hits > 0.0 && below + hits >= wanted {
-            let width = if upper >= f64::MAX {
-                0.0
-            } else {
-                upper - lower
-            };
-            let seconds = lower + width * (wanted - below) / hits;
-            return Some((seconds * 1e6).round() / 1e3);
-        }
-        below += hits;
-        lower = upper;
-    }
-    None
+    let whole_microseconds = |ms: f64| (ms * 1e3).round() / 1e3;
+    let millis = |(upper, hits): &(f64, u64)| (whole_microseconds(upper * 1e3), *hits);
+    let mut buckets: Vec<(f64, u64)> = latency.buckets.iter().map(millis).collect();
+    let used = buckets.iter().rposition(|(_, hits)| *hits > 0);
+    buckets.truncate(used.map_or(0, |last| last + 1));
+    let quantile = |q| quantile(&buckets, q).map(whole_microseconds);
+    // Of numbers that are not finite JSON makes null.
+    let told = buckets.iter().map(|(upper, hits)| json!([upper, hits]));
+    json!({
+        "p50": quantile(0.5),
+        "p99": quantile(0.99),
+        "sum": whole_microseconds(latency.sum * 1e3),
+        "buckets": told.collect::<Vec<_>>(),
+    })
 }
 
 #[cfg(test)]
@@ -179,14 +171,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantiles_are_linear_inside_a_bucket() {
-        let buckets = [(0.001, 50), (0.002, 50), (f64::INFINITY, 0)];
-        assert_eq!(quantile(&buckets, 100, 0.5), Some(1.0));
-        assert_eq!(quantile(&buckets, 100, 0.75), Some(1.5));
-        assert_eq!(quantile(&[(0.001, 0)], 0, 0.5), None);
+    fn latencies_are_told_in_milliseconds_up_to_the_last_bucket_that_was_hit() {
+        let mut latency = Totals {
+            sum: 0.123_456_7,
+            count: 100,
+            buckets: vec![(0.00025, 50), (0.0005, 0), (0.001, 50), (0.0025, 0)],
+        };
         assert_eq!(
-            quantile(&[(0.001, 0), (f64::INFINITY, 3)], 3, 0.99),
-            Some(1.0)
+            latency_ms(&latency),
+            json!({"p50": 0.25, "p99": 0.99, "sum": 123.457, "buckets": [[0.25, 50], [0.5, 0], [1.0, 50]]})
         );
+        latency.buckets.push((f64::INFINITY, 1));
+        assert_eq!(latency_ms(&latency)["buckets"][4], json!([null, 1]));
     }
 }

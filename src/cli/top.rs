@@ -1,8 +1,8 @@
 //! `synod top`: what pools and backends do now, as one node sees it, the busiest first.
 //!
 //! Its head is of what clients got; the tables are of what backends were given, which differs by retries and by what
-//! the node answers itself. Rates are between two looks at the node's counters. On a terminal it goes on until it is
-//! interrupted; elsewhere, and with `--once`, it shows one interval and ends.
+//! the node answers itself. Rates and quantiles are between two looks at the node's counters. On a terminal it goes on
+//! until it is interrupted; elsewhere, and with `--once`, it shows one interval and ends.
 
 use std::collections::HashMap;
 use std::io::{IsTerminal as _, Write as _};
@@ -15,6 +15,7 @@ use super::Failure;
 use super::output::{Output, cell, table};
 use super::remote::{Remote, duration};
 use crate::client::{Call, Client, Error};
+use crate::telemetry::quantile;
 
 /// Pools asked for: as many as a page has.
 const POOLS: usize = 10_000;
@@ -168,8 +169,34 @@ fn of_backend(pool: &str, now: &Value, before: Option<&Value>, seconds: f64) -> 
         "pool": pool, "id": now["id"], "address": now["address"],
         "health": now["health"], "admitting": now["admitting"], "in_flight": now["in_flight"],
         "requests_per_second": rate("requests"), "errors_per_second": rate("errors"),
-        "latency_ms": now["latency_ms"],
+        "latency_ms": before.and_then(|before| latency_ms(now, before)),
     })
+}
+
+/// Quantiles of what was answered between two looks.
+fn latency_ms(now: &Value, before: &Value) -> Option<Value> {
+    let (mut hits, before) = (buckets(now), buckets(before));
+    // Fewer: the node has been started anew.
+    if hits.len() < before.len() {
+        return None;
+    }
+    for ((_, hits), (_, old)) in hits.iter_mut().zip(before) {
+        *hits = hits.checked_sub(old)?;
+    }
+    let quantile = |q| quantile(&hits, q);
+    Some(json!({"p50": quantile(0.5), "p99": quantile(0.99)}))
+}
+
+/// Upper bounds, and hits of each.
+fn buckets(backend: &Value) -> Vec<(f64, u64)> {
+    let buckets = backend["latency_ms"]["buckets"].as_array();
+    let bucket = |of: &Value| {
+        (
+            of[0].as_f64().unwrap_or(f64::INFINITY),
+            of[1].as_u64().unwrap_or(0),
+        )
+    };
+    buckets.into_iter().flatten().map(bucket).collect()
 }
 
 fn of_pool(item: &Value, backends: &[Value]) -> Value {
@@ -327,7 +354,8 @@ mod tests {
         let [requests, refused, failed] = clients;
         let backend = |id, (requests, errors)| {
             json!({"id": id, "address": "127.0.0.1:1", "health": "up", "admitting": true, "in_flight": 1,
-                "requests": requests, "errors": errors, "latency_ms": {"p50": 1.25, "p99": null}})
+                "requests": requests, "errors": errors,
+                "latency_ms": {"p50": 9.0, "p99": 9.0, "buckets": [[1.0, requests], [3.0, errors]]}})
         };
         let status = json!({"up": 2, "in_flight": 2, "waiting": 0, "panic": false,
             "backends": [backend("b1", counters[0]), backend("b2", counters[1])]});
@@ -356,8 +384,8 @@ mod tests {
              POOL  UP      IN FLIGHT  WAITING  REQUESTS/S  ERRORS/S\n\
              web   2 of 2  2          0        25.0        0.5\n\n\
              BACKEND  ADDRESS      HEALTH  IN FLIGHT  REQUESTS/S  ERRORS/S  P50     P99\n\
-             web/b2   127.0.0.1:1  up      1          20.0        0.0       1.2 ms  -\n\
-             web/b1   127.0.0.1:1  up      1          5.0         0.5       1.2 ms  -\n"
+             web/b2   127.0.0.1:1  up      1          20.0        0.0       0.5 ms  1.0 ms\n\
+             web/b1   127.0.0.1:1  up      1          5.0         0.5       0.6 ms  2.8 ms\n"
         );
         for other in [
             look(later, "n2", [180, 27, 10], [(20, 1), (45, 5)]),

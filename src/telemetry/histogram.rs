@@ -54,9 +54,39 @@ pub(crate) fn totals<T: Default>(shards: &Shards<T>, of: impl Fn(&T) -> &Histogr
     }
 }
 
+/// Estimated from buckets of (upper bound, hits of that bucket), linear inside a bucket; in the unit of the bounds.
+/// `None` without observations. Above the last bound there is only that bound to tell.
+pub(crate) fn quantile(buckets: &[(f64, u64)], q: f64) -> Option<f64> {
+    let count: u64 = buckets.iter().map(|(_, hits)| hits).sum();
+    let wanted = (count as f64 * q).max(1.0);
+    let (mut below, mut lower) = (0.0, 0.0);
+    for (upper, hits) in buckets.iter().map(|(upper, hits)| (*upper, *hits as f64)) {
+        if hits > 0.0 && below + hits >= wanted {
+            let width = if upper.is_finite() {
+                upper - lower
+            } else {
+                0.0
+            };
+            return Some(lower + width * (wanted - below) / hits);
+        }
+        below += hits;
+        lower = upper;
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quantiles_are_linear_inside_a_bucket() {
+        let buckets = [(1.0, 50), (2.0, 50), (f64::INFINITY, 0)];
+        assert_eq!(quantile(&buckets, 0.5), Some(1.0));
+        assert_eq!(quantile(&buckets, 0.75), Some(1.5));
+        assert_eq!(quantile(&[(1.0, 0)], 0.5), None);
+        assert_eq!(quantile(&[(1.0, 0), (f64::INFINITY, 3)], 0.99), Some(1.0));
+    }
 
     #[test]
     fn a_bound_belongs_to_the_bucket_it_closes() {

@@ -16,7 +16,7 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-pub(crate) use histogram::Totals;
+pub(crate) use histogram::{Totals, quantile};
 pub(crate) use padded::Padded;
 pub use shards::{set_worker_index, worker_index};
 

@@ -66,11 +66,11 @@ function updateBackend(tr, pool, backend) {
   const [weight, state] = [tr.querySelector("input"), tr.querySelector("select")];
   if (document.activeElement !== weight) weight.value = backend.weight ?? 1;
   if (document.activeElement !== state) state.value = backend.state ?? "ready";
+  const now = ofBackend(pool, backend);
   const cells = [...tr.children].filter((_, index) => ![2, 3, 6, 7].includes(index));
   fill({ children: cells }, [backend.id, backend.address,
     healthCell(status),
-    [count(status.in_flight), "n"], [millis(status.latency_ms?.p99), "n"]]);
-  const now = ofBackend(pool, backend);
+    [count(status.in_flight), "n"], [millis(now.p99), "n"]]);
   updateSeries(tr.children[6], perSecond(now.rate), now.rates);
   updateSeries(tr.children[7], millis(now.mean), now.means);
   tr.children[6].title = `${count(status.requests)} requests, ${count(status.errors)} failed tries since this node has started`;

@@ -1,4 +1,4 @@
-// What happens now: rates and mean latencies between two looks at the counters of this node, and the last of them.
+// What happens now: rates and latencies between two looks at the counters of this node, and the last of them.
 
 const KEPT = 60;
 // After a longer pause, as of a page in the background, a line would hide it.
@@ -14,14 +14,28 @@ let pools = new Map();
 const last = (values) => values.at(-1) ?? null;
 const push = (values, value) => [...values, value].slice(-KEPT);
 
+// Of [upper bound, hits], linear inside a bucket, as `synod top` has it; above the last bound there is only that to tell.
+function quantile(buckets, q) {
+  const wanted = Math.max(buckets.reduce((sum, [, hits]) => sum + hits, 0) * q, 1);
+  let [below, lower] = [0, 0];
+  for (const [upper, hits] of buckets) {
+    if (hits > 0 && below + hits >= wanted) return upper === null ? lower : lower + ((upper - lower) * (wanted - below)) / hits;
+    below += hits;
+    lower = upper;
+  }
+  return null;
+}
+
 // Counters that went back are those of another start of the node.
 function step(before, { requests, latency_ms }, now) {
   const sum = latency_ms?.sum ?? 0;
+  const buckets = latency_ms?.buckets ?? [];
   const goes = before !== undefined && now - before.now < PAUSE && now > before.now && requests >= before.requests;
   const ended = goes ? requests - before.requests : null;
   const rate = goes ? ended / ((now - before.now) / 1000) : null;
   const mean = ended ? (sum - before.sum) / ended : null;
-  return { now, requests, sum, rates: push(goes ? before.rates : [], rate), means: push(goes ? before.means : [], mean) };
+  const p99 = ended ? quantile(buckets.map(([upper, hits], index) => [upper, hits - (before.buckets[index]?.[1] ?? 0)]), 0.99) : null;
+  return { now, requests, sum, buckets, p99, rates: push(goes ? before.rates : [], rate), means: push(goes ? before.means : [], mean) };
 }
 
 // To be called with each answer; what is in it no more is forgotten.
@@ -43,10 +57,10 @@ export function observe(items, now) {
   [backends, pools] = [ofBackends, ofPools];
 }
 
-const NOTHING = { rates: [], means: [] };
+const NOTHING = { rates: [], means: [], p99: null };
 export function ofBackend(pool, { id, address }) {
-  const { rates, means } = backends.get(`${pool}/${id}/${address}`) ?? NOTHING;
-  return { rate: last(rates), rates, mean: last(means), means };
+  const { rates, means, p99 } = backends.get(`${pool}/${id}/${address}`) ?? NOTHING;
+  return { rate: last(rates), rates, mean: last(means), means, p99 };
 }
 export function ofPool(pool) {
   const rates = pools.get(pool) ?? [];
