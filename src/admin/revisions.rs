@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::options::{PageOptions, ReadOptions};
 use super::problem::{Kind, Problem};
 use super::{AdminState, lists, read};
-use crate::config::Revision;
 use crate::config::policy::redact;
+use crate::config::{Change, Revision};
 use crate::state::{At, Entry, Stamp};
 
 pub(super) async fn list(
@@ -105,8 +105,21 @@ pub(super) fn item(entry: &Entry) -> Value {
         "time": time(entry.stamp),
         "author": entry.author,
         "comment": entry.comment,
+        "changed": changed(&entry.changes()),
         "digest": entry.digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
     })
+}
+
+/// The resources that changed, each once: of a backend its pool.
+fn changed(changes: &[Change]) -> Vec<&str> {
+    let paths = changes.iter().map(|change| &change.path[..]);
+    let resources = paths.map(|path| {
+        let end = path.match_indices('/').nth(2);
+        end.map_or(path, |(end, _)| &path[..end])
+    });
+    let mut changed: Vec<&str> = resources.collect();
+    changed.dedup();
+    changed
 }
 
 /// RFC 3339; null for a stamp that no clock can have given.

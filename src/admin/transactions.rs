@@ -15,7 +15,8 @@ use super::problem::{Kind, Problem};
 use super::write::Write;
 use super::{AdminState, preflight, read, revisions, write};
 use crate::config::policy::redact;
-use crate::config::{Operation, ResourcePath, Revision, Transaction, diff};
+use crate::config::spec::to_json;
+use crate::config::{Config, Operation, ResourcePath, Revision, Transaction, diff};
 
 pub(super) async fn post(
     State(state): State<AdminState>,
@@ -67,28 +68,74 @@ pub(super) async fn compare(
         .into_response())
 }
 
-/// A new revision with the content of an old one.
+/// A new revision with the content of an old one, or with that of some of its resources.
 pub(super) async fn rollback(
     State(state): State<AdminState>,
     mut options: WriteOptions,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
-    let revision = wanted(&body)?;
+    let (revision, only) = wanted(&body)?;
     let fresh = read::fresh(&state, Consistency::Linearizable).await;
     fresh.map_err(|problem| problem.with("outcome", "not_proposed"))?;
     let history = read::history(&state);
     // A slot that changed nothing has a content too, but whoever names it has mistyped.
     revisions::kept(history.entry(revision), revision)?;
     let config = revisions::kept(history.config_at(revision), revision)?;
+    let what = match &only {
+        None => String::new(),
+        Some(only) => {
+            let names: Vec<String> = only.iter().map(ResourcePath::to_string).collect();
+            format!(" of {}", names.join(", "))
+        }
+    };
     if options.comment.is_empty() {
-        options.comment = format!("rollback to {revision}");
+        options.comment = format!("rollback{what} to {revision}");
     }
-    write::single(
-        &state,
-        options,
-        Operation::put(ResourcePath::Config, config.to_json()),
-    )
-    .await
+    match only {
+        None => {
+            let whole = Operation::put(ResourcePath::Config, config.to_json());
+            write::single(&state, options, whole).await
+        }
+        Some(only) => {
+            let now = state
+                .replication
+                .inspect(|machine| machine.config().clone());
+            let back = only.into_iter().enumerate();
+            let back = back.map(|(at, path)| as_it_was(path, &config, &now, at));
+            let operations = back.collect::<Result<_, _>>()?;
+            write::several(&state, options, Transaction { operations }).await
+        }
+    }
+}
+
+/// Puts the resource as it is in `then`, or deletes it if it is not there.
+fn as_it_was(
+    path: ResourcePath,
+    then: &Config,
+    now: &Config,
+    at: usize,
+) -> Result<Operation, Problem> {
+    match (spec(&path, then), spec(&path, now)) {
+        (Some(spec), _) => Ok(Operation::put(path, spec)),
+        (None, Some(_)) => Ok(Operation::delete(path)),
+        (None, None) => Err(Problem::at(
+            Kind::Invalid,
+            &format!("/only/{at}"),
+            "must be there at that revision or now",
+        )),
+    }
+}
+
+fn spec(path: &ResourcePath, config: &Config) -> Option<Value> {
+    match path {
+        ResourcePath::Pool(name) => config.pools.get(name).map(|pool| to_json(&pool.spec)),
+        ResourcePath::Route(name) => config.routes.get(name).map(|route| to_json(&route.spec)),
+        ResourcePath::Policy(name) => {
+            let policy = config.policies.get(name);
+            policy.map(|policy| to_json(&policy.spec))
+        }
+        ResourcePath::Config | ResourcePath::Backend(..) => None,
+    }
 }
 
 fn candidate(body: Value) -> Result<Write, Problem> {
@@ -106,20 +153,41 @@ fn candidate(body: Value) -> Result<Write, Problem> {
     })
 }
 
-/// `{"revision": 12}` and nothing else.
-fn wanted(body: &Value) -> Result<Revision, Problem> {
-    let revision = body.get("revision").and_then(Value::as_u64);
-    match (revision, body.as_object().map(|fields| fields.len())) {
-        (Some(revision), Some(1)) => Ok(Revision(revision)),
-        (None, _) => Err(Problem::at(
-            Kind::Invalid,
-            "/revision",
-            "must be the number of the revision to go back to",
-        )),
-        (Some(_), _) => Err(Problem::at(
-            Kind::Invalid,
-            "",
-            "must have the field revision alone",
-        )),
+/// `{"revision": 12}`, and `"only": ["/routes/shop"]`, but nothing else.
+fn wanted(body: &Value) -> Result<(Revision, Option<Vec<ResourcePath>>), Problem> {
+    let invalid = |at: &str, detail: &str| Problem::at(Kind::Invalid, at, detail);
+    let number = body.get("revision").and_then(Value::as_u64);
+    let detail = "must be the number of the revision to go back to";
+    let revision = Revision(number.ok_or_else(|| invalid("/revision", detail))?);
+    let mut names = body
+        .as_object()
+        .into_iter()
+        .flat_map(|fields| fields.keys());
+    if let Some(other) = names.find(|name| !["revision", "only"].contains(&name.as_str())) {
+        let at = format!("/{other}");
+        return Err(invalid(
+            &at,
+            "unknown field; known are `revision` and `only`",
+        ));
     }
+    let Some(only) = body.get("only") else {
+        return Ok((revision, None));
+    };
+    let detail = "must be a list of resources such as \"/routes/shop\", one at least";
+    let list = only.as_array().filter(|list| !list.is_empty());
+    let list = list.ok_or_else(|| invalid("/only", detail))?;
+    let path = |(at, value): (usize, &Value)| {
+        let path = value.as_str().and_then(|text| text.parse().ok());
+        let whole =
+            |path: &ResourcePath| !matches!(path, ResourcePath::Config | ResourcePath::Backend(..));
+        let detail = "must be a pool, a route or a policy, such as \"/routes/shop\"";
+        path.filter(whole)
+            .ok_or_else(|| invalid(&format!("/only/{at}"), detail))
+    };
+    let only = list
+        .iter()
+        .enumerate()
+        .map(path)
+        .collect::<Result<_, _>>()?;
+    Ok((revision, Some(only)))
 }

@@ -37,18 +37,42 @@ pub(super) fn run(remote: &Remote, args: Args) -> Result<(), Failure> {
     }
 }
 
+/// More resources than this are counted, not named.
+const NAMED: usize = 3;
+
+/// The resources of a revision, as `rollback --only` takes them.
+fn changed(paths: &Value) -> String {
+    let paths: Vec<&str> = paths
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let mut named: Vec<&str> = paths
+        .iter()
+        .take(NAMED)
+        .map(|path| path.trim_start_matches('/'))
+        .collect();
+    let more = paths.len().saturating_sub(NAMED);
+    let more = format!("and {more} more");
+    if paths.len() > NAMED {
+        named.push(&more);
+    }
+    named.join(" ")
+}
+
 /// Revisions as a table.
 pub(super) fn text(answer: &Value) -> String {
     let items = answer["items"].as_array().into_iter().flatten();
     let rows = items
         .map(|item| {
-            ["revision", "time", "author", "comment"]
-                .map(|field| cell(&item[field]))
-                .into()
+            let [revision, time, author, comment] =
+                ["revision", "time", "author", "comment"].map(|field| cell(&item[field]));
+            vec![revision, time, author, changed(&item["changed"]), comment]
         })
         .collect();
     table(
-        &["REVISION", "TIME", "AUTHOR", "COMMENT"],
+        &["REVISION", "TIME", "AUTHOR", "CHANGED", "COMMENT"],
         rows,
         "no revisions yet",
     )

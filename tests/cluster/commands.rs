@@ -187,6 +187,9 @@ fn an_operators_day_on_the_command_line() {
     let before = newest();
     let planned = succeeds(&cluster, &["rollback", &first, "--dry-run"]);
     assert!(planned.contains("+ /routes/all"), "{planned}");
+    let only = ["rollback", &first, "--only", "route/all", "--dry-run"];
+    assert_eq!(succeeds(&cluster, &only).matches("+ /").count(), 1);
+    assert!(fails(&cluster, 2, &["rollback", &first, "--only", "all"]).contains("routes/NAME"));
     assert_eq!(newest(), before, "a dry run changes nothing");
     succeeds(&cluster, &["rollback", &first]);
     assert!(succeeds(&cluster, &["diff", "-f", file, "--replace"]).contains("no difference"));
