@@ -8,10 +8,11 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use super::body::JsonBody;
-use super::nodes::{self, state};
+use super::nodes::{self, known, state};
 use super::options::{MemberOptions, NodeOptions};
 use super::problem::{Kind, Problem};
 use super::{AdminState, read};
+use crate::config::Revision;
 use crate::replication::{NodeReport, NodeRole, OrderError};
 
 pub(super) async fn list(
@@ -20,11 +21,12 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     read::fresh(&state, options.consistency).await?;
     nodes::renew(&state).await;
-    let voters = state.replication.nodes();
-    let voters = voters.iter().filter(|node| node.role != NodeRole::Follower);
+    let nodes = state.replication.nodes();
+    let known = known(&state, &nodes);
+    let voters = nodes.iter().filter(|node| node.role != NodeRole::Follower);
     let status = state.replication.status();
     let body = json!({
-        "items": voters.map(item).collect::<Vec<_>>(),
+        "items": voters.map(|node| item(node, known)).collect::<Vec<_>>(),
         "next": null,
         "epoch": status.ballot.epoch.0,
         "leader": status.leader_name,
@@ -32,7 +34,7 @@ pub(super) async fn list(
     Ok(Json(body).into_response())
 }
 
-fn item(node: &NodeReport) -> Value {
+fn item(node: &NodeReport, known: Revision) -> Value {
     json!({
         "id": node.id.map(|id| id.0),
         "name": node.name,
@@ -41,7 +43,7 @@ fn item(node: &NodeReport) -> Value {
         "reachable": node.is_reachable(),
         "lag": node.lag,
         "failed": node.failed,
-        "state": state(node),
+        "state": state(node, known),
     })
 }
 

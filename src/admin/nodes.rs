@@ -9,6 +9,7 @@ use super::options::NodeOptions;
 use super::problem::Problem;
 use super::wait::RENEWAL;
 use super::{AdminState, read};
+use crate::config::Revision;
 use crate::replication::NodeReport;
 
 pub(super) async fn list(
@@ -18,11 +19,12 @@ pub(super) async fn list(
     read::fresh(&state, options.consistency).await?;
     renew(&state).await;
     let nodes = state.replication.nodes();
+    let known = known(&state, &nodes);
     let status = state.replication.status();
     let answers = state.metrics.answers();
     let [.., client_errors, errors] = answers;
     let body = json!({
-        "items": nodes.iter().map(item).collect::<Vec<_>>(),
+        "items": nodes.iter().map(|node| item(node, known)).collect::<Vec<_>>(),
         "next": null,
         "leader": status.leader_name,
         "no_writes": no_writes(&nodes),
@@ -42,10 +44,22 @@ pub(super) async fn list(
     Ok(Json(body).into_response())
 }
 
-/// What keeps it from its full part; `None` where it was never heard.
-pub(super) fn state(node: &NodeReport) -> Option<&str> {
+/// The newest revision that this node knows of.
+pub(super) fn known(state: &AdminState, nodes: &[NodeReport]) -> Revision {
+    let served = nodes.iter().map(|node| node.applied).max();
+    read::local(state).revision.max(served.unwrap_or_default())
+}
+
+/// What keeps it from its full part, where there is a config of revision `known`; `None` where it was never heard.
+pub(super) fn state(node: &NodeReport, known: Revision) -> Option<&str> {
+    // A config that it cannot build is told beside this.
+    let starting = node.applied < known.min(Revision(1)) && node.rejected.is_none();
+    let running = match starting {
+        true => "starting: it has not told yet what it serves",
+        false => "running",
+    };
     let trouble = node.trouble.as_deref();
-    node.heard.map(|_| trouble.unwrap_or("running"))
+    node.heard.map(|_| trouble.unwrap_or(running))
 }
 
 /// Why nothing that is proposed can be committed, as far as this node was told; `None`: nothing speaks against it.
@@ -73,7 +87,7 @@ pub(super) async fn renew(state: &AdminState) {
     state.replication.renew_nodes(RENEWAL).await;
 }
 
-fn item(node: &NodeReport) -> Value {
+fn item(node: &NodeReport, known: Revision) -> Value {
     // A follower has no number yet.
     let id = match node.id {
         Some(id) => json!(id.0),
@@ -91,7 +105,7 @@ fn item(node: &NodeReport) -> Value {
         "reachable": node.is_reachable(),
         "heard_ms": node.heard.map(|ago| ago.as_millis() as u64),
         "failed": node.failed,
-        "state": state(node),
+        "state": state(node, known),
         "admin": node.admin.map(|admin| admin.to_string()),
         "peer": node.peer.as_ref().map(ToString::to_string),
     })
@@ -102,7 +116,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::Revision;
     use crate::replication::NodeRole;
 
     fn voter(name: &str, heard: Option<u64>, trouble: Option<&str>) -> NodeReport {
@@ -125,6 +138,30 @@ mod tests {
             admin: None,
             peer: None,
         }
+    }
+
+    #[test]
+    fn a_node_that_serves_nothing_of_what_there_is_starts() {
+        let well = voter("a", Some(0), None);
+        let new = NodeReport {
+            applied: Revision(0),
+            ..well.clone()
+        };
+        let full = NodeReport {
+            trouble: Some("disk full".to_owned()),
+            ..new.clone()
+        };
+        let silent = NodeReport {
+            heard: None,
+            ..new.clone()
+        };
+        let told = |node: &NodeReport, known| state(node, Revision(known)).map(str::to_owned);
+        assert_eq!(told(&well, 7).as_deref(), Some("running"));
+        let starting = told(&new, 7);
+        assert!(starting.is_some_and(|told| told.starts_with("starting")));
+        assert_eq!(told(&new, 0).as_deref(), Some("running"), "there is nothing to serve");
+        assert_eq!(told(&full, 7).as_deref(), Some("disk full"));
+        assert_eq!(told(&silent, 7), None);
     }
 
     #[test]

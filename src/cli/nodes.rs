@@ -20,8 +20,10 @@ pub(super) fn text(answer: &Value) -> String {
     let items = answer["items"].as_array().into_iter().flatten();
     let rows = items
         .map(|item| {
+            let starting = trouble(item).is_some_and(|told| told.starts_with("starting"));
             let known = |field| match item["heard_ms"] {
                 Value::Null => "-".into(),
+                _ if starting => "-".into(),
                 _ => cell(&item[field]),
             };
             vec![
@@ -56,4 +58,28 @@ fn state(item: &Value) -> String {
 /// What keeps a node's replica from its full part.
 pub(super) fn trouble(item: &Value) -> Option<&str> {
     item["state"].as_str().filter(|state| *state != "running")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_node_that_starts_is_not_said_to_serve_without_lag() {
+        let node = |state: &str| {
+            json!({"items": [{"id": 2, "name": "b", "role": "voter", "applied": 0, "lag": 0, "heard_ms": 5,
+                              "digest": "0000000000000000", "reachable": true, "state": state}]})
+        };
+        let starting = text(&node("starting: it has not told yet what it serves"));
+        let row = starting.lines().last().unwrap();
+        let cells: Vec<&str> = row.split_whitespace().collect();
+        assert_eq!(
+            cells[..7],
+            ["2", "b", "voter", "-", "-", "-", "starting:"],
+            "{row}"
+        );
+        assert!(text(&node("running")).contains("serving"));
+    }
 }

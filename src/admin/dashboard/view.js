@@ -47,8 +47,10 @@ export function nodeCells(node) {
     : node.state && node.state !== "running" ? [node.state, "bad"]
     : node.lag > 0 ? ["behind", "warn"] : ["serving", "good"];
   const heard = node.heard_ms === null || node.heard_ms === undefined ? (node.reachable === false ? "never" : "this node") : `${(node.heard_ms / 1000).toFixed(1)} s ago`;
-  return [node.name, [node.role, node.role === "leader" ? "good" : ""], [count(node.applied), "n"], [count(node.lag), "n"],
-    (node.digest ?? "").slice(0, 8), heard, state];
+  const starting = (node.state ?? "").startsWith("starting");
+  const served = starting ? [["", "n"], ["", "n"], ""]
+    : [[count(node.applied), "n"], [count(node.lag), "n"], (node.digest ?? "").slice(0, 8)];
+  return [node.name, [node.role, node.role === "leader" ? "good" : ""], ...served, heard, state];
 }
 
 // Whether a backend gets requests: in panic one that is down does too, and where none is up one that is unknown.
