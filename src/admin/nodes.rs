@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::options::NodeOptions;
+use super::options::{Consistency, NodeOptions};
 use super::problem::Problem;
 use super::wait::RENEWAL;
 use super::{AdminState, read};
@@ -16,7 +16,11 @@ pub(super) async fn list(
     State(state): State<AdminState>,
     options: NodeOptions,
 ) -> Result<Response, Problem> {
-    read::fresh(&state, options.consistency).await?;
+    // What a node that is behind has heard of the others is new all the same.
+    let behind = match options.consistency {
+        Consistency::Local => None,
+        Consistency::Linearizable => read::led(&state).await?,
+    };
     renew(&state).await;
     let nodes = state.replication.nodes();
     let known = known(&state, &nodes);
@@ -28,6 +32,7 @@ pub(super) async fn list(
         "next": null,
         "leader": status.leader_name,
         "no_writes": no_writes(&nodes),
+        "behind": behind,
         "cluster": status.cluster,
         "this": {
             "name": status.name,
@@ -159,7 +164,11 @@ mod tests {
         assert_eq!(told(&well, 7).as_deref(), Some("running"));
         let starting = told(&new, 7);
         assert!(starting.is_some_and(|told| told.starts_with("starting")));
-        assert_eq!(told(&new, 0).as_deref(), Some("running"), "there is nothing to serve");
+        assert_eq!(
+            told(&new, 0).as_deref(),
+            Some("running"),
+            "there is nothing to serve"
+        );
         assert_eq!(told(&full, 7).as_deref(), Some("disk full"));
         assert_eq!(told(&silent, 7), None);
     }

@@ -88,12 +88,13 @@ pub(super) fn not_known(error: &ProposeError, key: &Key) -> Problem {
             "it may still be committed; retry with the Idempotency-Key of this answer to learn",
         ),
     };
-    unavailable(&format!("{error}; {advice}"), outcome, key)
+    let detail = format!("{error}; {advice}");
+    unavailable(Kind::Unavailable, &detail, outcome, key)
 }
 
 /// A 503 that says whether the write may have been made.
-pub(super) fn unavailable(detail: &str, outcome: &str, key: &Key) -> Problem {
-    Problem::new(Kind::Unavailable, detail)
+pub(super) fn unavailable(kind: Kind, detail: &str, outcome: &str, key: &Key) -> Problem {
+    Problem::new(kind, detail)
         .retry_after(1)
         .with("outcome", outcome)
         .with("key", key.as_str())

@@ -14,7 +14,7 @@ use super::layers::{SYNOD_REVISION, revision_value};
 use super::options::WriteOptions;
 use super::problem::{Kind, Problem};
 use super::write::Write;
-use super::{AdminState, outcome};
+use super::{AdminState, outcome, read};
 use crate::config::policy::redact;
 use crate::config::{
     Action, Config, Fault, Faults, Name, Next, Rejection, ResourcePath, Revision, diff,
@@ -66,6 +66,7 @@ pub(super) async fn check(
     }
     barrier(state, quorum_by).await.map_err(|error| {
         outcome::unavailable(
+            read::kind(&error),
             &format!("{error}; nothing was changed; traffic goes on; retry"),
             "not_proposed",
             &options.key,
@@ -82,7 +83,7 @@ pub(super) async fn dry_run(
     quorum_by: Instant,
 ) -> Result<Response, Problem> {
     barrier(state, quorum_by).await.map_err(|error| {
-        Problem::new(Kind::Unavailable, format!("{error}; nothing was changed")).retry_after(1)
+        Problem::new(read::kind(&error), format!("{error}; nothing was changed")).retry_after(1)
     })?;
     let Tried { before, after } = attempt(state, write).await?;
     let changes = diff(&before, &after.config);

@@ -50,6 +50,8 @@ pub(super) enum Kind {
     Internal,
     /// No quorum answered in time.
     Unavailable,
+    /// A leader leads, but this node does not know in time what it has decided.
+    Behind,
     /// This node does as much of this as it does at a time.
     Crowded,
     /// Traffic should not be sent here.
@@ -157,6 +159,11 @@ impl Kind {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",
                 "No quorum answered in time",
+            ),
+            Self::Behind => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "behind",
+                "This node is behind the others",
             ),
             Self::Crowded => (
                 StatusCode::SERVICE_UNAVAILABLE,

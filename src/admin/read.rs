@@ -7,10 +7,14 @@ use super::AdminState;
 use super::options::Consistency;
 use super::problem::{Kind, Problem};
 use crate::config::{Config, Revision};
+use crate::replication::Unavailable;
 use crate::state::History;
 
 /// How long a read waits for a quorum before it is refused: time for an election, and under the promised 5 s.
 pub(super) const QUORUM_WITHIN: Duration = Duration::from_secs(4);
+
+/// How long what is known all the same waits for this node to catch up.
+const CATCH_UP: Duration = Duration::from_secs(1);
 
 /// The config as one read sees it.
 pub(super) struct View {
@@ -28,20 +32,40 @@ pub(super) async fn view(state: &AdminState, consistency: Consistency) -> Result
 pub(super) async fn fresh(state: &AdminState, consistency: Consistency) -> Result<(), Problem> {
     match consistency {
         Consistency::Local => Ok(()),
-        Consistency::Linearizable => {
-            state
-                .replication
-                .read_barrier(QUORUM_WITHIN)
-                .await
-                .map_err(|unavailable| {
-                    Problem::new(Kind::Unavailable, unavailable.to_string())
-                        .retry_after(1)
-                        .with(
-                            "advice",
-                            "?consistency=local reads what this node knows without a quorum",
-                        )
-                })
+        Consistency::Linearizable => state
+            .replication
+            .read_barrier(QUORUM_WITHIN)
+            .await
+            .map_err(|unavailable| unreadable(&unavailable)),
+    }
+}
+
+/// Whether a leader leads, as most voters confirm; why this node may not know what that one has decided, if so.
+pub(super) async fn led(state: &AdminState) -> Result<Option<String>, Problem> {
+    let led = state.replication.confirm(QUORUM_WITHIN, CATCH_UP).await;
+    let caught_up = led.map_err(|unavailable| unreadable(&unavailable))?;
+    Ok(caught_up.err().map(|behind| behind.to_string()))
+}
+
+fn unreadable(unavailable: &Unavailable) -> Problem {
+    let advice = match unavailable {
+        Unavailable::NoLeader { .. } => {
+            "?consistency=local reads what this node knows without a quorum"
         }
+        Unavailable::Behind { .. } => {
+            "ask another node; ?consistency=local reads what this one knows"
+        }
+    };
+    Problem::new(kind(unavailable), unavailable.to_string())
+        .retry_after(1)
+        .with("advice", advice)
+}
+
+/// At fault are all, or this node.
+pub(super) fn kind(unavailable: &Unavailable) -> Kind {
+    match unavailable {
+        Unavailable::NoLeader { .. } => Kind::Unavailable,
+        Unavailable::Behind { .. } => Kind::Behind,
     }
 }
 

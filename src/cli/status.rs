@@ -1,6 +1,6 @@
 //! `synod status`: can the cluster agree, and does every node serve what was agreed.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Failure;
 use super::remote::Remote;
@@ -28,18 +28,43 @@ pub(super) fn run(remote: &Remote, _args: Args) -> Result<(), Failure> {
         "writable": why.is_null(),
         "why": why,
         "revision": answer.revision,
+        "behind": answer.body["behind"],
         "nodes": answer.body["items"],
         "this": answer.body["this"],
     });
-    remote.output.print(&report, |report| {
-        let revision = &report["revision"];
-        let headline = match report["why"].as_str() {
-            None => format!("revision {revision}: writes work"),
-            Some(why) => format!("revision {revision}: NO WRITES, traffic goes on\n{why}"),
-        };
-        format!(
-            "{headline}\n\n{}",
-            super::nodes::text(&json!({"items": report["nodes"]}))
-        )
-    })
+    remote.output.print(&report, text)
+}
+
+fn text(report: &Value) -> String {
+    let revision = &report["revision"];
+    let headline = match report["why"].as_str() {
+        None => format!("revision {revision}: writes work"),
+        Some(why) => format!("revision {revision}: NO WRITES, traffic goes on\n{why}"),
+    };
+    let behind = report["behind"].as_str().map_or_else(String::new, |why| {
+        let name = report["this"]["name"].as_str().unwrap_or_default();
+        format!("\nnode {name}, which says so: {why}")
+    });
+    let nodes = super::nodes::text(&json!({"items": report["nodes"]}));
+    format!("{headline}{behind}\n\n{nodes}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_is_behind_says_that_of_itself_and_not_of_the_group() {
+        let behind = "no linearizable read here: this node is behind the leader: disk full";
+        let report = json!({"revision": 7, "why": null, "behind": behind, "this": {"name": "b"}, "nodes": []});
+        let told = text(&report);
+        assert!(
+            told.starts_with(
+                "revision 7: writes work\nnode b, which says so: no linearizable read here"
+            ),
+            "{told}"
+        );
+        let report = json!({"revision": 7, "why": "no leader", "behind": null, "nodes": []});
+        assert!(text(&report).starts_with("revision 7: NO WRITES, traffic goes on\nno leader\n\n"));
+    }
 }

@@ -43,10 +43,27 @@ pub enum ProposeError {
 
 /// Why a read cannot be answered linearizably.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no linearizable read: {why}")]
-pub struct Unavailable {
-    /// Worded for whoever asked.
-    pub why: String,
+pub enum Unavailable {
+    /// Nobody could confirm that it leads.
+    #[error("no linearizable read: {why}")]
+    NoLeader {
+        /// Worded for whoever asked.
+        why: String,
+    },
+    /// Somebody leads, but what it has decided is not applied here.
+    #[error("no linearizable read here: {why}")]
+    Behind {
+        /// Worded for whoever asked.
+        why: String,
+    },
+}
+
+impl Unavailable {
+    /// Without what was asked for.
+    pub(super) fn why(&self) -> &str {
+        let (Self::NoLeader { why } | Self::Behind { why }) = self;
+        why
+    }
 }
 
 impl Handle {
@@ -93,10 +110,28 @@ impl Handle {
     pub async fn read_barrier(&self, within: Duration) -> Result<(), Unavailable> {
         let deadline = Instant::now() + within;
         let slot = self.read_slot(deadline).await?;
+        self.catch_up(slot, deadline).await
+    }
+
+    /// Whether somebody leads, as most voters confirm within the first time; and whether this node reflects, within the
+    /// second, what it would for a read.
+    pub async fn confirm(
+        &self,
+        within: Duration,
+        catch_up: Duration,
+    ) -> Result<Result<(), Unavailable>, Unavailable> {
+        let slot = self.read_slot(Instant::now() + within).await?;
+        Ok(self.catch_up(slot, Instant::now() + catch_up).await)
+    }
+
+    async fn catch_up(&self, slot: u64, deadline: Instant) -> Result<(), Unavailable> {
         let mut applied = self.0.applied.subscribe();
         let caught_up = timeout_at(deadline, applied.wait_for(|at| *at >= slot)).await;
-        caught_up.map(drop).map_err(|_| Unavailable {
-            why: "this node is behind the leader".to_owned(),
+        caught_up.map(drop).map_err(|_| {
+            let behind = "this node is behind the leader";
+            let trouble = self.0.standing.borrow().state.trouble();
+            let why = trouble.map_or_else(|| behind.to_owned(), |why| format!("{behind}: {why}"));
+            Unavailable::Behind { why }
         })
     }
 
@@ -105,7 +140,7 @@ impl Handle {
         let mut standing = self.0.standing.subscribe();
         loop {
             let slot = match self.leader(&mut standing) {
-                Err(why) => return Err(Unavailable { why }),
+                Err(why) => return Err(Unavailable::NoLeader { why }),
                 Ok(Leader::Nobody) => None,
                 Ok(Leader::Here) => timeout_at(deadline, self.0.read()).await.ok().flatten(),
                 Ok(Leader::At(peer)) => {
@@ -119,7 +154,7 @@ impl Handle {
             }
             if !self.pause(&mut standing, deadline).await {
                 let why = "no leader could confirm that it leads".to_owned();
-                return Err(Unavailable { why });
+                return Err(Unavailable::NoLeader { why });
             }
         }
     }

@@ -29,7 +29,7 @@ impl Handle {
         let mut standing = self.0.standing.subscribe();
         loop {
             let lives = match self.leader(&mut standing) {
-                Err(why) => return Err(Unavailable { why }),
+                Err(why) => return Err(Unavailable::NoLeader { why }),
                 Ok(Leader::Nobody) => None,
                 Ok(Leader::Here) => {
                     let kept = self.0.keep_alive(sessions);
@@ -52,7 +52,7 @@ impl Handle {
             }
             if !self.pause(&mut standing, deadline).await {
                 let why = "no leader could confirm that it leads".to_owned();
-                return Err(Unavailable { why });
+                return Err(Unavailable::NoLeader { why });
             }
         }
     }

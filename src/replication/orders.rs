@@ -192,7 +192,9 @@ impl Handle {
         }
         // One change an epoch, and only by a leader that knows all that came before.
         let ready = self.read_slot(deadline).await;
-        ready.map_err(|error| OrderError::NotTaken { why: error.why })?;
+        ready.map_err(|error| OrderError::NotTaken {
+            why: error.why().to_owned(),
+        })?;
         let epoch = self.0.standing.borrow().ballot.epoch;
         if let Some(why) = self.0.group().contradiction(&order.add, &order.remove) {
             return refused(why);

@@ -19,6 +19,7 @@ use crate::replication::running::{standing, start_on};
 use crate::replication::shared::Shared;
 use crate::replication::storage::{Error, Memory, Storage, checkpoint};
 use crate::replication::{Handle, Options, Running, State};
+use crate::state::Command;
 
 async fn lone(memory: &Memory) -> (Handle, Running) {
     let options = Options {
@@ -116,6 +117,8 @@ async fn three() -> (
 ) {
     let names = ["a", "b", "c"];
     let mut nodes = Nodes::new(&names);
+    // No checkpoint makes room again.
+    nodes.pace.bytes = 1 << 30;
     let disks = (1..).zip(names);
     let disks: BTreeMap<&str, Memory> = disks
         .map(|(seed, name)| (name, Memory::new(seed)))
@@ -135,14 +138,10 @@ async fn three() -> (
 async fn run_full(nodes: &Nodes, disks: &BTreeMap<&str, Memory>, leader: &Handle, of: &[&str]) {
     of.iter().for_each(|name| fill(&disks[name]));
     let full = |name: &str| nodes.handle(name).status().state == State::Full;
-    let mut filler = put_pool("filler");
-    filler.comment = "x".repeat(1 << 20);
     let mut filled = 0;
     while !of.iter().all(|name| full(name)) {
-        filler.key = crate::state::Key::new(&format!("fill-{filled}")).expect("printable");
-        let _ = leader
-            .propose(filler.clone(), Duration::from_millis(300))
-            .await;
+        let filler = filler(filled);
+        let _ = leader.propose(filler, Duration::from_millis(300)).await;
         filled += 1;
         assert!(filled < 100, "the segments never ended");
     }
@@ -153,6 +152,14 @@ async fn run_full(nodes: &Nodes, disks: &BTreeMap<&str, Memory>, leader: &Handle
         why.filter(|why| why.starts_with("disk full")).count() == of.len()
     };
     until("what they say", told).await;
+}
+
+/// A command of 1 MiB.
+fn filler(number: usize) -> Command {
+    let mut filler = put_pool("filler");
+    filler.comment = "x".repeat(1 << 20);
+    filler.key = crate::state::Key::new(&format!("fill-{number}")).expect("printable");
+    filler
 }
 
 async fn is_refused(leader: &Handle) {
@@ -189,6 +196,34 @@ async fn nor_is_what_one_has_no_room_for_and_another_is_not_there_for() {
 
     disks[others[0]].limit(None);
     put(&leader, "after").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_has_no_room_knows_that_writes_work_and_that_it_is_behind() {
+    let (nodes, disks, leader, others) = three().await;
+    run_full(&nodes, &disks, &leader, &others[..1]).await;
+    let full = nodes.handle(others[0]);
+    // More than the leader has on the way to one that stores none of it.
+    let second = Duration::from_secs(1);
+    let mut filled = 100;
+    let behind = loop {
+        let stored = full.propose(filler(filled), LONG).await;
+        stored.expect("two store it, by way of the leader");
+        let led = full.confirm(LONG, second).await;
+        if let Err(behind) = led.expect("the leader leads") {
+            break behind;
+        }
+        filled += 1;
+        assert!(filled < 200, "it stores what it has no room for");
+    };
+    assert!(
+        behind.to_string().contains("behind the leader: disk full"),
+        "{behind}"
+    );
+    assert_eq!(full.read_barrier(second).await, Err(behind));
+
+    disks[others[0]].limit(None);
+    assert_eq!(full.confirm(LONG, LONG).await, Ok(Ok(())));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
