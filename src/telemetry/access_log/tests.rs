@@ -247,6 +247,18 @@ fn a_line_that_a_full_disk_tears_is_ended_before_another_begins_and_those_that_a
 }
 
 #[test]
+fn a_look_at_the_name_of_a_full_file_does_not_end_the_trouble() {
+    let metrics = MetricsRegistry::new(1).listener().clone();
+    let mut output = Output::new(Full::default(), metrics);
+    output.write(b"lost\n");
+    output.write(b"");
+    assert!(output.trouble.known);
+    output.sink.room = 100;
+    output.write(b"next\n");
+    assert!(!output.trouble.known);
+}
+
+#[test]
 fn lost_lines_are_told_at_once_and_then_once_a_minute() {
     let mut trouble = Trouble::default();
     let began = Instant::now();

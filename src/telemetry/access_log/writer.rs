@@ -63,7 +63,7 @@ pub(super) struct Output<W> {
     pub(super) sink: W,
     /// The rest of a line that was begun: no other may begin within it.
     torn: Vec<u8>,
-    trouble: Trouble,
+    pub(super) trouble: Trouble,
     metrics: Arc<ListenerMetrics>,
 }
 
@@ -79,6 +79,10 @@ impl<W: Write> Output<W> {
 
     /// Writes the lines, or as many as there is room for; the others are lost and counted. Each time is a new attempt.
     pub(super) fn write(&mut self, lines: &[u8]) {
+        if lines.is_empty() {
+            // That this succeeds says nothing of the room.
+            return;
+        }
         let mut left = lines;
         let written = self
             .end_torn_line()
@@ -148,7 +152,7 @@ pub(super) struct Trouble {
     /// Lines since then.
     lost: u64,
     /// Whether this trouble was told, so that its end is too.
-    known: bool,
+    pub(super) known: bool,
 }
 
 impl Trouble {
