@@ -234,7 +234,7 @@ impl Backend {
         self.ejections.total()
     }
 
-    /// Ejects it, which it is not yet; when that ends. Whether its pool is to panic is for the caller to judge then.
+    /// Ejects it, which it is not yet; when that ends. Which recourse its pool has is for the caller to judge then.
     pub fn eject(&self, now: Instant, rule: &Outlier, why: String) -> Instant {
         let until = self.ejections.begin(now, rule, why);
         self.gate.set_ejected(true);
@@ -242,7 +242,7 @@ impl Backend {
         until
     }
 
-    /// Ends its ejection if `ends` says so. Tells whether it did; whether its pool is to panic is for the caller to
+    /// Ends its ejection if `ends` says so. Tells whether it did; which recourse its pool has is for the caller to
     /// judge then.
     pub fn readmit(&self, now: Instant, ends: impl FnOnce(&Ejection) -> bool) -> bool {
         if !self.is_ejected() || !self.ejections.end(now, ends) {
@@ -275,7 +275,7 @@ impl Backend {
     }
 
     /// Changes what is held of its health, as `next` says of what was held and of whether it admits requests. Tells
-    /// whether it is another one now. Whether its pool is to panic is for the caller to judge then.
+    /// whether it is another one now. Which recourse its pool has is for the caller to judge then.
     pub fn change_health(&self, next: impl Fn(Health, bool) -> Health) -> bool {
         let before = self.gate.change(next);
         let health = self.health();
@@ -354,14 +354,13 @@ impl Backend {
         } = answer;
         self.metrics.answered(status, first_byte);
         match status {
-            // What it does not do for anybody, such as a method it has not, clients could have it say at will.
-            501 | 505 => {}
+            _ if is_about_request(status) => {}
             500.. => self.count_failure(),
             _ => self.load.row.succeeded(),
         }
         if self.runtime.measures_latency() {
             let charge = match status {
-                501 | 505 => Duration::ZERO,
+                _ if is_about_request(status) => Duration::ZERO,
                 429 | 500.. => retry_after.unwrap_or(FAILURE).min(LONGEST_CHARGE),
                 _ => Duration::ZERO,
             };
@@ -459,6 +458,11 @@ impl Backend {
     pub(super) fn slot(&self) -> &AtomicU32 {
         &self.load.slot
     }
+}
+
+/// What no backend does for anybody, such as a method that it has not: any client can have it said.
+fn is_about_request(status: u16) -> bool {
+    matches!(status, 501 | 505)
 }
 
 impl fmt::Debug for Backend {

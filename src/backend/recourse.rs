@@ -10,25 +10,23 @@ pub enum Recourse {
     /// Enough are up: they take all.
     #[default]
     None,
-    /// No check has told anything yet: those that are unknown are used until one does.
+    /// No check has told of any yet, as in a pool that is new: the unknown are used, until enough are up.
     Unknown,
-    /// Panic: some are up, but too few, so those that are down or ejected are used too.
+    /// Panic: too few are up, so those that are down or ejected are used too.
     Down,
-    /// Panic: none is up, so all are used, for one that is unknown is no worse than one that is down.
-    All,
 }
 
 impl Recourse {
     /// Whether backends that are down are used.
     pub fn is_panic(self) -> bool {
-        matches!(self, Self::Down | Self::All)
+        self == Self::Down
     }
 
-    /// Whether one is used that is not up: its health is `unknown`, or it is down or ejected.
+    /// Whether a backend that is not up is used; `unknown` tells one of which no check has told.
     pub fn lets_in(self, unknown: bool) -> bool {
         match self {
             Self::None => false,
-            Self::Unknown | Self::All => true,
+            Self::Unknown => unknown,
             Self::Down => !unknown,
         }
     }
@@ -50,21 +48,21 @@ impl SharedRecourse {
 }
 
 fn of(byte: u8) -> Recourse {
-    let all = [Recourse::Unknown, Recourse::Down, Recourse::All];
-    let found = all.into_iter().find(|recourse| *recourse as u8 == byte);
+    let others = [Recourse::Unknown, Recourse::Down];
+    let found = others.into_iter().find(|recourse| *recourse as u8 == byte);
     found.unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Recourse::{All, Down, None, Unknown};
+    use super::Recourse::{Down, None, Unknown};
     use super::SharedRecourse;
 
     #[test]
     fn what_is_stored_is_read() {
         let shared = SharedRecourse::default();
         let mut before = None;
-        for recourse in [Unknown, Down, All, None] {
+        for recourse in [Unknown, Down, None] {
             assert_eq!(shared.swap(recourse), before);
             assert_eq!(shared.load(), recourse);
             before = recourse;
@@ -72,12 +70,11 @@ mod tests {
     }
 
     #[test]
-    fn the_unknown_are_used_only_where_nobody_is_up() {
+    fn those_that_are_unknown_and_those_that_are_down_are_never_used_together() {
         for (recourse, unknown, down, panics) in [
             (None, false, false, false),
-            (Unknown, true, true, false),
+            (Unknown, true, false, false),
             (Down, false, true, true),
-            (All, true, true, true),
         ] {
             let lets = (recourse.lets_in(true), recourse.lets_in(false));
             assert_eq!(lets, (unknown, down), "{recourse:?}");

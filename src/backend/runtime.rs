@@ -98,16 +98,16 @@ impl PoolRuntime {
         self.tier.swap(tier, SeqCst)
     }
 
-    /// Gives it the recourse that `judge` says; tells the one before. To be called off the request path after whatever
-    /// `judge` looks at has changed: judging is one at a time, so the last one saw all changes.
-    pub fn judge(&self, judge: impl FnOnce() -> Recourse) -> Recourse {
+    /// Gives it the recourse that `judge` says; tells the one before, and this one. To be called off the request path
+    /// after whatever `judge` looks at has changed: judging is one at a time, so the last one saw all changes.
+    pub fn judge(&self, judge: impl FnOnce() -> Recourse) -> (Recourse, Recourse) {
         let _one = self.judging.lock().unwrap_or_else(PoisonError::into_inner);
         let recourse = judge();
         let before = self.recourse.swap(recourse);
         if before != recourse {
             self.all_changed();
         }
-        before
+        (before, recourse)
     }
 
     /// Has so many failures in a row make a backend a suspect; 0 is never.

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::friendly;
 
-/// A pool with a smaller share of its backends up uses all of them, unless it says another one.
+/// A pool with a smaller share of its backends up uses those that are down too, unless it says another one.
 pub(super) const PANIC_PERCENT: u32 = 50;
 
 /// The active checks of a pool. A pool without them takes its backends to be up.
@@ -27,7 +27,8 @@ pub struct Health {
     pub rise: u32,
     /// Failed checks in a row that take a backend down. 3.
     pub fall: u32,
-    /// With a smaller share of its backends up, the pool uses all of them (panic); 0 switches that off. 50.
+    /// With a smaller share of its backends up, the pool uses those that are down too (panic), and with none known
+    /// those that no check has told of; 0 switches that off. 50.
     pub panic_percent: u32,
 }
 

@@ -10,7 +10,7 @@ use super::health::PANIC_PERCENT;
 /// Passive ejection: a backend that fails requests gets none for a while. Always on unless all that leads to it is
 /// switched off.
 ///
-/// A failure is a status of 500 and above, no connection, a reset, a timeout, or an answer that is no HTTP.
+/// A failure is a status from 500 on but for 501 and 505, no connection, a reset, a timeout, or what is no HTTP.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Outlier {
     /// Failures in a row that eject; 0 switches that off. 5.

@@ -10,7 +10,8 @@ use super::friendly;
 /// By which cookie a pool keeps clients at the backend they had. Its value is an HMAC of the backend's id, so it tells
 /// nobody anything and cannot be made up. A backend that is draining goes on getting those that stick to it, and so
 /// does a backup while backends before it are up again; one in maintenance, of weight 0, down, ejected or at its limit
-/// does not, and they get another one and its cookie. In a panic those that are down or ejected get them too.
+/// does not, and they get another one and its cookie. In a panic those that are down or ejected get them
+/// too, and in a pool that is new the unknown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Sticky {
     /// Its name. `synod-` and the pool's unless said.

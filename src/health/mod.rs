@@ -55,7 +55,7 @@ pub async fn run(cell: Arc<SnapshotCell>) {
 }
 
 /// Waits until every backend that is to be checked has been, two seconds at most: a node that accepts before
-/// has no backend to use, and would answer 503 for pools that its peers serve.
+/// would use whichever there are, also those that its peers know to be down.
 pub async fn first_results(cell: &SnapshotCell) {
     let unknown = |pool: &Arc<PoolEntry>| {
         let mut members = pool.members().iter().filter(|member| member.eligible());

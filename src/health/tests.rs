@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
-use crate::backend::{Health as Held, Recourse, Registry};
+use crate::backend::{Health as Held, Registry};
 use crate::config::{Config, Operation, ResourcePath, Revision, Transaction};
 use crate::routing::compile;
 use crate::routing::publish::Publisher;
@@ -292,6 +292,28 @@ async fn maintenance_is_not_checked_and_ends_with_a_good_check() {
     scene.until_picked("a").await;
 }
 
+/// The first of them that is up would else take what all are there for.
+#[tokio::test]
+async fn in_a_pool_that_is_new_the_unknown_are_used_until_enough_are_up() {
+    let mut servers = Vec::new();
+    for _ in 0..5 {
+        servers.push(Server::start(None).await);
+    }
+    let mut health = http();
+    health["panic_percent"] = json!(50);
+    let scene = Scene::new(&servers.iter().collect::<Vec<_>>(), health);
+    assert_eq!(scene.picked(), "abcde");
+    servers[0].say(500);
+    scene.until_picked("bcde").await;
+    assert!(!scene.pool().recourse().is_panic());
+    servers[1].say(200);
+    scene.until_held("b", Held::Healthy).await;
+    assert_eq!(scene.picked(), "bcde", "one of five is not enough");
+    servers[2].say(200);
+    servers[3].say(200);
+    scene.until_picked("bcd").await;
+}
+
 #[tokio::test]
 async fn below_the_share_all_are_used_but_those_the_config_keeps_out() {
     let mut servers = Vec::new();
@@ -309,7 +331,7 @@ async fn below_the_share_all_are_used_but_those_the_config_keeps_out() {
         scene.spec["backends"][at][field] = value;
     }
     scene.publish();
-    until("panic", || scene.pool().recourse() == Recourse::Down).await;
+    until("panic", || scene.pool().recourse().is_panic()).await;
     scene.until_picked("abc").await;
 
     servers[1].say(200);

@@ -1,9 +1,8 @@
 //! What a revision means for the health of backends: who begins unknown, when backups are used, when a pool panics.
 //!
 //! Panic is Envoy's: with too few backends up, the others would only be overrun, and more likely the checks are wrong,
-//! so those that are down or ejected get requests too. Where none is up, as in a pool that has just been made, so do
-//! those of which no check has told anything yet: to refuse all requests is not safer. Drained and weightless ones
-//! never do.
+//! so those that are down or ejected get requests too. Unknown ones do where no check has told of any other yet, as in
+//! a pool that has just been made: to refuse all requests is not safer. Drained and weightless ones never do.
 
 use std::time::Instant;
 
@@ -35,7 +34,8 @@ impl PoolEntry {
     }
 
     /// Brings the health of its backends in line with whether they are checked. A backend that takes requests already
-    /// when its checks begin goes on until they tell; any other has to pass one first.
+    /// when its checks begin goes on until they tell; any other has to pass one first, as
+    /// long as any of the pool is known.
     pub fn settle_health(&self) {
         for member in self.members() {
             let checked = self.spec().health.is_some();
@@ -48,23 +48,40 @@ impl PoolEntry {
         }
     }
 
-    /// The tiers that are needed: as few as have enough backends up, by the share of those of the first tier. If all
-    /// have not, all are used, and the pool panics. Those whose health is not known yet count neither way.
+    /// The tiers that are needed, as few as have enough backends up, by the share of those of the first tier; and what
+    /// is used besides. If all have not, all are used, and the pool panics. Those whose health is not known yet count
+    /// neither way. Where no other is they are used, and go on until enough are up, so that the first of them that is
+    /// does not take all alone. With a share of 0 neither they nor those that are down are used.
     fn standing(&self) -> Standing {
         let spec = self.spec();
         let of_checks = spec.health.as_ref().map(|health| health.panic_percent);
-        let enough = of_checks.unwrap_or(spec.outlier.panic_percent);
+        let enough = u64::from(of_checks.unwrap_or(spec.outlier.panic_percent));
         let mut known = vec![0_u64; self.backups.len() + 1];
-        let mut up = known.clone();
+        let (mut up, mut unknown) = (known.clone(), known.clone());
         for member in self.members().iter().filter(|member| member.eligible()) {
             let backend = &member.backend;
-            known[member.tier] += u64::from(backend.health() != Health::Unknown);
+            let is_known = backend.health() != Health::Unknown;
+            known[member.tier] += u64::from(is_known);
+            unknown[member.tier] += u64::from(!is_known);
             up[member.tier] += u64::from(backend.is_up());
+        }
+        let all_up: u64 = up.iter().sum();
+        let goes_on =
+            self.recourse() == Recourse::Unknown && all_up * 100 < (known[0] + unknown[0]) * enough;
+        let nobody_is_known = known.iter().all(|known| *known == 0);
+        if enough > 0 && (nobody_is_known || goes_on) && unknown.iter().any(|unknown| *unknown > 0)
+        {
+            let usable = up.iter().zip(&unknown).map(|(up, unknown)| up + unknown);
+            return Standing {
+                // The first that has anybody to use.
+                tier: usable.take_while(|usable| *usable == 0).count(),
+                recourse: Recourse::Unknown,
+            };
         }
         let mut so_far = 0;
         let suffices = |up: &u64| {
             so_far += up;
-            so_far > 0 && so_far * 100 >= known[0] * u64::from(enough)
+            so_far > 0 && so_far * 100 >= known[0] * enough
         };
         match up.iter().position(suffices) {
             Some(tier) => Standing {
@@ -73,11 +90,9 @@ impl PoolEntry {
             },
             None => Standing {
                 tier: self.backups.len(),
-                recourse: match (known.iter().sum(), up.iter().sum()) {
-                    _ if enough == 0 => Recourse::None,
-                    (0, _) => Recourse::Unknown,
-                    (1.., 0) => Recourse::All,
-                    (1.., 1_u64..) => Recourse::Down,
+                recourse: match enough > 0 && known.iter().any(|known| *known > 0) {
+                    true => Recourse::Down,
+                    false => Recourse::None,
                 },
             },
         }
@@ -139,16 +154,19 @@ pub fn judge(cell: &SnapshotCell, pool: &Name) {
     });
 }
 
-/// Has the pool judged, and tells of a panic that begins or ends.
+/// Has the pool judged, and tells what that changes.
 fn tell(pool: &Name, runtime: &PoolRuntime, judge: impl FnOnce() -> Recourse) {
-    let before = runtime.judge(judge).is_panic();
-    match (before, runtime.recourse().is_panic()) {
-        (false, true) => {
+    let (before, now) = runtime.judge(judge);
+    match (before, now) {
+        (before, now) if before == now => {}
+        (_, Recourse::Down) => {
             tracing::warn!(%pool, "too few backends are up: those that are down are used too");
         }
-        (true, false) => {
-            tracing::info!(%pool, "enough backends are up again: those that are down are not used");
+        (_, Recourse::Unknown) => {
+            tracing::info!(%pool, "no backend is up: those that no check has told of yet are used");
         }
-        _ => {}
+        (_, Recourse::None) => {
+            tracing::info!(%pool, "enough backends are up: only these are used");
+        }
     }
 }

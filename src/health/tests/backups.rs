@@ -113,3 +113,20 @@ async fn a_big_pool_that_falls_back_is_balanced_among_all_that_are_left() {
         .collect();
     assert_eq!(loads, BTreeSet::from([2]));
 }
+
+#[tokio::test]
+async fn backups_of_which_no_check_has_told_wait_behind_such_a_first_tier() {
+    let server = Server::start(None).await;
+    let mut spec = pool("round_robin", &[0, 0, 1]);
+    spec["health"] = http();
+    spec["health"]["panic_percent"] = json!(50);
+    for at in 0..3 {
+        spec["backends"][at]["address"] = json!(server.address.to_string());
+    }
+    let mut scene = Scene::of(spec);
+    assert_eq!(scene.picked_by_any(), "ab");
+    scene.spec["backends"][0]["state"] = json!("drain");
+    scene.spec["backends"][1]["weight"] = json!(0);
+    scene.publish();
+    assert_eq!(scene.picked_by_any(), "c");
+}

@@ -57,11 +57,15 @@ fn who_fails_five_times_in_a_row_gets_no_more() {
 /// Any client can have a backend say that it does not know a method or a version.
 #[test]
 fn who_says_that_it_does_not_do_such_a_thing_has_not_failed() {
-    let odd = Scripted::always("HTTP/1.1 501 No\r\nContent-Length: 3\r\n\r\nodd");
-    let harness = Harness::to_one_of_two(odd.address);
-    let told = (0..40).filter(|_| harness.get("/").1 == "odd");
-    assert_eq!(told.count(), 40);
-    assert!(!harness.backend(0).is_ejected());
+    for status in [501, 505] {
+        let odd = Scripted::always(format!(
+            "HTTP/1.1 {status} No\r\nContent-Length: 3\r\n\r\nodd"
+        ));
+        let harness = Harness::to_one_of_two(odd.address);
+        let told = (0..40).filter(|_| harness.get("/").1 == "odd");
+        assert_eq!(told.count(), 40);
+        assert!(!harness.backend(0).is_ejected());
+    }
 }
 
 #[test]

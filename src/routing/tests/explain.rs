@@ -313,6 +313,7 @@ fn health_is_named_as_the_reason() {
         crate::routing::judge(&publisher.cell, &name("web"));
     };
     hold(0, Health::Healthy);
+    hold(1, Health::Healthy);
     hold(1, Health::Unhealthy);
     let (verdict, backends) = told();
     assert!(
@@ -360,7 +361,6 @@ fn an_explanation_tells_what_the_route_does_besides() {
             "answers 100 % of requests with 500, on purpose",
             "asks pool web for /verify whether the request may go on",
             "answers by itself, with 503 and 6 bytes",
-            "copies 10 % of requests to pool web, whose answers are dropped",
             "has error pages of its own for 502, 503-504",
             "compresses answers by br or gzip",
         ]
