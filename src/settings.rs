@@ -86,7 +86,8 @@ pub enum AccessLog {
 pub struct Listener {
     /// Address and port; port 0 takes a free one.
     pub address: SocketAddr,
-    /// Networks whose forwarding headers (`X-Forwarded-*`, `Forwarded`) are believed.
+    /// Networks whose word for their clients is taken: `X-Forwarded-*`, `Forwarded`, `X-Real-IP`, `Client-Cert`, and
+    /// `Synod-Min-Revision`.
     pub trusted: Vec<Network>,
     /// Whether answers carry `Synod-Revision`.
     pub revision_header: bool,
@@ -94,7 +95,7 @@ pub struct Listener {
     pub forwarded_header: bool,
     /// Whether requests go on with `X-Real-IP` too: whom this proxy takes for the client.
     pub real_ip_header: bool,
-    /// Whether requests go on with `Client-Cert` (RFC 9440): what the client showed in the handshake.
+    /// Whether requests go on with `Client-Cert` (RFC 9440): what a client that is not trusted showed in the handshake.
     pub client_cert_header: bool,
     /// Whether connections from the trusted networks begin with a PROXY header, version 1 or 2.
     pub proxy_protocol: bool,

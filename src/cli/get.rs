@@ -211,10 +211,10 @@ fn routes(items: &[Value]) -> String {
                     hosts.join(" ")
                 },
                 path,
-                match (spec.pointer("/respond/status"), to.is_empty()) {
-                    (Some(status), _) => format!("answers {status}"),
-                    (None, true) => "redirected".into(),
-                    (None, false) => to.join(" "),
+                match (spec.get("redirect"), spec.pointer("/respond/status")) {
+                    (None, Some(status)) => format!("answers {status}"),
+                    _ if to.is_empty() => "redirected".into(),
+                    _ => to.join(" "),
                 },
                 cell(&item["revision"]),
             ]

@@ -59,7 +59,7 @@ impl Buffer {
         (self.start, self.end) = (0, 0);
     }
 
-    /// A copy of what is filled, which is none of it any more.
+    /// Copies what is filled, and clears it.
     pub(crate) fn take_filled(&mut self) -> Box<[u8]> {
         let filled = self.filled().into();
         self.clear();

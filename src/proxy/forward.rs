@@ -287,13 +287,23 @@ pub(super) fn encode(job: &Job<'_>, backend: &Backend, out: &mut Vec<u8>) {
         String::new()
     };
     let trace = job.record.trace.as_deref();
-    let trace = trace.filter(|_| !edits_trace(job.policy)).map(Trace::field);
-    let real_ip = job.real_ip();
+    let edits = |name| says(job.policy, name);
+    let trace = trace.filter(|_| !edits("traceparent")).map(Trace::field);
+    let real_ip = if edits("x-real-ip") {
+        "".into()
+    } else {
+        job.real_ip()
+    };
+    let certificate = if edits("client-cert") {
+        ""
+    } else {
+        job.client.certificate()
+    };
     let forward = Forward {
         client: peer,
         https: job.client.stream.is_tls(),
         real_ip: &real_ip,
-        certificate: job.client.certificate(),
+        certificate,
         trusted: job.client.listener.trusts(job.client.peer),
         host: &host,
         request_id: job.request_id,
@@ -304,10 +314,10 @@ pub(super) fn encode(job: &Job<'_>, backend: &Backend, out: &mut Vec<u8>) {
     encode_request(request, &forward, out);
 }
 
-/// Whether the route itself says what becomes of the field that tells a backend of its place in a trace.
-fn edits_trace(policy: Option<&Policy>) -> bool {
+/// Whether the route itself says what becomes of a field that this proxy would write.
+fn says(policy: Option<&Policy>, name: &str) -> bool {
     let edits = policy.and_then(|policy| policy.headers.as_ref());
-    edits.is_some_and(|edits| edits.request.names("traceparent"))
+    edits.is_some_and(|edits| edits.request.names(name))
 }
 
 /// Writes head and what came of the body, once. Tells how many bytes went.

@@ -51,7 +51,7 @@ pub struct Listener {
     pub forwarded_header: bool,
     /// Whether requests go on with `X-Real-IP` too: whom this proxy takes for the client.
     pub real_ip_header: bool,
-    /// Whether requests go on with `Client-Cert` (RFC 9440): what the client showed in the handshake.
+    /// Whether requests go on with `Client-Cert` (RFC 9440): what a client that is not trusted showed in the handshake.
     pub client_cert_header: bool,
     /// Whether connections from trusted networks begin with a PROXY header.
     pub proxy_protocol: bool,

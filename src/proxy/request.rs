@@ -386,7 +386,13 @@ async fn forward<'a>(
         job.record.ask_from_now();
     }
     if let Some(respond) = route.policy().and_then(|policy| policy.respond.as_ref()) {
-        return Err(Unanswered::unasked(Failure::Responded(respond.status)));
+        let switches = upgrade::is_extended(&job.exchange.request);
+        // Any success would be read as the switch of protocols that it asks for.
+        let failure = match switches && respond.status < 300 {
+            true => Failure::Unswitched,
+            false => Failure::Responded(respond.status),
+        };
+        return Err(Unanswered::unasked(failure));
     }
     let stuck = sticky::pool(snapshot, route, &job.exchange.request);
     let Some(pool) = stuck.or_else(|| snapshot.pool_of(route)) else {

@@ -101,7 +101,7 @@ fn edit<'a>(fields: &mut Vec<(&'a str, &'a str)>, edits: &'a Edits) {
             .any(|edited| edited.eq_ignore_ascii_case(name))
     });
     let new = edits.set.iter().chain(&edits.add);
-    // That one is written with every answer of the proxy's own.
+    // Proxy-Status is written with every answer of the proxy's own.
     let new = new.filter(|(name, _)| !name.eq_ignore_ascii_case("proxy-status"));
     fields.extend(new.map(|(name, value)| (&name[..], &value[..])));
 }
@@ -216,7 +216,10 @@ impl<'a> Said<'a> {
             .filter_map(|(name, value)| Some((name, value?)));
         fields.extend(told);
         let verdict = to.verdict.filter(|_| !to.grpc);
-        let allows = verdict.is_some_and(|verdict| verdict.names("allow"));
+        let allows = verdict.is_some_and(|verdict| verdict.names("allow"))
+            || fields
+                .iter()
+                .any(|(name, _)| name.eq_ignore_ascii_case("allow"));
         if (status == 405 && !allows) || failure == Failure::OptionsEndHere {
             fields.push(("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
         }

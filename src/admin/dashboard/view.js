@@ -68,7 +68,7 @@ export function routeCells({ spec, status }) {
   const path = spec.match?.path ?? {};
   return [spec.name, (spec.match?.hosts ?? []).join(", ") || "any",
     path.exact !== undefined ? `= ${path.exact}` : path.regex !== undefined ? `~ ${path.regex}` : `${path.prefix ?? "/"} …`,
-    spec.respond !== undefined ? `answers ${spec.respond.status ?? 200}`
+    spec.respond !== undefined && spec.redirect === undefined ? `answers ${spec.respond.status ?? 200}`
       : (spec.to ?? []).map((target) => `${target.pool} ${target.weight ?? 1}`).join(", ") || "redirected",
     (spec.policies ?? []).join(", "), [count(status?.requests), "n"]];
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 pub struct Respond {
     /// 200 to 599. 200 unless said.
     pub status: u16,
-    /// The text; none unless said, and none with 204 and 304.
+    /// The text; none unless said, and none with 204, 205 and 304.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub body: String,
     /// What kind of text it is. `text/plain; charset=utf-8` unless said.

@@ -123,6 +123,28 @@ fn x_real_ip_is_whom_the_proxy_takes_for_the_client_where_the_listener_says_so()
 }
 
 #[test]
+fn what_a_route_says_of_the_real_ip_goes() {
+    let (backend, heads) = recording();
+    for (edits, expected) in [
+        (json!({"set": {"X-Real-IP": "mine"}}), Some("mine")),
+        (json!({"remove": ["x-real-ip"]}), None),
+    ] {
+        let mut options = options();
+        options.listeners[0].real_ip_header = true;
+        let mut config = web(&[backend.address], json!({}));
+        config["routes"][0]["headers"] = json!({"request": edits});
+        Harness::new(options, &config).once("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        let head = heads.recv().unwrap();
+        assert_eq!(field(&head, "x-real-ip"), expected, "{edits}");
+        let told = usize::from(expected.is_some());
+        assert_eq!(
+            head.to_ascii_lowercase().matches("x-real-ip:").count(),
+            told
+        );
+    }
+}
+
+#[test]
 fn a_service_that_is_asked_is_told_the_real_ip_too() {
     let (backend, heads) = recording();
     for told in [false, true] {

@@ -156,3 +156,13 @@ fn the_connection_is_kept_where_the_body_came_whole() {
     let head = client.head();
     assert_eq!(field(&head, "connection"), Some("close"));
 }
+
+#[test]
+fn which_methods_there_are_is_told_once() {
+    let backend = Scripted::named("not asked");
+    let respond = json!({"status": 405, "headers": {"Allow": "GET"}});
+    let harness = Harness::new(options(), &responding(&backend, respond, json!({})));
+    let (head, _) = harness.get("/");
+    assert_eq!(head.matches("Allow: ").count(), 1, "{head}");
+    assert_eq!(field(&head, "allow"), Some("GET"));
+}

@@ -69,7 +69,8 @@ pub(super) fn does(snapshot: &Snapshot, route: &RouteEntry, asked: &Asked<'_>) -
             respond.status
         )
     }));
-    does.extend(mirror.iter().map(|mirror| {
+    let mirror = mirror.iter().filter(|_| respond.is_none());
+    does.extend(mirror.map(|mirror| {
         let Mirror { pool, percent } = mirror;
         format!("copies {percent} % of requests to pool {pool}, whose answers are dropped")
     }));

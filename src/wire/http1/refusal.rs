@@ -149,7 +149,7 @@ reasons! {
     BadChunkEnd = 400 "bad_chunk_end",
     /// A trailer section beyond its bound.
     TrailersTooLarge = 431 "trailers_too_large",
-    /// A field that must not stand in a trailer section: framing, routing, or for one hop only.
+    /// A field that must not stand in a trailer section: framing, for one hop only, or, of a request, routing.
     ForbiddenTrailer = 400 "forbidden_trailer",
     /// The connection ended within a body.
     Truncated = 400 "truncated",

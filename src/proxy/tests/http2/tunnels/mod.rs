@@ -313,6 +313,23 @@ fn what_the_client_would_take_for_a_switch_and_is_none_is_502() {
 }
 
 #[test]
+fn an_answer_of_the_routes_own_is_no_switch_either() {
+    let backend = Scripted::named("not asked");
+    for (status, expected) in [(200, 502), (404, 404)] {
+        let mut config = web(&[backend.address], json!({}));
+        config["routes"][0]["respond"] = json!({"status": status, "body": "hello"});
+        let proxy = Harness::new(options(), &config);
+        proxy.runtime.block_on(soon(async {
+            let mut client = Client::connect(&proxy).await;
+            let (response, _out) = client.connect_to(chat(), "websocket").await;
+            let (head, _, _) = whole(response).await;
+            assert_eq!(head.status(), expected);
+        }));
+    }
+    assert_eq!(backend.connections(), 0);
+}
+
+#[test]
 fn an_unknown_protocol_is_501_and_one_that_is_no_name_is_malformed() {
     let (backend, _heads) = recording();
     let proxy = Harness::to(&[backend.address]);
