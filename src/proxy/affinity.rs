@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use twox_hash::XxHash3_64;
 
+use super::asked::believes;
 use super::connection::Client;
 use super::forward::Job;
 use super::record::client_of;
@@ -23,6 +24,7 @@ pub(crate) fn hash(pool: &PoolEntry, job: &Job<'_>) -> u64 {
     };
     let request = &job.exchange.request;
     let hash = match on {
+        HashOn::Header(name) if !believes(job.client, Known::of(name.as_bytes())) => None,
         HashOn::Header(name) => request.fields().sent(name).next().map(XxHash3_64::oneshot),
         HashOn::Cookie(name) => {
             value_in(request.fields().sent("cookie"), name).map(XxHash3_64::oneshot)
@@ -32,7 +34,7 @@ pub(crate) fn hash(pool: &PoolEntry, job: &Job<'_>) -> u64 {
     hash.unwrap_or_else(draw)
 }
 
-/// Of what `on` names in the request as it came; `None` if it is not there.
+/// Of what `on` names in the request as it came; `None` if it is not there, or if the client says it and may not.
 pub(crate) fn hash_of(on: &HashOn, client: &Client, request: &RequestHead) -> Option<u64> {
     if *on == HashOn::Address {
         let client = client_of(request, client.peer, &client.listener);
@@ -40,6 +42,11 @@ pub(crate) fn hash_of(on: &HashOn, client: &Client, request: &RequestHead) -> Op
             IpAddr::V4(address) => XxHash3_64::oneshot(&address.octets()),
             IpAddr::V6(address) => XxHash3_64::oneshot(&address.octets()),
         });
+    }
+    if let HashOn::Header(name) = on
+        && !believes(client, Known::of(name.as_bytes()))
+    {
+        return None;
     }
     key(on, request).map(XxHash3_64::oneshot)
 }

@@ -21,26 +21,28 @@ impl<'a> Believed<'a> {
             client,
         }
     }
+}
 
-    fn believes(&self, known: Known) -> bool {
-        match known {
-            Known::Imposter | Known::FalseFraming => false,
-            Known::ClientCert
-            | Known::Forwarded
-            | Known::XForwarded
-            | Known::XForwardedFor
-            | Known::XForwardedHost
-            | Known::XForwardedProto
-            | Known::XRealIp => self.client.listener.trusts(self.client.peer),
-            _ => true,
-        }
+/// Whether what `client` says in such a field is taken for true, as far as this proxy can tell.
+pub(crate) fn believes(client: &Client, known: Known) -> bool {
+    match known {
+        Known::Imposter | Known::FalseFraming => false,
+        Known::ClientCert
+        | Known::Forwarded
+        | Known::XForwarded
+        | Known::XForwardedFor
+        | Known::XForwardedHost
+        | Known::XForwardedProto
+        | Known::XRealIp => client.listener.trusts(client.peer),
+        _ => true,
     }
 }
 
 impl Headers for Believed<'_> {
     fn each<'a>(&'a self, see: &mut dyn FnMut(&'a [u8], &'a [u8]) -> ControlFlow<()>) {
         let fields = self.fields.iter();
-        let mut believed = fields.filter(|field| !field.skipped && self.believes(field.known));
+        let mut believed =
+            fields.filter(|field| !field.skipped && believes(self.client, field.known));
         // Stopped is stopped.
         let _ = believed.try_for_each(|field| see(field.name, field.value));
     }
