@@ -432,8 +432,11 @@ fn a_request_is_in_flight_until_its_body_has_ended() {
 #[test]
 fn a_claim_of_who_is_not_trusted_is_no_key_of_a_rate() {
     for name in ["X-Forwarded-For", "X-Real-IP"] {
-        let (_backend, harness) =
-            rated(json!({"requests": 1, "per": "1h", "by": {"header": name}}));
+        let backend = Scripted::named("fine");
+        let mut config = web(&[backend.address], json!({}));
+        config["routes"][0]["rate_limit"] =
+            json!({"requests": 1, "per": "1h", "by": {"header": name}});
+        let harness = Harness::new(options(), &config);
         for (n, expected) in [200, 429, 429].into_iter().enumerate() {
             let (head, _) = harness.once(&format!(
                 "GET / HTTP/1.1\r\nHost: x\r\n{name}: 192.0.2.{n}\r\n\r\n"
