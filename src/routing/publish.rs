@@ -103,6 +103,7 @@ impl Publisher {
         let next = Arc::new(snapshot);
         let before = self.cell.load();
         let changes = before.changed_pools(&next);
+        let mut warms = false;
         for (known, pool) in &changes {
             let Some(pool) = pool else { continue };
             let known = known.is_some();
@@ -118,6 +119,7 @@ impl Publisher {
             for backend in eligible.map(|member| &member.backend) {
                 if known && !backend.admits() && backend.is_up() {
                     pool.came_up(backend);
+                    warms = true;
                 }
                 backend.open();
             }
@@ -125,6 +127,10 @@ impl Publisher {
             pool.judge_ahead();
         }
         self.cell.store(next.clone());
+        if warms {
+            // Who was woken before found an older snapshot, without the newcomer, and would never take its steps.
+            self.registry.warming().notify_one();
+        }
         for (left, pool) in changes {
             pool.iter().for_each(|pool| judge(&self.cell, &pool.name));
             left.iter().for_each(|left| close_left(left, pool));
