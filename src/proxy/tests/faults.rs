@@ -130,10 +130,10 @@ fn each_failure_has_its_answer() {
 #[test]
 fn a_connect_has_two_seconds_unless_the_pool_says_otherwise() {
     let held_up = HeldUp::new();
-    // The upper bounds leave a busy machine its time.
-    for (pool, least, most) in [
-        (json!({}), 2_000, 6_000),
-        (json!({"timeouts": {"connect": "200ms"}}), 200, 1_900),
+    let mut all = Vec::new();
+    for (pool, least) in [
+        (json!({}), 2_000),
+        (json!({"timeouts": {"connect": "200ms"}}), 200),
     ] {
         let harness = Harness::with_pool(&[held_up.address], pool.clone());
         let began = Instant::now();
@@ -143,13 +143,15 @@ fn a_connect_has_two_seconds_unless_the_pool_says_otherwise() {
             (status(&head), field(&head, "proxy-status")),
             (504, Some("synod; error=connection_timeout"))
         );
-        assert!((least..most).contains(&took), "{pool}: {took} ms");
+        assert!(took >= least, "{pool}: {took} ms");
+        all.push(took);
         harness.settle();
         let metrics = harness.metrics.backend("web", "b1");
         let counts = BackendError::ALL.map(|error| metrics.errors(error));
         let connects = BackendError::ALL.map(|error| u64::from(error == BackendError::Connect));
         assert_eq!((counts, metrics.in_flight()), (connects, 0));
     }
+    assert!(all[1] < all[0], "{all:?}");
 }
 
 /// For each method and fault: whether the client gets the good backend's answer when the bad one comes first.
