@@ -1,6 +1,6 @@
 use std::io::{ErrorKind, Write};
 use std::sync::{Condvar, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -152,6 +152,15 @@ async fn a_line_is_handed_over_in_time_and_many_at_once() {
     assert_eq!(receiver.try_iter().count(), 1, "at once");
 }
 
+/// Waits for the writer.
+fn until(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < deadline, "not within ten seconds");
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn a_renamed_file_is_left_and_the_lines_before_are_in_it() {
     let directory = tempfile::tempdir().unwrap();
@@ -164,14 +173,10 @@ fn a_renamed_file_is_left_and_the_lines_before_are_in_it() {
     reopener.reopen();
     log.take(b"the same\n".to_vec(), 1);
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-    while !read(&path).ends_with("the same\n") {
-        std::thread::yield_now();
-    }
+    until(|| read(&path).ends_with("the same\n"));
     std::fs::rename(&path, &old).unwrap();
     reopener.reopen();
-    while !path.exists() {
-        std::thread::yield_now();
-    }
+    until(|| path.exists());
     log.take(b"after\n".to_vec(), 1);
     drop(log);
     reopener.reopen();
@@ -180,20 +185,26 @@ fn a_renamed_file_is_left_and_the_lines_before_are_in_it() {
 }
 
 #[test]
-fn a_file_that_cannot_be_opened_anew_is_written_on() {
+fn a_file_that_cannot_be_opened_anew_is_written_on_until_it_can() {
     let directory = tempfile::tempdir().unwrap();
     let folder = directory.path().join("logs");
     std::fs::create_dir(&folder).unwrap();
     let path = folder.join("access.log");
     let metrics = MetricsRegistry::new(1).listener().clone();
-    let log = AccessLog::open(&Destination::File(path), Format::Json, metrics).unwrap();
+    let log = AccessLog::open(&Destination::File(path.clone()), Format::Json, metrics).unwrap();
     let moved = directory.path().join("moved");
+    let old = moved.join("access.log");
     std::fs::rename(&folder, &moved).unwrap();
     log.reopener().reopen();
     log.take(b"line\n".to_vec(), 1);
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    until(|| read(&old) == "line\n");
+    std::fs::create_dir(&folder).unwrap();
+    log.reopener().reopen();
+    log.take(b"more\n".to_vec(), 1);
     drop(log);
-    let text = std::fs::read_to_string(moved.join("access.log")).unwrap();
-    assert_eq!(text, "line\n");
+    assert_eq!(read(&old), "line\n");
+    assert_eq!(read(&path), "more\n");
 }
 
 /// A destination that fails in the middle of a line, once.
