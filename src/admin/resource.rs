@@ -94,13 +94,24 @@ pub(super) async fn set_state(
     .await
 }
 
-/// The spec, and when it last changed.
+/// The spec as it is told, and when it last changed.
 pub(super) fn find(
     config: &Config,
     current: Revision,
     path: &ResourcePath,
 ) -> Option<(Value, Revision)> {
-    let (mut spec, revision) = match path {
+    let (mut spec, revision) = find_whole(config, current, path)?;
+    redact(&mut spec);
+    Some((spec, revision))
+}
+
+/// As [`find`], with its secrets.
+pub(super) fn find_whole(
+    config: &Config,
+    current: Revision,
+    path: &ResourcePath,
+) -> Option<(Value, Revision)> {
+    match path {
         ResourcePath::Config => Some((config.to_json(), current)),
         ResourcePath::Pool(name) => config
             .pools
@@ -118,7 +129,5 @@ pub(super) fn find(
             let pool = config.pools.get(name)?;
             Some((json!(pool.spec.backend(id)?), pool.part(id)?))
         }
-    }?;
-    redact(&mut spec);
-    Some((spec, revision))
+    }
 }

@@ -13,9 +13,8 @@ use super::layers::{SYNOD_REVISION, revision_value};
 use super::options::{Consistency, ReadOptions, WriteOptions};
 use super::problem::{Kind, Problem};
 use super::write::Write;
-use super::{AdminState, preflight, read, revisions, write};
+use super::{AdminState, preflight, read, resource, revisions, write};
 use crate::config::policy::redact;
-use crate::config::spec::to_json;
 use crate::config::{Config, Operation, ResourcePath, Revision, Transaction, diff};
 
 pub(super) async fn post(
@@ -115,7 +114,11 @@ fn as_it_was(
     now: &Config,
     at: usize,
 ) -> Result<Operation, Problem> {
-    match (spec(&path, then), spec(&path, now)) {
+    let spec = |config: &Config| {
+        let found = resource::find_whole(config, config.revision, &path);
+        found.map(|(spec, _)| spec)
+    };
+    match (spec(then), spec(now)) {
         (Some(spec), _) => Ok(Operation::put(path, spec)),
         (None, Some(_)) => Ok(Operation::delete(path)),
         (None, None) => Err(Problem::at(
@@ -123,18 +126,6 @@ fn as_it_was(
             &format!("/only/{at}"),
             "must be there at that revision or now",
         )),
-    }
-}
-
-fn spec(path: &ResourcePath, config: &Config) -> Option<Value> {
-    match path {
-        ResourcePath::Pool(name) => config.pools.get(name).map(|pool| to_json(&pool.spec)),
-        ResourcePath::Route(name) => config.routes.get(name).map(|route| to_json(&route.spec)),
-        ResourcePath::Policy(name) => {
-            let policy = config.policies.get(name);
-            policy.map(|policy| to_json(&policy.spec))
-        }
-        ResourcePath::Config | ResourcePath::Backend(..) => None,
     }
 }
 
