@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::options::{PageOptions, ReadOptions};
 use super::problem::{Kind, Problem};
 use super::{AdminState, lists, read};
+use crate::config::Revision;
 use crate::config::policy::redact;
-use crate::config::{Change, Revision};
 use crate::state::{At, Entry, Stamp};
 
 pub(super) async fn list(
@@ -105,19 +105,19 @@ pub(super) fn item(entry: &Entry) -> Value {
         "time": time(entry.stamp),
         "author": entry.author,
         "comment": entry.comment,
-        "changed": changed(&entry.changes()),
+        "changed": changed(entry),
         "digest": entry.digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
     })
 }
 
 /// The resources that changed, each once: of a backend its pool.
-fn changed(changes: &[Change]) -> Vec<&str> {
-    let paths = changes.iter().map(|change| &change.path[..]);
+fn changed(entry: &Entry) -> Vec<String> {
+    let paths = entry.paths().into_iter();
     let resources = paths.map(|path| {
         let end = path.match_indices('/').nth(2);
-        end.map_or(path, |(end, _)| &path[..end])
+        path[..end.map_or(path.len(), |(end, _)| end)].to_owned()
     });
-    let mut changed: Vec<&str> = resources.collect();
+    let mut changed: Vec<String> = resources.collect();
     changed.dedup();
     changed
 }

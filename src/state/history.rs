@@ -4,10 +4,11 @@
 //! first) followed by its record, the compact JSON `{"revision","stamp","author","comment","changes"}`. Only changes
 //! are kept; an older config is the newest one with later changes taken back.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::Stamp;
@@ -41,6 +42,12 @@ impl Entry {
         serde_json::from_str(&self.changes).unwrap_or_default()
     }
 
+    /// The paths of what changed, without reading what it was and is: that may be large.
+    pub fn paths(&self) -> Vec<Cow<'_, str>> {
+        let changes: Vec<Path<'_>> = serde_json::from_str(&self.changes).unwrap_or_default();
+        changes.into_iter().map(|change| change.path).collect()
+    }
+
     /// Bytes of its record.
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -58,6 +65,13 @@ impl Entry {
             (7, Value::Number(self.bytes as u64)),
         ]
     }
+}
+
+/// Of a [`Change`].
+#[derive(Deserialize)]
+struct Path<'a> {
+    #[serde(borrow)]
+    path: Cow<'a, str>,
 }
 
 /// The answer about a revision.
