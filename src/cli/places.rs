@@ -49,6 +49,16 @@ impl Placed {
         }
     }
 
+    fn of_toml(value: toml::Spanned<DeValue<'_>>) -> Self {
+        let at = Some(value.span());
+        let node = match value.into_inner() {
+            DeValue::Table(table) => Node::of_table(table),
+            DeValue::Array(items) => Node::List(items.into_iter().map(Self::of_toml).collect()),
+            _ => Node::Scalar,
+        };
+        Self { at, node }
+    }
+
     /// Where to look for what `pointer` points to, or for whatever is nearest above it: a scalar itself, of anything
     /// else where it begins.
     pub(super) fn find(&self, pointer: &str) -> Option<Range<usize>> {
@@ -98,18 +108,6 @@ impl Node {
             value: Placed::of_toml(value),
         });
         Self::Map(fields.collect())
-    }
-}
-
-impl Placed {
-    fn of_toml(value: toml::Spanned<DeValue<'_>>) -> Self {
-        let at = Some(value.span());
-        let node = match value.into_inner() {
-            DeValue::Table(table) => Node::of_table(table),
-            DeValue::Array(items) => Node::List(items.into_iter().map(Self::of_toml).collect()),
-            _ => Node::Scalar,
-        };
-        Self { at, node }
     }
 }
 
