@@ -18,6 +18,25 @@ struct Standing {
     recourse: Recourse,
 }
 
+/// Backends of a tier that the config gives a share.
+#[derive(Clone, Default)]
+struct Tier {
+    up: u64,
+    /// Up or not.
+    known: u64,
+    unknown: u64,
+}
+
+impl Tier {
+    fn count(&mut self, backend: &Backend) {
+        match backend.health() {
+            Health::Unknown => self.unknown += 1,
+            _ => self.known += 1,
+        }
+        self.up += u64::from(backend.is_up());
+    }
+}
+
 impl PoolMember {
     /// Whether the backend is checked, if its pool has checks.
     pub fn is_checked(&self) -> bool {
@@ -34,8 +53,8 @@ impl PoolEntry {
     }
 
     /// Brings the health of its backends in line with whether they are checked. A backend that takes requests already
-    /// when its checks begin goes on until they tell; any other has to pass one first, as
-    /// long as any of the pool is known.
+    /// when its checks begin goes on until they tell; any other has to pass one first, as long as
+    /// any of the pool is known.
     pub fn settle_health(&self) {
         for member in self.members() {
             let checked = self.spec().health.is_some();
@@ -56,41 +75,35 @@ impl PoolEntry {
         let spec = self.spec();
         let of_checks = spec.health.as_ref().map(|health| health.panic_percent);
         let enough = u64::from(of_checks.unwrap_or(spec.outlier.panic_percent));
-        let mut known = vec![0_u64; self.backups.len() + 1];
-        let (mut up, mut unknown) = (known.clone(), known.clone());
+        let mut tiers = vec![Tier::default(); self.backups.len() + 1];
         for member in self.members().iter().filter(|member| member.eligible()) {
-            let backend = &member.backend;
-            let is_known = backend.health() != Health::Unknown;
-            known[member.tier] += u64::from(is_known);
-            unknown[member.tier] += u64::from(!is_known);
-            up[member.tier] += u64::from(backend.is_up());
+            tiers[member.tier].count(&member.backend);
         }
-        let all_up: u64 = up.iter().sum();
-        let goes_on =
-            self.recourse() == Recourse::Unknown && all_up * 100 < (known[0] + unknown[0]) * enough;
-        let nobody_is_known = known.iter().all(|known| *known == 0);
-        if enough > 0 && (nobody_is_known || goes_on) && unknown.iter().any(|unknown| *unknown > 0)
-        {
-            let usable = up.iter().zip(&unknown).map(|(up, unknown)| up + unknown);
+        let sum = |of: fn(&Tier) -> u64| tiers.iter().map(of).sum::<u64>();
+        let (up, known, unknown) = (sum(|it| it.up), sum(|it| it.known), sum(|it| it.unknown));
+        let all_of_first = tiers[0].known + tiers[0].unknown;
+        let goes_on = self.recourse() == Recourse::Unknown && up * 100 < all_of_first * enough;
+        if enough > 0 && unknown > 0 && (known == 0 || goes_on) {
+            let nobody = |tier: &&Tier| tier.up + tier.unknown == 0;
             return Standing {
                 // The first that has anybody to use.
-                tier: usable.take_while(|usable| *usable == 0).count(),
+                tier: tiers.iter().take_while(nobody).count(),
                 recourse: Recourse::Unknown,
             };
         }
         let mut so_far = 0;
-        let suffices = |up: &u64| {
-            so_far += up;
-            so_far > 0 && so_far * 100 >= known[0] * enough
+        let suffices = |tier: &Tier| {
+            so_far += tier.up;
+            so_far > 0 && so_far * 100 >= tiers[0].known * enough
         };
-        match up.iter().position(suffices) {
+        match tiers.iter().position(suffices) {
             Some(tier) => Standing {
                 tier,
                 recourse: Recourse::None,
             },
             None => Standing {
                 tier: self.backups.len(),
-                recourse: match enough > 0 && known.iter().any(|known| *known > 0) {
+                recourse: match enough > 0 && known > 0 {
                     true => Recourse::Down,
                     false => Recourse::None,
                 },
