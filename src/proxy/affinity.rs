@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use twox_hash::XxHash3_64;
 
-use super::asked::believes;
+use super::asked::believes_in;
 use super::connection::Client;
 use super::forward::Job;
 use super::record::client_of;
@@ -24,7 +24,7 @@ pub(crate) fn hash(pool: &PoolEntry, job: &Job<'_>) -> u64 {
     };
     let request = &job.exchange.request;
     let hash = match on {
-        HashOn::Header(name) if !believes(job.client, Known::of(name.as_bytes())) => None,
+        HashOn::Header(name) if !believes_in(job.client, name) => None,
         HashOn::Header(name) => request.fields().sent(name).next().map(XxHash3_64::oneshot),
         HashOn::Cookie(name) => {
             value_in(request.fields().sent("cookie"), name).map(XxHash3_64::oneshot)
@@ -43,9 +43,7 @@ pub(crate) fn hash_of(on: &HashOn, client: &Client, request: &RequestHead) -> Op
             IpAddr::V6(address) => XxHash3_64::oneshot(&address.octets()),
         });
     }
-    if let HashOn::Header(name) = on
-        && !believes(client, Known::of(name.as_bytes()))
-    {
+    if matches!(on, HashOn::Header(name) if !believes_in(client, name)) {
         return None;
     }
     key(on, request).map(XxHash3_64::oneshot)

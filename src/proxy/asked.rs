@@ -23,8 +23,13 @@ impl<'a> Believed<'a> {
     }
 }
 
+/// As [`believes`], of a field by its name.
+pub(crate) fn believes_in(client: &Client, name: &str) -> bool {
+    believes(client, Known::of(name.as_bytes()))
+}
+
 /// Whether what `client` says in such a field is taken for true, as far as this proxy can tell.
-pub(crate) fn believes(client: &Client, known: Known) -> bool {
+fn believes(client: &Client, known: Known) -> bool {
     match known {
         Known::Imposter | Known::FalseFraming => false,
         Known::ClientCert

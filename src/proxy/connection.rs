@@ -61,11 +61,9 @@ impl Client {
         Rc::make_mut(self.preamble.get_or_insert_default())
     }
 
-    /// What it showed in the handshake, as Client-Cert has it; empty if nothing, or if nobody is to know.
-    pub(crate) fn certificate(&self) -> &str {
-        let preamble = self.preamble.as_ref();
-        let certificate = preamble.and_then(|preamble| preamble.certificate.as_deref());
-        certificate.unwrap_or_default()
+    /// What it showed in the handshake, as Client-Cert has it; `None` if nothing, or if nobody is to know.
+    pub(crate) fn certificate(&self) -> Option<&str> {
+        self.preamble.as_ref()?.certificate.as_deref()
     }
 
     /// The two ends of the connection, as the client sees them; none if it is gone.

@@ -73,16 +73,16 @@ impl Job<'_> {
     }
 
     /// What X-Real-IP is to say, if the listener says that it is to: whom this proxy takes for the client.
-    pub(crate) fn real_ip(&self) -> Cow<'_, str> {
+    pub(crate) fn real_ip(&self) -> Option<Cow<'_, str>> {
         let Client { listener, peer, .. } = &*self.client;
-        match (listener.real_ip_header, listener.trusts(*peer)) {
-            (false, _) => "".into(),
-            (true, false) => self.exchange.peer.as_str().into(),
-            (true, true) => {
-                let client = client_of(&self.exchange.request, *peer, listener);
-                client.to_string().into()
-            }
+        if !listener.real_ip_header {
+            return None;
         }
+        let client = client_of(&self.exchange.request, *peer, listener);
+        Some(match client == *peer {
+            true => self.exchange.peer.as_str().into(),
+            false => client.to_string().into(),
+        })
     }
 
     /// A failure as it is, or, where the client gave no more time, as nobody else's.
@@ -289,21 +289,13 @@ pub(super) fn encode(job: &Job<'_>, backend: &Backend, out: &mut Vec<u8>) {
     let trace = job.record.trace.as_deref();
     let edits = |name| says(job.policy, name);
     let trace = trace.filter(|_| !edits("traceparent")).map(Trace::field);
-    let real_ip = if edits("x-real-ip") {
-        "".into()
-    } else {
-        job.real_ip()
-    };
-    let certificate = if edits("client-cert") {
-        ""
-    } else {
-        job.client.certificate()
-    };
+    let real_ip = job.real_ip().filter(|_| !edits("x-real-ip"));
+    let certificate = job.client.certificate().filter(|_| !edits("client-cert"));
     let forward = Forward {
         client: peer,
         https: job.client.stream.is_tls(),
-        real_ip: &real_ip,
-        certificate,
+        real_ip: real_ip.as_deref().unwrap_or_default(),
+        certificate: certificate.unwrap_or_default(),
         trusted: job.client.listener.trusts(job.client.peer),
         host: &host,
         request_id: job.request_id,

@@ -191,8 +191,8 @@ fn question(
     let forward = Forward {
         client: &job.exchange.peer,
         https: job.client.stream.is_tls(),
-        real_ip: &real_ip,
-        certificate: job.client.certificate(),
+        real_ip: real_ip.as_deref().unwrap_or_default(),
+        certificate: job.client.certificate().unwrap_or_default(),
         trusted: job.client.listener.trusts(job.client.peer),
         host: &in_flight.backend().address.authority(),
         request_id: job.request_id,
