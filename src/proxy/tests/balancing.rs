@@ -86,12 +86,7 @@ fn turns_come_in_the_order_of_smooth_weights() {
     ];
     let harness = Harness::new(options(), &pool(&backends, &json!({})));
     let mut client = harness.client();
-    let turns: String = (0..70)
-        .map(|_| {
-            client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-            client.response().1
-        })
-        .collect();
+    let turns: String = (0..70).map(|_| client.get().1).collect();
     // A node begins anywhere in it.
     assert!("aabacaa".repeat(11).contains(&turns), "{turns}");
 }

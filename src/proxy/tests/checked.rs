@@ -99,8 +99,7 @@ fn shares(harness: &Harness, requests: usize) -> BTreeMap<String, usize> {
     let mut shares = BTreeMap::new();
     let mut client = harness.client();
     for _ in 0..requests {
-        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-        *shares.entry(client.response().1).or_default() += 1;
+        *shares.entry(client.get().1).or_default() += 1;
     }
     shares
 }
@@ -132,10 +131,7 @@ fn who_fails_most_of_its_requests_is_ejected_for_its_time_though_some_succeed() 
     let harness = Harness::with_pool(&[good.address, bad.address], rule);
     let suspect = harness.backend(1);
     let mut client = harness.client();
-    let mut ask = || {
-        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-        client.response().1
-    };
+    let mut ask = || client.get().1;
     wait_until(|| {
         ask();
         suspect.is_ejected()

@@ -77,10 +77,7 @@ fn a_tenth_of_a_pool_is_ejected_at_most() {
     let harness = Harness::with_pool(&addresses, json!({"retries": {"attempts": 1}}));
     let ejected = || (0..20).filter(|i| harness.backend(*i).is_ejected()).count();
     let mut client = harness.client();
-    let mut ask = || {
-        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-        client.response().1
-    };
+    let mut ask = || client.get().1;
     wait_until(|| {
         ask();
         ejected() == 2

@@ -88,8 +88,7 @@ fn each_failure_has_its_answer() {
         let harness = Harness::with_pool(&[backend.address], patient_for_a_moment());
         let mut client = harness.client();
         for n in 1..=2 {
-            client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-            let (head, body) = client.response();
+            let (head, body) = client.get();
             assert_eq!(status(&head), expected, "{kind}");
             let why = field(&head, "proxy-status").unwrap();
             assert!(

@@ -30,10 +30,7 @@ fn lives_through_a_thousand_changes(address: std::net::SocketAddr, pool: &Value)
     };
     let harness = Harness::new(options(), &config(0));
     let mut client = harness.client();
-    let mut ask = || {
-        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-        client.response()
-    };
+    let mut ask = || client.get();
     assert_eq!(ask().1, "x");
     let (backend, metrics) = (harness.backend(0), harness.metrics.backend("web", "b1"));
     for n in 1..=1_000 {

@@ -111,8 +111,7 @@ fn so_many_of_a_hundred_requests_are_copied_as_the_route_says() {
     let harness = Harness::new(options(), &mirrored(backend.address, copies.address, 50));
     let mut client = harness.client();
     for _ in 0..400 {
-        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-        assert_eq!(client.response().1, "web");
+        assert_eq!(client.get().1, "web");
     }
     let (made, dropped) = harness.metrics.route("all").mirrors();
     let drawn = made + dropped;
@@ -149,8 +148,7 @@ fn copies_that_hang_take_no_place_of_another_pools() {
     let harness = Harness::new(options(), &config);
     let mut client = harness.client();
     for _ in 0..300 {
-        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-        client.response();
+        client.get();
     }
     assert_eq!(harness.metrics.route("all").mirrors(), (256, 44));
     client.send("GET /also HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -167,8 +165,7 @@ fn a_mirror_that_cannot_be_reached_or_does_not_answer_holds_up_nothing() {
         let harness = Harness::new(options(), &mirrored(backend.address, copies, 100));
         let mut client = harness.client();
         for _ in 0..400 {
-            client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-            assert_eq!(client.response().1, "web");
+            assert_eq!(client.get().1, "web");
         }
         let (made, dropped) = harness.metrics.route("all").mirrors();
         assert_eq!(made + dropped, 400);

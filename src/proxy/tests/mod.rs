@@ -31,6 +31,7 @@ mod mirror;
 mod names;
 mod overload;
 mod paths;
+mod peer;
 mod plain;
 mod policies;
 mod precedence;

@@ -114,8 +114,7 @@ fn tells_of_each_client(address: &str, pool: &Value, connections: impl Fn() -> u
         let mut clients = [proxy.client(), proxy.client()];
         for _ in 0..3 {
             for client in &mut clients {
-                client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-                let (head, body) = client.response();
+                let (head, body) = client.get();
                 assert_eq!(status(&head), 200, "{head}");
                 let own = client.stream.local_addr().unwrap().to_string();
                 assert_eq!(body, own, "{version} {pool}");
